@@ -1,0 +1,77 @@
+# Podium. `make` alone lists the commands; the work is in `python -m competition <verb>`.
+MAKEFLAGS += -R
+.DEFAULT_GOAL := help
+PYTHON ?= .venv/bin/python
+UV := uv==0.13.8
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD
+
+# A target that needs a variable says so, with an example, before Python starts.
+need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
+podium = $(PYTHON) -m competition
+
+.PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission docs
+
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+ifeq ($(PYTHON),.venv/bin/python)
+setup: .venv/installed
+endif
+setup: ## the environment from the pinned lock, into .venv (nothing where PYTHON= names another)
+
+.venv/installed: requirements.lock
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Podium needs Python 3.11 or newer" >&2; exit 4; }
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check '$(UV)'
+	.venv/bin/uv pip install --python .venv/bin/python --require-hashes --compile-bytecode --quiet -r requirements.lock
+	@touch $@
+
+lock: .venv/installed ## renews requirements.lock from pyproject.toml
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --group dev --python-version 3.11 --no-emit-index-url \
+		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+
+demo: setup ## the whole pipeline on handwritten digits, to a submission and its held-back score
+	@$(podium) demo
+
+test: setup lint ## lint, types, tests
+	@$(PYTHON) -m pytest
+
+lint: setup
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ty check
+
+bench: setup ## images/s of our loop beside the bare step and a plain loop
+	@$(PYTHON) -m benchmarks.loop
+
+init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
+	$(call need,DATA,DATA=<folder> NAME=<name>)
+	$(call need,NAME,DATA=<folder> NAME=<name>)
+	@$(podium) init "$$DATA" "$$NAME" $${METRIC:+--metric "$$METRIC"} $${SET:+--set "$$SET"}
+
+check: setup ## COMP=<name>: reads every table and picture and lists what is wrong
+	$(call need,COMP,COMP=<name>)
+	@$(podium) check "$$COMP"
+
+folds: setup ## COMP=<name>: writes the fold table
+	$(call need,COMP,COMP=<name>)
+	@$(podium) folds "$$COMP"
+
+train: setup ## RUN=<name>/<run> [FOLD=2] [SET="epochs=3 lr=1e-3"] [AS=<name>/<run>]: trains the missing folds
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) train "$$RUN" $${FOLD:+--fold "$$FOLD"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
+
+predict: setup ## RUN=<name>/<run>: out-of-fold and test predictions with TTA, and the score
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) predict "$$RUN"
+
+ensemble: setup ## COMP=<name> [RUNS="a b c"] [AS=<name>/blend]: blend of runs, weights from OOF, nested score
+	$(call need,COMP,COMP=<name>)
+	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${AS:+--as "$$AS"}
+
+submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still needs, then its checked CSV
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
+
+docs: setup ## docs/config.md from the typed configuration
+	@$(podium) schema > docs/config.md

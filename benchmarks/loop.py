@@ -1,0 +1,223 @@
+"""`make bench`: how much of the bare training step's rate the whole loop reaches, beside a plain loop, in one run.
+
+Three loops over the same pictures, backbone and optimizer, interleaved round by round, compared by ratio:
+  bare   forward + backward + AdamW on one preloaded batch
+  ours   loop.train: cached uint8 pictures, albumentations, mixup and cutmix, normalisation, clipping, EMA, schedule, history
+  plain  PIL decoding in DataLoader workers, albumentations, timm's Mixup, AdamW, clipping, timm's ModelEmaV2
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import albumentations as A
+import numpy as np
+import pandas as pd
+import timm
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from sklearn.datasets import load_sample_images
+from timm.data.mixup import Mixup
+from timm.loss import SoftTargetCrossEntropy
+from timm.utils.model_ema import ModelEmaV2
+from torch.utils.data import DataLoader, Dataset
+
+from competition import loop, metrics
+from competition.config import MetricSpec
+from competition.image import cache, model
+from competition.image.feed import ImageBatch, normalise
+from competition.image.fitting import loss_of, make_feed, pixel_rows
+from competition.image.scale import Scale
+from competition.image.task import ImageTask
+from competition.task import Fold, Problem, Rows
+
+CLASSES, SIDE, BATCH = 10, 256, 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--steps", type=int, default=24, help="optimizer steps of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--augment", default="medium", help="level of our augmentation")
+    options = parser.parse_args()
+    device = loop.device_of("auto")
+    where = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    table = Table(
+        "size",
+        "bare img/s",
+        "ours / bare",
+        "plain / bare",
+        title=f"{options.backbone}, {where}, torch {torch.__version__}",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        rows = write_pictures(Path(folder), BATCH * options.steps)
+        for size in options.sizes:
+            table.add_row(str(size), *measure(rows, size, options, device, Path(folder)))
+    Console().print(table)
+
+
+def measure(rows: Rows, size: int, options: argparse.Namespace, device: torch.device, folder: Path) -> list[str]:
+    """[bare rate, ours / bare, plain / bare]: medians over rounds of the ratios within a round, with their range."""
+    task = ImageTask(backbone=options.backbone, pretrained=False, size=size, epochs=1, batch=BATCH, augment=options.augment,
+                     mixup=0.2, cutmix=1.0)  # fmt: skip
+    runners = [Bare(task, device), Ours(task, rows, device, folder), Plain(task, rows, device)]
+    rates = []
+    for number in range(1 + options.rounds):
+        rates.append([runner.rate(options.steps) for runner in runners])
+        print(
+            f"{size} px, round {number}: "
+            + ", ".join(f"{r:.1f}" for r in rates[-1])
+            + " img/s"
+            + " (warm-up)" * (number == 0)
+        )
+    bare, ours, plain = np.array(rates[1:]).T
+
+    def ratio(values: np.ndarray) -> str:
+        return f"{median(values / bare):.3f} ({min(values / bare):.3f} to {max(values / bare):.3f})"
+
+    return [f"{median(bare):.1f}", ratio(ours), ratio(plain)]
+
+
+class Bare:
+    """One batch, already normalised, on the device."""
+
+    def __init__(self, task: ImageTask, device: torch.device):
+        self.device, self.network = device, new_network(task, device)
+        self.optimizer = model.optimizer(self.network, task)
+        pictures = torch.randn(BATCH, 3, task.size, task.size, device=device)
+        self.pictures = pictures.to(memory_format=torch.channels_last)
+        self.targets = torch.full((BATCH, CLASSES), 1 / CLASSES, device=device)
+        self.amp = torch.autocast(device.type, loop.amp_dtype(task.amp, device), enabled=device.type == "cuda")
+
+    def rate(self, steps: int) -> float:
+        began = now(self.device)
+        for _ in range(steps):
+            with self.amp:
+                loss = torch.nn.functional.cross_entropy(self.network(self.pictures), self.targets)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return steps * BATCH / (now(self.device) - began)
+
+
+class Ours:
+    """One epoch by loop.train, its checkpoint and history included, less validation (the others have none)."""
+
+    def __init__(self, task: ImageTask, rows: Rows, device: torch.device, folder: Path):
+        self.task, self.rows, self.device, self.folder = task, rows, device, folder
+        assert rows.pictures is not None
+        paths = list(rows.pictures)
+        self.pictures = cache.build(paths, folder / f"cache-{task.size}", "squash", task.size, lambda *_: None)
+
+    def rate(self, steps: int) -> float:
+        metric = metrics.get(MetricSpec(name="accuracy"), "multiclass", [str(c) for c in range(CLASSES)], Path())
+        columns = tuple(str(c) for c in range(CLASSES))
+        problem = Problem("bench", "multiclass", ("label",), columns, columns, metric)
+        quiet = {"log": nothing, "report": nothing, "progress": nothing, "stop": nothing}
+        fold = Fold(
+            name="fold0", problem=problem, train=self.rows, valid=None, folder=self.folder, seed=0, origin={}, **quiet
+        )
+        feed = make_feed(self.task, fold, self.pictures, Scale(), self.device)
+        network = new_network(self.task, self.device)
+        mean, std = model.data_config(network)
+        pixels, loss = pixel_rows(mean, std, self.task.size, self.device), loss_of(problem, self.task)
+
+        def mean_loss(run: torch.nn.Module, batch: ImageBatch) -> torch.Tensor:
+            return loss(run(normalise(batch.images, *pixels)), batch.targets, batch.weights)
+
+        job = loop.Job(network, model.optimizer(network, self.task), feed.steps, feed.batches, mean_loss, None)
+        began = now(self.device)
+        loop.train(job, self.task, fold, self.device, "bench")
+        rate = feed.steps * BATCH / (now(self.device) - began)
+        (self.folder / "last.ckpt").unlink()
+        return rate
+
+
+class Pictures(Dataset):
+    def __init__(self, rows: Rows, size: int):
+        assert rows.pictures is not None and rows.truth is not None
+        self.paths, self.labels = list(rows.pictures), rows.truth.to_numpy().argmax(1)
+        self.compose = A.Compose([
+            A.Affine(rotate=(-12, 12), shear=(-4, 4), p=0.4), A.RandomResizedCrop((size, size), scale=(0.5, 1.0)),
+            A.HorizontalFlip(), A.ColorJitter((0.75, 1.25), (0.75, 1.25), (0.75, 1.25), (-0.03, 0.03), p=0.5),
+            A.Normalize(), A.ToTensorV2(),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, n: int):
+        picture = np.asarray(Image.open(self.paths[n]).convert("RGB"))
+        return self.compose(image=picture)["image"], int(self.labels[n])
+
+
+class Plain:
+    def __init__(self, task: ImageTask, rows: Rows, device: torch.device):
+        self.device, self.network = device, new_network(task, device)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3)
+        self.ema = ModelEmaV2(self.network, decay=0.999)
+        self.mixup = Mixup(mixup_alpha=0.2, cutmix_alpha=1.0, num_classes=CLASSES)
+        self.loader = DataLoader(Pictures(rows, task.size), BATCH, shuffle=True, num_workers=2, drop_last=True)
+        self.amp = torch.autocast(device.type, loop.amp_dtype(task.amp, device), enabled=device.type == "cuda")
+
+    def rate(self, steps: int) -> float:
+        began, done, loss_of_soft = now(self.device), 0, SoftTargetCrossEntropy()
+        for pictures, labels in self.loader:
+            pictures, targets = self.mixup(pictures.to(self.device), labels.to(self.device))
+            with self.amp:
+                loss = loss_of_soft(self.network(pictures), targets)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.ema.update(self.network)
+            done += 1
+        return done * BATCH / (now(self.device) - began)
+
+
+def nothing(*_: object) -> None:
+    """Nobody watches or stops a benchmark."""
+
+
+def new_network(task: ImageTask, device: torch.device) -> torch.nn.Module:
+    torch.manual_seed(0)
+    network = timm.create_model(task.backbone, num_classes=CLASSES)
+    return network.to(device=device).to(memory_format=torch.channels_last).train()
+
+
+def now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def write_pictures(folder: Path, n: int) -> Rows:
+    """Random 256 px crops of scikit-learn's two photos, as JPEG files."""
+    rng = np.random.default_rng(0)
+    photos = load_sample_images().images
+    paths = []
+    for i in range(n):
+        photo = photos[i % 2]
+        y, x = (int(rng.integers(edge - SIDE)) for edge in photo.shape[:2])
+        paths.append(str(folder / f"{i:04d}.jpg"))
+        Image.fromarray(photo[y : y + SIDE, x : x + SIDE]).save(paths[-1], quality=90)
+    ids = pd.Index([f"{i:04d}" for i in range(n)], name="id")
+    truth = pd.DataFrame(np.eye(CLASSES)[np.arange(n) % CLASSES], index=ids, columns=[str(c) for c in range(CLASSES)])
+    return Rows(pd.DataFrame(index=ids), truth, pictures=pd.Series(paths, index=ids))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Every file name and format of DESIGN 5, and the only code that writes them.
+
+A file is written to a temporary name beside it, flushed to the disk and renamed, so that a kill or a full disk leaves
+the old file or the new one, never a third (Pillai et al., OSDI 2014: the directory is flushed too).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from competition.errors import EnvironmentFault, Finding
+
+CONFIGS = Path("configs")
+FOLDS = Path("folds")
+RUNS = Path("runs")
+SUBMISSIONS = Path("submissions")
+LEDGER = SUBMISSIONS / "ledger.csv"
+DIGEST_SIZE = 16
+
+
+def competition_yaml(competition: str) -> Path:
+    return CONFIGS / competition / "competition.yaml"
+
+
+def run_yaml(run: str) -> Path:
+    return CONFIGS / f"{run}.yaml"
+
+
+def fold_table(competition: str) -> Path:
+    return FOLDS / f"{competition}.csv"
+
+
+def run_folder(run: str) -> Path:
+    return RUNS / run
+
+
+def cache_folder(competition: str) -> Path:
+    """Decoded pictures, shared by all runs of a competition; may be deleted at any time."""
+    return RUNS / ".cache" / competition
+
+
+def submission_csv(run: str) -> Path:
+    return SUBMISSIONS / f"{run}.csv"
+
+
+def digest(*parts: bytes | str) -> str:
+    """Hex BLAKE2b of the parts, each preceded by its length so that ("ab", "c") and ("a", "bc") differ."""
+    h = hashlib.blake2b(digest_size=DIGEST_SIZE)
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        h.update(len(data).to_bytes(8, "little"))
+        h.update(data)
+    return h.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)).hexdigest()
+
+
+@contextmanager
+def disk_faults(path: Path) -> Generator[None]:
+    """Turns the operating system's refusal to write `path` into a message with the mend."""
+    try:
+        yield
+    except OSError as e:
+        why = {
+            errno.ENOSPC: ("ENV-DISK", "the disk is full", "free some space, then give the same command again"),
+            errno.EDQUOT: (
+                "ENV-DISK",
+                "the disk quota is used up",
+                "free some space, then give the same command again",
+            ),
+            errno.EFBIG: ("ENV-DISK", "the file size limit is reached", "raise the limit (ulimit -f), then try again"),
+            errno.EROFS: ("ENV-DISK", "the disk is read-only", "run Podium from a folder that can be written"),
+            errno.EACCES: ("ENV-PERM", "no permission to write", "give this user the right to write there"),
+            errno.EPERM: ("ENV-PERM", "no permission to write", "give this user the right to write there"),
+        }.get(e.errno or 0)
+        if why is None:
+            raise
+        code, what, mend = why
+        raise EnvironmentFault(
+            Finding(
+                code=code,
+                what=what,
+                where=str(path),
+                found=str(e),
+                risk="the file would be incomplete; what stood there before is untouched",
+                mend=mend,
+            )
+        ) from None
+
+
+@contextmanager
+def writing(path: Path) -> Generator[IO[bytes]]:
+    """An open binary file that becomes `path` when the block ends well, and vanishes when it does not.
+
+    Raises EnvironmentFault when the disk is full or the folder can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "w+b") as f:
+                yield f
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Removes temporary files that a killed process left behind in `folder` (the run's lock is held)."""
+    for stale in folder.glob(".*.tmp"):
+        stale.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with writing(path) as f:
+        f.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """A table as parquet, its index (the ids) included."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path)
+
+
+def write_sealed(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Writes what `write` puts out, preceded by its digest: neither torch.save nor safetensors notices a flipped byte."""
+    buffer = io.BytesIO()
+    write(buffer)
+    payload = buffer.getbuffer()
+    with writing(path) as f:
+        f.write(hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest())
+        f.write(payload)
+
+
+def read_sealed(path: Path) -> io.BytesIO:
+    """The payload of a sealed file. Raises EnvironmentFault CKPT-CORRUPT where it is not what was written."""
+    data = path.read_bytes()
+    seal, payload = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
+    found = hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest()
+    if seal != found:
+        raise EnvironmentFault(corrupt(path, seal.hex(), found.hex()))
+    return io.BytesIO(payload)
+
+
+def corrupt(path: Path, expected: str, found: str) -> Finding:
+    return Finding(
+        code="CKPT-CORRUPT",
+        what="a file of this run is not what was written",
+        where=str(path),
+        found=f"digest {found}, expected {expected}",
+        risk="damaged weights load without an error and predict nonsense",
+        mend=f"delete {path.parent} and give the same command again: that fold is trained anew",
+    )
+
+
+@contextmanager
+def locked(folder: Path, wait: float = 0) -> Generator[None]:
+    """Holds `folder` for this process, waiting up to `wait` seconds (-1: for ever).
+
+    The kernel drops the lock with the process, so none is ever stale. Raises EnvironmentFault RUN-LOCKED.
+    """
+    from filelock import FileLock, Timeout
+
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=wait)
+    try:
+        with lock:
+            sweep(folder)
+            yield
+    except Timeout:
+        raise EnvironmentFault(
+            Finding(
+                code="RUN-LOCKED",
+                what="another process works on this run",
+                where=str(folder),
+                found="its lock is held",
+                risk="two writers would mix their files",
+                mend="wait for the other command, or stop it; a dead process holds no lock",
+            )
+        ) from None
+
+
+def git_sha() -> str | None:
+    """The commit of the working tree, `+` behind it where files differ; None outside a repository."""
+    import subprocess
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10)
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    sha = git("rev-parse", "--short=12", "HEAD")
+    return sha and sha + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def now() -> str:
+    """Local time with its zone, to the second: a stamp for people, never used to decide what is stale."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

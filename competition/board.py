@@ -1,0 +1,126 @@
+"""What the screen shows: one line a piece of work with rate and time left, and sentences above it, from any process.
+
+On a terminal the lines are redrawn in place (rich); elsewhere each is printed at most every few seconds. Everything said
+also goes to the run's log file.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from competition import artifacts
+
+PLAIN_SECONDS = 10.0
+console = Console(soft_wrap=True, highlight=False)
+_events: Any = None  # in a worker process: the queue to the process that has the screen
+_board: Board | None = None
+
+
+class Board:
+    """Draws the events of this process and of its workers."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
+                   TimeRemainingColumn(), TextColumn("{task.fields[text]}"))  # fmt: skip
+        self.rich = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
+        self.tasks: dict[str, Any] = {}
+        self.began: dict[str, float] = {}
+        self.done: dict[str, int] = {}
+        self.printed: dict[str, float] = {}
+        self.lock = threading.Lock()
+
+    def show(self, name: str, done: int, total: int, text: str) -> None:
+        with self.lock:
+            if console.is_terminal:
+                if name not in self.tasks:
+                    self.tasks[name] = self.rich.add_task(name, total=total, text=text)
+                self.rich.update(self.tasks[name], completed=done, total=total, text=text)
+            else:
+                self._print(name, done, total, text)
+
+    def _print(self, name: str, done: int, total: int, text: str) -> None:
+        now = time.monotonic()
+        if done <= self.done.get(name, 0):  # the next piece of work under this name
+            self.began.pop(name, None)
+        self.done[name] = done
+        began = self.began.setdefault(name, now)
+        if done < total and now - self.printed.get(name, began) < PLAIN_SECONDS:
+            return
+        self.printed[name] = now
+        left = (now - began) * (total - done) / done if done else 0
+        console.print(
+            f"{name}  {done}/{total}  {text}" + (f"  {left:.0f} s left" if done < total else ""), markup=False
+        )
+
+
+@contextmanager
+def board() -> Generator[None]:
+    """The screen for as long as the block runs. Nested calls share the outer one."""
+    global _board
+    if _board is not None:
+        yield
+        return
+    _board = Board()
+    try:
+        with _board.rich:
+            yield
+    finally:
+        _board = None
+
+
+def show(name: str, done: int, total: int, text: str = "") -> None:
+    """Progress of one piece of work."""
+    if _events is not None:
+        _events.put(("show", name, done, total, text))
+    elif _board is not None:
+        _board.show(name, done, total, text)
+
+
+def say(text: str, log: Path | None = None) -> None:
+    """One sentence for the user; `log` is the run folder whose log file keeps it."""
+    if log is not None:
+        with artifacts.disk_faults(log / "log.txt"), open(log / "log.txt", "a") as f:
+            f.write(f"{artifacts.now()} {text}\n")
+    if _events is not None:
+        _events.put(("say", text))
+    else:
+        console.print(text, markup=False)
+
+
+def listen_to(events: Any) -> None:
+    """Called in a worker process: what it shows and says goes to the queue."""
+    global _events
+    _events = events
+
+
+@contextmanager
+def forwarding(events: Any) -> Generator[None]:
+    """Draws what worker processes put into the queue, until the block ends."""
+    done = threading.Event()
+
+    def draw() -> None:
+        while True:
+            try:
+                kind, *values = events.get(timeout=0.2)
+            except queue.Empty:
+                if done.is_set():
+                    return
+                continue
+            (show if kind == "show" else say)(*values)
+
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,138 @@
+"""One verb a make target. Reads arguments, calls the stages, and turns faults into messages and exit codes.
+
+Nothing heavy is imported before a verb needs it: `--help` takes a tenth of a second, importing torch takes five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from competition.errors import Fault, Stopped
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(prog="python -m competition", description="A competition pipeline; see README.md.")
+    main.add_argument("--json", action="store_true", help="print faults as JSON, for tools")
+    main.add_argument("--debug", action="store_true", help="print the traceback of a fault")
+    verbs = main.add_subparsers(dest="verb", required=True, metavar="verb")
+
+    def verb(name: str, help: str, *arguments: tuple[str, dict[str, Any]]) -> None:
+        one = verbs.add_parser(name, help=help, description=help)
+        for flag, options in arguments:
+            one.add_argument(flag, **options)
+
+    run = ("run", {"help": "<competition>/<run>, such as leaves/baseline"})
+    comp = ("competition", {"help": "name of a folder below configs/"})
+    overrides = (
+        "--set",
+        {"default": "", "metavar": "'a.b=1 c=x'", "help": "keys to override"},
+    )
+    variant = (
+        "--as",
+        {"default": "", "dest": "variant", "metavar": "NAME", "help": "write the overrides as a run of this name"},
+    )
+    verb("init", "looks at a competition folder and writes its two configuration files",
+         ("folder", {"help": "the unpacked competition"}), ("name", {"help": "what to call it"}),
+         ("--metric", {"default": None, "help": "the metric, where the sample can't tell"}), overrides)  # fmt: skip
+    verb("check", "reads tables and pictures and lists everything that is wrong", comp)
+    verb("folds", "writes the fold table", comp)
+    verb("train", "trains the folds that are missing", run,
+         ("--fold", {"type": int, "default": None, "help": "only this fold"}), overrides, variant)  # fmt: skip
+    verb("predict", "out-of-fold and test predictions, and the score", run)
+    verb("ensemble", "blends runs by weights fitted on OOF", comp,
+         ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), variant)  # fmt: skip
+    verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant)
+    verb("demo", "the whole pipeline on handwritten digits")
+    verb("schema", "every key of the configuration files, as a Markdown table")
+    return main
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        VERBS[options.verb](options)
+    except Fault as fault:
+        if options.debug:
+            raise
+        print(fault.as_json() if options.json else fault, file=sys.stderr)
+        return fault.exit_code
+    except Stopped as stopped:
+        print(f"{stopped}. The same command continues.", file=sys.stderr)
+        return stopped.exit_code
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def init(options: argparse.Namespace) -> None:
+    from competition.inspect.start import start
+
+    start(options.folder, options.name, options.metric, options.set)
+
+
+def check(options: argparse.Namespace) -> None:
+    from competition.inspect.audit import audit
+
+    audit(options.competition)
+
+
+def folds(options: argparse.Namespace) -> None:
+    from competition import board, runs
+    from competition.artifacts import fold_table
+    from competition.data import load
+
+    data = load(options.competition)
+    for note in data.notes:
+        board.say(note)
+    runs.make_folds(data)
+    board.say(f"fold table: {fold_table(data.name)}")
+
+
+def train(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    run = runs.resolve(options.run, options.set, options.variant)
+    stages.train(run, recorded_set(options), options.fold)
+
+
+def predict(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.predict(runs.resolve(options.run))
+
+
+def ensemble(options: argparse.Namespace) -> None:
+    from competition import ensemble, stages
+
+    name = options.variant or f"{options.competition}/blend"
+    stages.predict(ensemble.declare(options.competition, options.runs.split(), name))
+
+
+def submission(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    run = runs.resolve(options.run, options.set, options.variant)
+    stages.submission(run, recorded_set(options))
+
+
+def demo(options: argparse.Namespace) -> None:
+    from competition.demo import demo
+
+    demo()
+
+
+def schema(options: argparse.Namespace) -> None:
+    from competition.schema import markdown
+
+    print(markdown())
+
+
+def recorded_set(options: argparse.Namespace) -> str:
+    """With AS= the overrides stand in the new file, so the run has none."""
+    return "" if options.variant else options.set
+
+
+VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, demo, schema)}

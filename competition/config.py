@@ -1,0 +1,345 @@
+"""The two YAML files that a user writes, typed. `python -m competition schema` prints every key.
+
+Each field plays one of three parts (DESIGN 9.6): *fit* fields are the identity of a run, a change of *predict* fields
+redoes its predictions, *machine* fields (workers, device) never count.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from competition import artifacts, yaml
+from competition.errors import ConfigFault, Finding, nearest
+
+Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression"]
+COMMON = ("members", "seed", "jobs")  # keys of every run, above the task's own
+TASKS = {"image": "competition.image.task:ImageTask"}
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def fit(default: Any, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"part": "fit"}, **limits)
+
+
+def predict(default: Any, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"part": "predict"}, **limits)
+
+
+def machine(default: Any, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"part": "machine"}, **limits)
+
+
+class Folds(Strict):
+    n: int = fit(5, "number of folds", ge=2)
+    scheme: Literal["stratified", "plain", "time"] = fit(
+        "stratified",
+        "stratified: by class, by label set (multilabel) or by quantile (regression); plain: at random; "
+        "time: blocks in the order of `time`, each fold trained on the blocks before it",
+    )
+    group: str | None = fit(None, "column whose equal values stay in one fold (patient, site, video)")
+    time: str | None = fit(None, "column to order by, for scheme time")
+    repeats: int = fit(1, "how many times the rows are split anew; predictions are averaged", ge=1)
+    seed: int = fit(0, "seed of the split", ge=0)
+
+    @model_validator(mode="after")
+    def _time_needs_column(self) -> Folds:
+        if (self.scheme == "time") != (self.time is not None):
+            raise ValueError("scheme: time and time: <column> go together")
+        if self.scheme == "time" and (self.repeats > 1 or self.group):
+            raise ValueError("scheme: time takes neither repeats nor group")
+        return self
+
+
+class MetricSpec(Strict):
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str = Field(description="name of the metric, or file.py:function; further keys are its parameters")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ImagePaths(Strict):
+    train: str = fit(..., "path template of a training row's picture")
+    test: str = fit(..., "path template of a test row's picture")
+
+
+class Competition(Strict):
+    """`configs/<name>/competition.yaml`: what the competition is; the same for every run."""
+
+    data: str = fit(
+        ..., "folder as downloaded; read only; may lie anywhere (relative: from the folder of the Makefile)"
+    )
+    train: str = fit(
+        "train.csv",
+        "CSV of the training rows, or a path template such as `train/{label}/{name}.jpg`: each file that fits is a "
+        "row, with the template's fields, `path` and `stem` (file name without extension) as columns",
+    )
+    test: str = fit("test.csv", "CSV or path template of the test rows; the sample may serve")
+    sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
+    id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
+    target: str | tuple[str, ...] = fit(..., "label column, or the list of them (one-hot, multi-label, several values)")
+    kind: Kind = fit(..., "what is predicted")
+    metric: MetricSpec = fit(..., "the competition's metric: a name, `{name: mapk, k: 5}`, or file.py:function")
+    classes: tuple[str, ...] | None = fit(
+        None, "class names in order, where the sorted order is wrong (ordinal levels; the positive class last)"
+    )
+    separator: str = fit(" ", "what divides the labels of one cell (kind multilabel with one target column)")
+    image: ImagePaths | None = fit(
+        None, "path template of a row's picture under `data`, `images/{id}.jpg`; or one each for train and test"
+    )
+    folds: Folds = fit(Folds(), "how the training rows are split")
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _target_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _metric_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _one_template(cls, value: Any) -> Any:
+        return {"train": value, "test": value} if isinstance(value, str) else value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _class_text(cls, value: Any) -> Any:
+        return tuple(str(v) for v in value) if isinstance(value, list) else value
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+
+class Run(Strict):
+    """`configs/<name>/<run>.yaml`: one model configuration (`task:` and its knobs) or a blend (`members:`)."""
+
+    name: str  # <competition>/<run>; from the file's place, not from its text
+    task: Any = None  # the task object, made of the remaining keys
+    members: Annotated[tuple[str, ...], Field(min_length=2)] | None = fit(
+        None, "runs that are blended, as <competition>/<run>; instead of `task`"
+    )
+    seed: int = fit(0, "master seed; every random draw of the run is derived from it", ge=0)
+    jobs: int | None = machine(None, "folds at once; null: one a GPU, or one a CPU core", ge=1)
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _member_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @property
+    def competition(self) -> str:
+        return self.name.partition("/")[0]
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as plain values, in the form of the YAML file."""
+        common = {"seed": self.seed, "jobs": self.jobs}
+        if self.members is not None:
+            return {"members": list(self.members), **common}
+        return {"task": task_name(self.task), **common, **self.task.model_dump(mode="json")}
+
+    def parts(self) -> dict[str, str]:
+        """Key -> fit | predict | machine."""
+        models = [Run] if self.task is None else [Run, type(self.task)]
+        return {"task": "fit"} | {
+            key: str(field.json_schema_extra["part"])
+            for model in models
+            for key, field in model.model_fields.items()
+            if isinstance(field.json_schema_extra, dict)
+        }
+
+
+def task_class(name: str) -> type[BaseModel]:
+    module, attribute = TASKS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def task_name(task: BaseModel) -> str:
+    return next(name for name in TASKS if task_class(name) is type(task))
+
+
+def load_competition(name: str) -> Competition:
+    """Reads configs/<name>/competition.yaml. Raises ConfigFault with every problem of the file at once."""
+    path = artifacts.competition_yaml(name)
+    values, origins = yaml.read(path)
+    return _validate(Competition, values, origins, str(path))
+
+
+def load_run(name: str, overrides: str = "") -> Run:
+    """Reads configs/<name>.yaml, applies `extends:` and then `overrides` (`a.b=1 c=x`). Raises ConfigFault."""
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise ConfigFault(_bad_value("RUN", name, "a run is named <competition>/<run>", "RUN=leaves/baseline"))
+    path = artifacts.run_yaml(name)
+    values, origins = _read_extended(path)
+    for key, value in parse_set(overrides).items():
+        _put(values, tuple(key.split(".")), value)
+        origins[tuple(key.split("."))] = f"SET {key}={value}"
+    return make_run(name, values, origins)
+
+
+def make_run(name: str, values: dict[str, Any], origins: yaml.Origins | None = None) -> Run:
+    """A run from plain values, such as those of run.json."""
+    origins, path = origins or {}, artifacts.run_yaml(name)
+    common = {k: v for k, v in values.items() if k in COMMON}
+    if common.get("members") is not None:
+        extra = [k for k in values if k not in common]
+        if extra:
+            raise ConfigFault(
+                *(_finding("CFG-UNKNOWN", (k,), origins, str(path), "a blend has no such key", common) for k in extra)
+            )
+        return _validate(Run, {"name": name, **common}, origins, str(path))
+    if values.get("task") not in TASKS:
+        found = f"task: {values['task']}" if "task" in values else "neither `task:` nor `members:`"
+        raise ConfigFault(_finding("CFG-TASK", ("task",), origins, str(path), found, TASKS))
+    knobs = {k: v for k, v in values.items() if k not in ("task", *COMMON)}
+    task = _validate(task_class(values["task"]), knobs, origins, str(path), also=("task", "extends", *COMMON))
+    return _validate(Run, {"name": name, "task": task, **common}, origins, str(path))
+
+
+def parse_set(text: str) -> dict[str, Any]:
+    """`a.b=1 c=[x, y]` -> {"a.b": 1, "c": ["x", "y"]}; items are divided by blanks outside brackets and quotes."""
+    values: dict[str, Any] = {}
+    for item in _split(text):
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise ConfigFault(_bad_value("SET", item, "items have the form key=value", 'SET="epochs=3 lr=1e-3"'))
+        values[key] = yaml.scalar(value)
+    return values
+
+
+def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
+    """Writes configs/<name>.yaml as `extends:` the parent plus `values`. An existing file must say the same."""
+    import os
+
+    import yaml as pyyaml
+
+    path = artifacts.run_yaml(name)
+    extends = os.path.relpath(artifacts.run_yaml(parent), path.parent)
+    nested: dict[str, Any] = {"extends": extends}
+    for key, value in values.items():
+        _put(nested, tuple(key.split(".")), value)
+    if path.exists():
+        if yaml.read(path)[0] != nested:
+            raise ConfigFault(
+                Finding(
+                    code="CFG-EXISTS",
+                    what="a run of that name exists with other settings",
+                    where=str(path),
+                    found=path.read_text().strip().replace("\n", "; "),
+                    risk="its results would be of two configurations",
+                    mend="choose another AS=, or remove that file and its run folder",
+                )
+            )
+        return path
+    artifacts.write_text(path, pyyaml.safe_dump(nested, sort_keys=False, allow_unicode=True))
+    return path
+
+
+def _read_extended(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], yaml.Origins]:
+    values, origins = yaml.read(path)
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values, origins
+    above = (path.parent / str(parent)).resolve()
+    if above in (*seen, path.resolve()):
+        raise ConfigFault(_bad_value("extends", parent, f"{path} extends itself", "name another parent"))
+    base, base_origins = _read_extended(
+        above.relative_to(Path.cwd()) if above.is_relative_to(Path.cwd()) else above, (*seen, path.resolve())
+    )
+    return _merge(base, values), base_origins | origins
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        k: _merge(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v for k, v in over.items()
+    }
+    return base | both
+
+
+def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for key in path[:-1]:
+        values = values.setdefault(key, {})
+    values[path[-1]] = value
+
+
+def _split(text: str) -> list[str]:
+    items, depth, quote = [""], 0, ""
+    for c in text.strip():
+        if quote:
+            quote = "" if c == quote else quote
+        elif c in "'\"":
+            quote = c
+        depth += (c in "[{") - (c in "]}")
+        if c.isspace() and not depth and not quote:
+            items.append("")
+        else:
+            items[-1] += c
+    return [item for item in items if item]
+
+
+def _validate(
+    model: type[BaseModel], values: dict, origins: yaml.Origins, file: str, also: tuple[str, ...] = ()
+) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as e:
+        raise ConfigFault(*(_explain(error, model, origins, file, also) for error in e.errors())) from None
+
+
+def _explain(error: Any, model: type[BaseModel], origins: yaml.Origins, file: str, also: tuple[str, ...]) -> Finding:
+    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[")))
+    inner: Any = model
+    for key in path[:-1]:
+        field = inner.model_fields.get(key) if inner else None
+        inner = next(
+            (t for t in (Folds, ImagePaths, MetricSpec) if field and t.__name__ in str(field.annotation)), None
+        )
+    keys = [*inner.model_fields, *also] if inner else []
+    if error["type"] == "extra_forbidden":
+        return _finding("CFG-UNKNOWN", path, origins, file, f"unknown key {path[-1]!r}", keys)
+    if error["type"] == "missing":
+        return _finding("CFG-REQUIRED", path, origins, file, f"the key {path[-1]!r} is missing", None)
+    choices = str(error.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
+    given = error["input"] if path else "the file as a whole"
+    found = f"{given!r}: {error['msg'].removeprefix('Value error, ')}"
+    return _finding("CFG-VALUE", path, origins, file, found, choices if choices != [""] else None, given)
+
+
+def _finding(
+    code: str, path: tuple[str, ...], origins: yaml.Origins, file: str, found: str, choices: Any, given: Any = None
+) -> Finding:
+    at = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), file)
+    if code == "CFG-REQUIRED":
+        mend = f"add `{path[-1]}: ...`; `python -m competition schema` says what it means"
+    elif choices:
+        mend = nearest(str(given) if given is not None else path[-1], choices)
+    else:
+        mend = "give a value of the type and range that `python -m competition schema` prints"
+    return Finding(
+        code=code,
+        what="the configuration has a mistake",
+        where=f"{at}, key {'.'.join(path)}" if path else at,
+        found=found,
+        mend=mend,
+    )
+
+
+def _bad_value(key: str, value: Any, found: str, mend: str) -> Finding:
+    return Finding(
+        code="CFG-VALUE",
+        what="the command has a mistake",
+        where=f"{key}={value}",
+        found=found,
+        mend=mend,
+    )

@@ -1,0 +1,287 @@
+"""A competition's rows, as tables keyed by id: reads the CSVs as text, checks them, and encodes the targets."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from competition import artifacts, metrics
+from competition.config import Competition, load_competition
+from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
+from competition.tables import label_sets, natural, read_csv, read_rows
+from competition.task import Problem, Rows
+
+
+@dataclass(frozen=True)
+class Data:
+    """One competition, read and checked. `notes` are the sentences that a user should see (rows left out, and why)."""
+
+    name: str
+    config: Competition
+    problem: Problem
+    train: Rows
+    test: Rows
+    sample: pd.DataFrame
+    sample_id: str
+    hash: str
+    notes: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=4)
+def load(name: str) -> Data:
+    """Reads configs/<name>/competition.yaml and the files it names. Raises ConfigFault, DataFault or SafetyFault."""
+    config = load_competition(name)
+    root = Path(config.data)
+    if not root.is_dir():
+        raise DataFault(
+            Finding(
+                "DATA-FOLDER",
+                "the data folder is missing",
+                str(artifacts.competition_yaml(name)),
+                f"data: {root}",
+                "unpack the competition there, or mend `data:`",
+            )
+        )
+    tables = {part: read_rows(root, getattr(config, part)) for part in ("train", "test")}
+    sample = read_csv(root / config.sample)
+    sample_id = config.id if config.id in sample.columns else sample.columns[0]
+    problems = _missing_columns(config, tables, name)
+    if problems:
+        raise DataFault(*problems)
+    if config.id not in tables["test"].columns:  # the sample serves as test, under its own name for the id
+        tables["test"] = tables["test"].rename(columns={sample_id: config.id})
+    tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
+    _check_ids(config, tables, sample, sample_id)
+    train, test = (tables[part].set_index(tables[part][config.id].rename("id")) for part in ("train", "test"))
+
+    train, notes = _with_target(train, config)
+    classes = _classes(train, config)
+    truth = _truth(train, config, classes)
+    columns = {"binary": classes[-1:], "regression": config.targets}.get(config.kind, classes)
+    metric = metrics.get(config.metric, config.kind, classes, artifacts.competition_yaml(name).parent)
+    problem = Problem(name, config.kind, config.targets, classes, columns, metric)
+    names = [p for p in (config.train, config.test, config.sample) if "{" not in p and (root / p).is_file()]
+    content = [artifacts.file_digest(root / p) for p in names]
+    templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
+    return Data(
+        name=name,
+        config=config,
+        problem=problem,
+        train=Rows(train, truth, pictures=pictures(train, config, "train")),
+        test=Rows(test, pictures=pictures(test, config, "test")),
+        sample=sample,
+        sample_id=sample_id,
+        hash=artifacts.digest(*content, *templates),
+        notes=notes,
+    )
+
+
+def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series | None:
+    """Absolute path of each row's picture. Raises SafetyFault where one leaves the data folder."""
+    if config.image is None:
+        return None
+    template, root = getattr(config.image, part), Path(config.data).resolve()
+    fields = re.findall(r"{([^}]*)}", template)
+    unknown = [f for f in fields if f not in table.columns]
+    if unknown:
+        raise DataFault(
+            Finding(
+                "IMG-TEMPLATE",
+                "the picture's path names a column that does not exist",
+                f"image: {template} ({part})",
+                f"{examples(unknown)}",
+                nearest(unknown[0], table.columns),
+            )
+        )
+    relative = pd.Series("", index=table.index)
+    for i, text in enumerate(re.split(r"{([^}]*)}", template)):
+        relative = relative + (table[text] if i % 2 else text)
+    bad = relative[relative.str.contains(r"(?:^|/)\.\.(?:/|$)|^/|[\x00-\x1f]", regex=True)]
+    if len(bad):
+        raise SafetyFault(
+            Finding(
+                "SEC-PATH",
+                "a picture's path leaves the data folder",
+                f"{part}, id {bad.index[0]!r}",
+                examples(bad),
+                "mend those cells",
+                risk="files outside the competition would be read",
+            )
+        )
+    return f"{root}/" + relative
+
+
+def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
+    wanted = [("train", c) for c in (config.id, *config.targets, config.folds.group, config.folds.time) if c]
+    if config.test != config.sample:
+        wanted.append(("test", config.id))
+    return [
+        Finding("CSV-HEADER", "a column is missing", f"{config.data}/{getattr(config, part)}, column {column!r}",
+               f"the columns are {examples(tables[part].columns, 12)}",
+               f"mend {artifacts.competition_yaml(name)}; {nearest(column, tables[part].columns)}")
+        for part, column in wanted
+        if column not in tables[part].columns
+    ]  # fmt: skip
+
+
+def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.DataFrame, sample_id: str) -> None:
+    problems = []
+    for part, ids in (*((p, t[config.id]) for p, t in tables.items()), ("sample", sample[sample_id])):
+        where = f"{config.data}/{getattr(config, part)}, column {sample_id if part == 'sample' else config.id!r}"
+        if (ids == "").any():
+            lines = [str(n + 2) for n in np.flatnonzero(ids == "")]
+            problems.append(
+                Finding("CSV-EMPTYID", "rows have no id", where, f"lines {examples(lines)}", "give each row an id")
+            )
+        twice = ids[ids.duplicated()].unique()
+        if len(twice):
+            problems.append(
+                Finding(
+                    "ID-DUP",
+                    "an id stands in more than one row",
+                    where,
+                    examples(twice),
+                    "remove the double rows, or name the column that is unique by `id:`",
+                    risk="predictions are joined by id; rows would be mixed",
+                )
+            )
+    overlap = set(tables["train"][config.id]) & set(tables["test"][config.id]) if config.train != config.test else set()
+    if overlap and "path" not in tables["train"].columns:
+        problems.append(
+            Finding(
+                "ID-OVERLAP",
+                "ids stand in train and in test",
+                f"column {config.id!r}",
+                examples(sorted(overlap)),
+                "remove them from one of the two",
+                risk="test rows would be scored by a model that has seen them",
+            )
+        )
+    want, have = set(sample[sample_id]), set(tables["test"][config.id])
+    if want != have and not problems:
+        missing, extra = sorted(want - have), sorted(have - want)
+        hint = "set `test:` to the file that holds the sample's ids"
+        if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:
+            hint = "the two differ only by leading zeros: one file was saved by a tool that read ids as numbers"
+        if {Path(i).stem for i in want} == {Path(i).stem for i in have}:
+            hint = "the two differ only by the file extension: name a column of test that holds the sample's form"
+        problems.append(
+            Finding("SUB-IDS", "the sample's ids are not the test rows' ids", f"{config.data}/{config.sample}",
+                   f"{len(missing)} of the sample not in test: {examples(missing)}; {len(extra)} of test not in the sample: "
+                   f"{examples(extra)}", hint, risk="the submission would be refused")
+        )  # fmt: skip
+    if problems:
+        raise DataFault(*problems)
+
+
+def _with_target(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Leaves out the rows without a target, and says so. An empty set of labels is a target."""
+    if config.kind == "multilabel" and len(config.targets) == 1:
+        return train, ()
+    known = (train[list(config.targets)] != "").all(axis=1)
+    if known.all():
+        return train, ()
+    note = f"{(~known).sum()} training rows have no target and are left out: {examples(train.index[~known])}"
+    return train[known], (note,)
+
+
+def _classes(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
+    where = f"{config.data}/{config.train}, column {', '.join(config.targets)}"
+    if config.kind == "regression":
+        return ()
+    if len(config.targets) > 1:
+        return config.targets
+    cells = train[config.targets[0]]
+    found = (
+        set(cells) if config.kind != "multilabel" else {x for row in label_sets(cells, config.separator) for x in row}
+    )
+    classes = config.classes or natural(found)
+    unknown = sorted(found - set(classes))
+    if unknown:
+        raise DataFault(
+            Finding(
+                "CLASS-UNSEEN",
+                "a label is not among `classes:`",
+                where,
+                examples(unknown),
+                nearest(unknown[0], classes),
+            )
+        )
+    if len(found) < 2:
+        raise DataFault(
+            Finding(
+                "LABEL-ONECLASS",
+                "every training row has the same label",
+                where,
+                f"only {examples(found)}",
+                "name the right column by `target:`",
+                risk="there is nothing to learn",
+            )
+        )
+    if config.kind == "binary" and len(classes) != 2:
+        raise DataFault(
+            Finding(
+                "LABEL-KIND", "a binary target has more than two values", where, examples(classes), "kind: multiclass"
+            )
+        )
+    if config.kind in ("multiclass", "ordinal") and len(classes) > 50 and len(classes) > 0.5 * len(train):
+        raise DataFault(
+            Finding(
+                "LABEL-KIND",
+                "nearly every row has a label of its own",
+                where,
+                f"{len(classes)} labels in {len(train)} rows",
+                "kind: regression, or name the right column by `target:`",
+            )
+        )
+    return classes
+
+
+def _truth(train: pd.DataFrame, config: Competition, classes: tuple[str, ...]) -> pd.DataFrame:
+    if len(config.targets) > 1 or config.kind == "regression":
+        return _numbers(train, config)
+    cells = train[config.targets[0]]
+    if config.kind == "multilabel":
+        rows = label_sets(cells, config.separator)
+        truth = np.array([[label in row for label in classes] for row in map(set, rows)], dtype=float)
+        return pd.DataFrame(truth, index=train.index, columns=list(classes))
+    wanted = classes[-1:] if config.kind == "binary" else classes
+    return pd.DataFrame({c: (cells == c).astype(float) for c in wanted}, index=train.index)
+
+
+def _numbers(train: pd.DataFrame, config: Competition) -> pd.DataFrame:
+    """The target columns as numbers. Raises DataFault LABEL-KIND with the lines where a cell is none."""
+    values = train[list(config.targets)].apply(pd.to_numeric, errors="coerce").astype(float)
+    bad = ~np.isfinite(values.to_numpy())
+    if config.kind != "regression":
+        bad |= (values.to_numpy() < 0) | (values.to_numpy() > 1)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        mend = "mend those cells" if config.kind == "regression" else "labels in several columns are 0 or 1 (or 0..1)"
+        raise DataFault(
+            Finding(
+                "LABEL-KIND",
+                f"a {config.kind} target is not a number in range",
+                f"{config.data}/{config.train}, id {train.index[row]!r}, column {values.columns[column]!r}",
+                f"{train[values.columns[column]].iloc[row]!r}; {int(bad.any(axis=1).sum())} such rows",
+                mend,
+            )
+        )
+    constant = [c for c in values.columns if values[c].nunique() < 2]
+    if constant and (config.kind == "regression" or len(constant) == len(values.columns)):
+        raise DataFault(
+            Finding(
+                "LABEL-ONECLASS",
+                "a target has the same value in every row",
+                f"{config.data}/{config.train}",
+                examples(constant),
+                "name the right columns by `target:`",
+                risk="there is nothing to learn",
+            )
+        )
+    return values

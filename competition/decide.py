@@ -1,0 +1,123 @@
+"""What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
+
+A stack is a dict of prediction tables that share index and columns: the views of a run, or the members of a blend. A
+decision gives each of them a weight; weights sum to 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from competition.metrics import Metric
+from competition.task import Problem
+
+Stack = Mapping[str, pd.DataFrame]
+Weights = dict[str, float]
+Choose = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Weights]
+NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
+
+
+@dataclass(frozen=True)
+class Nested:
+    """prediction: every row by the decision fitted on the other folds. by_fold: those decisions. final: fitted on all."""
+
+    prediction: pd.DataFrame
+    by_fold: dict[int, Weights]
+    final: Weights
+
+
+def combine(stack: Stack, weights: Weights) -> pd.DataFrame:
+    """The weighted sum of the stack's tables; those without a weight are not looked at."""
+    weighted = [stack[name] * w for name, w in weights.items() if w]
+    return functools.reduce(operator.add, weighted)
+
+
+def mean(stack: Stack) -> Weights:
+    return dict.fromkeys(stack, 1 / len(stack))
+
+
+def nested(choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Nested:
+    """The decision, refitted once per held-out fold. fold: fold number by id, the index of truth and of the stack."""
+    by_fold, parts = {}, []
+    for k in sorted(fold.unique()):
+        rest, held = fold.index[fold != k], fold.index[fold == k]
+        by_fold[int(k)] = choose(part(stack, rest), truth.loc[rest], fold.loc[rest], problem)
+        parts.append(combine(part(stack, held), by_fold[int(k)]))
+    return Nested(pd.concat(parts).loc[truth.index], by_fold, choose(stack, truth, fold, problem))
+
+
+def part(stack: Stack, ids: pd.Index) -> Stack:
+    return {name: table.loc[ids] for name, table in stack.items()}
+
+
+def fold_scores(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame, fold: pd.Series) -> pd.Series:
+    """Score of each fold, by fold number; greater is better."""
+    scores = {k: metric.score(truth.loc[ids], prediction.loc[ids]) for k, ids in fold.groupby(fold).groups.items()}
+    return pd.Series(scores, dtype=float).sort_index()
+
+
+def beyond_noise(better: pd.Series, worse: pd.Series) -> bool:
+    """Whether the first scores beat the second, fold by fold, by more than noise (paired t-test, one-sided)."""
+    from scipy.stats import ttest_1samp
+
+    gain = (better - worse).dropna()
+    if len(gain) < 2 or gain.mean() <= 0:
+        return False
+    return bool(gain.std() == 0 or ttest_1samp(gain, 0.0, alternative="greater").pvalue < NOISE)
+
+
+def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Weights:
+    """The mean of all views, less those without which the score is better beyond noise, the worst first."""
+    kept = dict(stack)
+    while len(kept) > 1:
+        now = fold_scores(problem.metric, truth, combine(kept, mean(kept)), fold)
+        without = {}
+        for name in kept:
+            rest = {n: t for n, t in kept.items() if n != name}
+            without[name] = fold_scores(problem.metric, truth, combine(rest, mean(rest)), fold)
+        worst = max(without, key=lambda name: without[name].mean())
+        if not beyond_noise(without[worst], now):
+            break
+        del kept[worst]
+    return mean(kept)
+
+
+def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Weights:
+    """The weights of least log loss (probabilities) or squared error (values): convex, so there is one answer.
+
+    Solved by SLSQP with the analytic gradient, from equal weights; for probabilities on the [rows, members] matrix of what
+    each member gave the truth. A smooth proper score is fitted whatever the metric, because few rows decide an accuracy.
+    """
+    from scipy.optimize import minimize
+
+    columns = list(problem.columns)
+    t = truth[columns].to_numpy()[:, :, None]
+    p = np.stack(
+        [table.loc[truth.index, columns].to_numpy() for table in stack.values()], axis=2
+    )  # [rows, columns, members]
+    if problem.kind == "regression":
+        scale = t.std(axis=0, keepdims=True).clip(1e-12)
+        errors = ((p - t) / scale).reshape(-1, len(stack))
+        gram = errors.T @ errors / len(errors)
+
+        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+            return float(w @ gram @ w), 2 * gram @ w
+    else:
+        multi = problem.kind in ("multiclass", "ordinal")
+        given = (t * p).sum(axis=1) if multi else (t * p + (1 - t) * (1 - p)).reshape(-1, len(stack))
+
+        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+            mixed = np.clip(given @ w, 1e-12, None)
+            return float(-np.log(mixed).mean()), -(given / mixed[:, None]).mean(axis=0)
+
+    start = np.full(len(stack), 1 / len(stack))
+    one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
+    found = minimize(loss, start, jac=True, method="SLSQP", bounds=[(0, 1)] * len(stack), constraints=[one])
+    weights = np.where(found.x < 1e-4, 0, found.x)
+    return dict(zip(stack, (weights / weights.sum()).tolist(), strict=True))

@@ -1,0 +1,147 @@
+"""Blends runs by weights fitted on OOF, scored without the fold they are fitted on: `make ensemble COMP=leaves`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from competition import artifacts, board, config, decide, runs
+from competition.artifacts import read_json, read_table
+from competition.config import Run
+from competition.errors import ConfigFault, Finding, nearest
+from competition.predict import VIEW, show_score, write_run
+from competition.runs import Opened
+
+
+def declare(competition: str, members: list[str], name: str) -> Run:
+    """The blend's run file, written unless it says the same already. No members: every run that has a score."""
+    members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition)
+    unknown = [m for m in members if not artifacts.run_yaml(m).exists()]
+    if unknown or len(members) < 2:
+        have = [f"{competition}/{p.stem}" for p in sorted((artifacts.CONFIGS / competition).glob("*.yaml"))]
+        runs_there = [r for r in have if not r.endswith("/competition")]
+        raise ConfigFault(
+            Finding(
+                code="ENS-MEMBERS",
+                what="a blend needs two or more runs of the competition",
+                where=f"RUNS={' '.join(members)}",
+                found=f"no such run: {', '.join(unknown)}" if unknown else f"{len(members)} runs with a score",
+                mend=nearest(unknown[0], runs_there)
+                if unknown
+                else "make predict RUN=... for more runs, or name them by RUNS=",
+            )
+        )
+    path = artifacts.run_yaml(name)
+    text = "members:\n" + "".join(f"  - {m}\n" for m in members)
+    if path.exists():
+        there = config.load_run(name).members
+        if there is None or list(there) != members:
+            raise ConfigFault(
+                Finding(
+                    code="CFG-EXISTS",
+                    what="a run of that name exists with other members",
+                    where=str(path),
+                    found=", ".join(there) if there else "a run with a task",
+                    risk="its results would be of two configurations",
+                    mend=f'AS={competition}/<new name>, or RUNS="{" ".join(m.split("/")[1] for m in there or members)}"',
+                )
+            )
+    else:
+        artifacts.write_text(path, text)
+        board.say(f"wrote {path}")
+    return config.load_run(name)
+
+
+def scored(competition: str) -> list[str]:
+    """The competition's task runs that have a score, best first."""
+    names = [f"{competition}/{p.parent.name}" for p in artifacts.RUNS.glob(f"{competition}/*/score.json")]
+    scores = {}
+    for name in names:
+        record = runs.recorded(name)
+        if record and "members" not in record["config"]:
+            score = read_json(artifacts.run_folder(name) / "score.json")
+            scores[name] = score["score"] * (1 if score["greater_is_better"] else -1)
+    return sorted(scores, key=lambda n: (-scores[n], n))
+
+
+def blend(at: Opened) -> dict[str, Any]:
+    """Fits the weights on the members' OOF and writes the blend's files, fold by fold too. Returns score.json.
+
+    Raises ConfigFault ENS-FOLDS where a member was trained on another fold table, RUN-PARTIAL where it has no score.
+    """
+    assert at.run.members is not None
+    inputs = artifacts.digest(*(artifacts.file_digest(_file(m, n)) for m in _members(at) for n in ("oof", "test")))
+    path = at.folder / "score.json"
+    if not path.exists() or runs.recorded(at.run.name)["inputs"] != inputs:  # ty: ignore[not-subscriptable]
+        stack = {m: read_table(_file(m, "oof")) for m in at.run.members}
+        test = {m: read_table(_file(m, "test")).loc[at.data.test.ids] for m in at.run.members}
+        result = write_run(at, decide.blend_weights, stack, test)
+        _write_folds(at, result)
+        artifacts.write_json(
+            at.folder / "weights.json", {"all": result.final} | {f"fold{k}": w for k, w in result.by_fold.items()}
+        )
+        record = artifacts.read_json(at.folder / "run.json")
+        artifacts.write_json(at.folder / "run.json", record | {"inputs": inputs})
+    show_score(at, "member")
+    score = read_json(path)
+    at.say(beside(score))
+    return score
+
+
+def beside(score: dict[str, Any]) -> str:
+    """The figures that the nested score must be read with."""
+    best = (max if score["greater_is_better"] else min)(p["alone"] for p in score["parts"].values())
+    others = f"best single {best:.4f}, plain mean {score['mean']:.4f}, in-sample {score['in_sample']:.4f}"
+    return f"nested {score['score']:.4f}; {others}"
+
+
+def fold_test(name: str, split: str) -> pd.DataFrame:
+    """What the models of one fold say of the test rows, by the weights that never saw that fold."""
+    table = read_table(artifacts.run_folder(name) / split / "test.parquet")
+    if VIEW not in table:
+        return table
+    weights = read_json(artifacts.run_folder(name) / "score.json")["weights_by_fold"][split.partition("-")[0]]
+    stack = {str(view): part.drop(columns=VIEW) for view, part in table.groupby(VIEW)}
+    return decide.combine(stack, weights)
+
+
+def _write_folds(at: Opened, result: decide.Nested) -> None:
+    """fold<k>/oof.parquet and test.parquet, by the weights that exclude fold k."""
+    for split in at.table.splits:
+        held_out = at.table.ids(split)[1]
+        weights = result.by_fold[split.fold]
+        folder = at.folder / split.name
+        artifacts.write_table(folder / "oof.parquet", result.prediction.loc[held_out])
+        stack = {m: fold_test(m, split.name).loc[at.data.test.ids] for m, w in weights.items() if w}
+        artifacts.write_table(folder / "test.parquet", decide.combine(stack, weights))
+
+
+def _members(at: Opened) -> tuple[str, ...]:
+    """The members, all of them predicted and of this fold table."""
+    problems = []
+    for member in at.run.members or ():
+        record = runs.recorded(member)
+        if record is None or not _file(member, "test").exists():
+            problems.append(_finding("RUN-PARTIAL", member, "it has no predictions yet", f"make predict RUN={member}"))
+        elif record["folds"] != at.table.hash:
+            found = f"its fold table is {record['folds']}, the blend's is {at.table.hash}"
+            problems.append(_finding("ENS-FOLDS", member, found, f"train {member} anew on this table"))
+    if problems:
+        raise ConfigFault(*problems)
+    return at.run.members or ()
+
+
+def _file(run: str, name: str):
+    return artifacts.run_folder(run) / f"{name}.parquet"
+
+
+def _finding(code: str, member: str, found: str, mend: str) -> Finding:
+    return Finding(
+        code=code,
+        what="a member can't be blended",
+        where=f"member {member}",
+        found=found,
+        risk="its OOF rows were seen by models of other folds, or are missing",
+        mend=mend,
+    )

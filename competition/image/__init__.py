@@ -1,0 +1,1 @@
+"""The image task: timm backbones on photos."""

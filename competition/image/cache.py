@@ -1,0 +1,262 @@
+"""Decoded pictures: decoded once, kept as one uint8 memory map that all folds, views and runs of a competition read.
+
+Reading a 256 px picture from the map is about 50 times the rate of decoding its JPEG (28,000 against 500 a second and
+core, measured). The pictures are kept 1.14 times larger than the network sees them, so that crops have room.
+
+    runs/.cache/<competition>/<fit>-<side>/pictures.npy   [n, side, side, 3] uint8, RGB
+                                           index.parquet  path -> row, size, time, digest of the file
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from competition import artifacts
+from competition.errors import DataFault, EnvironmentFault, Finding, examples
+from competition.prefetch import ahead
+from competition.task import Progress
+
+ROOM = 1.14
+MAX_PIXELS = 64_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+GREY = 128
+PROBLEMS = {
+    "IMG-MISSING": ("pictures are missing", "mend `image:` (folder, file extension) or fetch the files"),
+    "IMG-NOTFILE": ("pictures are no plain files", "replace the link, folder or device by the picture itself"),
+    "IMG-PERM": ("pictures can't be read", "give this user the right to read them"),
+    "IMG-EMPTY": ("picture files are empty", "fetch them again"),
+    "IMG-NOTIMAGE": (
+        "files are no pictures",
+        "fetch them again (an error page or a Git LFS pointer was saved instead?)",
+    ),
+    "IMG-HUGE": (f"pictures have over {MAX_PIXELS:,} pixels", "scale them down first"),
+    "IMG-DEPTH": ("pictures have more than 8 bits a channel", "convert them to 8 bits with the range that matters"),
+    "IMG-TRUNC": ("pictures are cut short", "fetch them again"),
+    "IMG-CORRUPT": ("pictures can't be decoded", "fetch them again"),
+}
+
+
+@dataclass(frozen=True)
+class Cache:
+    """pictures: [n, side, side, 3] uint8, RGB, read-only. row: path -> n. digest: of all the files' contents."""
+
+    pictures: np.ndarray
+    row: pd.Series
+    digest: str
+
+    def rows(self, paths: pd.Series) -> np.ndarray:
+        return self.row.loc[paths].to_numpy()
+
+
+class BadPicture(Exception):
+    """One picture that can't be used: a code of PROBLEMS and what was found."""
+
+    def __init__(self, code: str, found: str):
+        super().__init__(code, found)
+        self.code, self.found = code, found
+
+
+def side_of(size: int) -> int:
+    return math.ceil(ROOM * size)
+
+
+def folder_of(competition: str, fit_to: str, size: int) -> Path:
+    return artifacts.cache_folder(competition) / f"{fit_to}-{side_of(size)}"
+
+
+def load(folder: Path) -> Cache:
+    index = artifacts.read_table(folder / "index.parquet")
+    pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+    return Cache(pictures, index["row"], artifacts.digest(*index["digest"].sort_index()))
+
+
+def build(paths: Sequence[str], folder: Path, fit_to: str, size: int, progress: Progress) -> Cache:
+    """Decodes what is not there yet and returns the cache. A picture counts as changed when its content has.
+
+    Raises DataFault with every unreadable picture, by kind; EnvironmentFault where the disk has no room.
+    """
+    paths = sorted(set(paths))
+    with artifacts.locked(folder, wait=-1):
+        files = pd.DataFrame(_stat_all(paths), index=pd.Index(paths, name="path"))
+        known = artifacts.read_table(folder / "index.parquet") if (folder / "index.parquet").exists() else None
+        if known is not None and list(known.index) == paths:
+            touched = known.index[(known[["size", "time"]] != files[["size", "time"]]).any(axis=1)]
+            same = [p for p in touched if artifacts.digest(Path(p).read_bytes()) == known.loc[p, "digest"]]
+            if len(same) == len(touched):
+                if len(touched):
+                    artifacts.write_table(folder / "index.parquet", known.assign(time=files["time"]))
+                return load(folder)
+        _decode_all(paths, files, folder, fit_to, side_of(size), progress)
+        return load(folder)
+
+
+def decode(data: bytes, at_least: int) -> np.ndarray:
+    """A picture file's content as uint8 RGB [h, w, 3], upright by its EXIF note, scaled down by 2, 4 or 8 while decoding
+    as long as both sides stay `at_least` pixels. Raises BadPicture.
+
+    OpenCV decodes (2.6 times the rate of Pillow); Pillow reads the header first, because OpenCV opens decompression bombs
+    and shortens 16 bits to 8 without a word, and looks twice at a JPEG without its end mark, of which OpenCV makes a half
+    grey picture.
+    """
+    width, height, mode, form = _header(data)
+    if width * height > MAX_PIXELS:
+        raise BadPicture("IMG-HUGE", f"{width} x {height}")
+    if mode.startswith(("I", "F")):
+        raise BadPicture("IMG-DEPTH", f"mode {mode}")
+    if form in ("JPEG", "MPO") and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        try:
+            Image.open(BytesIO(data)).load()
+        except (OSError, SyntaxError) as e:
+            raise BadPicture("IMG-TRUNC", str(e)) from None
+    reduce = next((f for f in (8, 4, 2) if min(width, height) >= f * at_least), 1)
+    flag = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag[reduce])
+    if picture is None:
+        raise BadPicture("IMG-CORRUPT", f"{form}, {len(data):,} bytes")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def square(picture: np.ndarray, side: int, fit_to: str) -> np.ndarray:
+    """[h, w, 3] -> [side, side, 3], as `fit_to` says."""
+    height, width = picture.shape[:2]
+    if fit_to == "crop":
+        edge = min(height, width)
+        top, left = (height - edge) // 2, (width - edge) // 2
+        picture = picture[top : top + edge, left : left + edge]
+    if fit_to != "pad":
+        return _resize(picture, side, side)
+    scale = side / max(height, width)
+    small = _resize(picture, max(1, round(width * scale)), max(1, round(height * scale)))
+    out = np.full((side, side, 3), GREY, np.uint8)
+    top, left = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2
+    out[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return out
+
+
+def _resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    shrinks = picture.shape[0] * picture.shape[1] > width * height
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def _header(data: bytes) -> tuple[int, int, str, str]:
+    if not data:
+        raise BadPicture("IMG-EMPTY", "0 bytes")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as header:
+            return *header.size, header.mode, str(header.format)
+    except Image.DecompressionBombError as e:
+        raise BadPicture("IMG-HUGE", str(e)) from None
+    except (OSError, SyntaxError, ValueError):
+        raise BadPicture("IMG-NOTIMAGE", f"begins with {data[:60]!r}") from None
+
+
+def _stat_all(paths: list[str]) -> list[dict[str, int]]:
+    """Size and time of every file. Raises DataFault where some are missing or no plain files."""
+    found, bad = [], []
+    for path in paths:
+        try:
+            s = os.stat(path)
+        except OSError:
+            bad.append((path, BadPicture("IMG-MISSING", "no such file")))
+            continue
+        if not stat.S_ISREG(s.st_mode):
+            bad.append((path, BadPicture("IMG-NOTFILE", stat.filemode(s.st_mode))))
+        found.append({"size": s.st_size, "time": s.st_mtime_ns})
+    refuse(bad)
+    return found
+
+
+def _decode_all(
+    paths: list[str], files: pd.DataFrame, folder: Path, fit_to: str, side: int, progress: Progress
+) -> None:
+    shape = (len(paths), side, side, 3)
+    _need_room(folder, math.prod(shape))
+    digests: list[str] = []
+    bad: list[tuple[str, BadPicture]] = []
+
+    def one(path: str) -> tuple[str, np.ndarray | BadPicture]:
+        try:
+            data = Path(path).read_bytes()
+            return artifacts.digest(data), square(decode(data, side), side, fit_to)
+        except PermissionError as e:
+            return "", BadPicture("IMG-PERM", str(e))
+        except BadPicture as e:
+            return "", e
+
+    with artifacts.writing(folder / "pictures.npy") as f, ThreadPoolExecutor(os.cpu_count()) as pool:
+        np.lib.format.write_array_header_1_0(f, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        f.flush()
+        _reserve(f.fileno(), f.tell(), math.prod(shape))
+        pictures = np.memmap(f, np.uint8, "r+", offset=f.tell(), shape=shape)
+        for row, (path, (digest, picture)) in enumerate(zip(paths, ahead(pool, one, paths, 256), strict=True)):
+            if isinstance(picture, BadPicture):
+                bad.append((path, picture))
+            else:
+                pictures[row] = picture
+            digests.append(digest)
+            progress(row + 1, len(paths), "decoding pictures")
+        refuse(bad)
+        pictures.flush()
+    artifacts.write_table(folder / "index.parquet", files.assign(row=np.arange(len(paths)), digest=digests))
+
+
+def _need_room(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size * 1.05 > free:
+        raise EnvironmentFault(
+            Finding(
+                code="ENV-DISK",
+                what="the disk has no room for the decoded pictures",
+                where=str(folder),
+                found=f"{size / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free",
+                risk="nothing was written",
+                mend="free some space, or train at a smaller `size`",
+            )
+        )
+
+
+def _reserve(file: int, offset: int, size: int) -> None:
+    """Blocks on the disk before they are mapped: writing to a map on a full disk kills the process (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, offset, size)
+    else:
+        os.truncate(file, offset + size)
+
+
+def refuse(bad: list[tuple[str, BadPicture]]) -> None:
+    """Raises DataFault with one finding for each kind of problem."""
+    by_code: dict[str, list[tuple[str, BadPicture]]] = {}
+    for path, problem in bad:
+        by_code.setdefault(problem.code, []).append((path, problem))
+    if bad:
+        raise DataFault(
+            *(
+                Finding(
+                    code=code,
+                    what=f"{len(items)} {PROBLEMS[code][0]}" if len(items) > 1 else PROBLEMS[code][0],
+                    where=examples([path for path, _ in items], 20),
+                    found=items[0][1].found,
+                    risk="those rows would be trained on or predicted from nothing",
+                    mend=PROBLEMS[code][1],
+                )
+                for code, items in by_code.items()
+            )
+        )

@@ -1,0 +1,166 @@
+"""Fits one fold of an image run: feed, model, loss, and what of them the saved weights must remember."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from competition import artifacts, loop
+from competition.augment import transforms
+from competition.image import cache, model
+from competition.image.feed import Feed, ImageBatch, normalise, smooth
+from competition.image.predicting import forward, to_table
+from competition.image.scale import Scale
+from competition.image.task import ImageTask
+from competition.image.views import check as check_views
+from competition.task import Fold, Problem, Progress, Rows
+
+
+def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -> str:
+    """Checks model, augmentation and views, decodes the pictures; the hash of all pictures."""
+    model.check(task, len(problem.columns))
+    transforms(task.augment, task.size, task.symmetry)
+    check_views(task.views)
+    return cache.build(paths_of(rows), folder_of(task, problem), task.fit_to, task.size, progress).digest
+
+
+def paths_of(rows: Rows) -> list[str]:
+    from competition.errors import ConfigFault, Finding
+
+    if rows.pictures is None:
+        raise ConfigFault(
+            Finding(
+                code="IMG-TEMPLATE",
+                what="the competition names no pictures",
+                where="competition.yaml, key image",
+                found="no `image:`",
+                mend='say where a row\'s picture lies: `image: "images/{id}.jpg"`',
+            )
+        )
+    return list(rows.pictures)
+
+
+def folder_of(task: ImageTask, problem: Problem) -> Path:
+    return cache.folder_of(problem.competition, task.fit_to, task.size)
+
+
+def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:
+    """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the loop's faults."""
+    torch.manual_seed(fold.seed)
+    device = loop.device_of(task.device)
+    pictures = cache.load(folder_of(task, fold.problem))
+    scale = Scale.of(fold.problem, fold.train)
+    feed = make_feed(task, fold, pictures, scale, device)
+    network = model.create(task, len(fold.problem.columns), fold.origin, fold.name)
+    mean, std = model.data_config(network)
+    model.freeze(network, task.freeze)
+    network = network.to(device=device).to(memory_format=torch.channels_last)
+    draw(next(feed.batches(0)), fold.folder / "batch.png")
+    rows = pixel_rows(mean, std, task.size, device)
+    loss = loss_of(fold.problem, task)
+
+    def mean_loss(run: nn.Module, batch: ImageBatch) -> Tensor:
+        return loss(run(normalise(batch.images, *rows)), batch.targets, batch.weights)
+
+    def validate(run: nn.Module, epoch: int) -> float:
+        assert fold.valid is not None
+        was = run.training
+        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device)
+        run.train(was)
+        return fold.report(epoch, to_table(outputs, fold.valid.ids, fold.problem, scale))
+
+    job = loop.Job(
+        model=network,
+        optimizer=model.optimizer(network, task),
+        steps=feed.steps,
+        batches=feed.batches,
+        loss=mean_loss,
+        validate=validate if fold.valid is not None else None,
+    )
+    identity = artifacts.digest(json.dumps(fold.origin, sort_keys=True), str(fold.seed))
+    final, record = loop.train(job, task, fold, device, identity)
+    weights = {k: v.detach().cpu().contiguous() for k, v in final.state_dict().items()}
+    notes = {"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std), "scale": scale.to_json()}
+    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | notes))
+    parameters = sum(p.numel() for p in network.parameters())
+    return record | {"parameters": parameters}
+
+
+def make_feed(task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, device: torch.device) -> Feed:
+    assert fold.train.truth is not None and fold.train.pictures is not None
+    truth = fold.train.truth[list(fold.problem.columns)].to_numpy()
+    weights = np.ones(len(truth)) if fold.train.weight is None else fold.train.weight.to_numpy()
+    rarity = rarities(truth, fold.problem) if task.balance != "none" else None
+    if task.balance == "weights" and rarity is not None:
+        weights = weights * rarity / rarity.mean()
+    odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = task.workers if task.workers is not None else (min(8, max(1, cores - 1)) if device.type == "cuda" else 1)
+    rows = pictures.rows(fold.train.pictures)
+    return Feed(task, pictures, rows, scale.forward(truth), weights, odds, fold.seed, workers)
+
+
+def rarities(truth: np.ndarray, problem: Problem) -> np.ndarray:
+    """[rows]: one over the share of the row's class; of its rarest label (multilabel); 1 for regression."""
+    if problem.kind == "regression":
+        return np.ones(len(truth))
+    if problem.kind == "binary":
+        truth = np.hstack([1 - truth, truth])
+    share = truth.mean(axis=0).clip(1 / len(truth))
+    if problem.kind == "multilabel":
+        return np.where(truth > 0.5, 1 / share, 1.0).max(axis=1)
+    return 1 / share[truth.argmax(axis=1)]
+
+
+def loss_of(problem: Problem, task: ImageTask) -> Any:
+    """(outputs [b, columns], targets [b, columns], weights [b]) -> mean loss, by the kind of what is predicted."""
+
+    def weighted(rows: Tensor, weights: Tensor) -> Tensor:
+        return (rows * weights).mean()
+
+    def cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return weighted(
+            functional.cross_entropy(outputs.float(), smooth(targets, task.smoothing), reduction="none"), weights
+        )
+
+    def binary(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        rows = functional.binary_cross_entropy_with_logits(outputs.float(), targets, reduction="none")
+        return weighted(rows.mean(dim=1), weights)
+
+    def huber(outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return weighted(functional.huber_loss(outputs.float(), targets, reduction="none").mean(dim=1), weights)
+
+    return {
+        "multiclass": cross_entropy,
+        "ordinal": cross_entropy,
+        "binary": binary,
+        "multilabel": binary,
+        "regression": huber,
+    }[problem.kind]
+
+
+def pixel_rows(mean: Any, std: Any, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of pixels in 0..255, repeated along a row of the picture: [width * 3] each."""
+    rows = [torch.tensor(v, device=device).mul(255).repeat(width) for v in (mean, std)]
+    return rows[0], rows[1]
+
+
+def draw(batch: ImageBatch, path: Path) -> None:
+    """The first batch as the network sees it, on one sheet: mistakes in augmentation are seen, not read."""
+    images = batch.images[:32].numpy()
+    columns = min(8, len(images))
+    blank = np.zeros((-len(images) % columns, *images.shape[1:]), np.uint8)
+    grid = np.concatenate([images, blank]).reshape(-1, columns, *images.shape[1:])
+    sheet = np.vstack([np.hstack(list(row)) for row in grid])
+    done, data = cv2.imencode(".png", sheet[:, :, ::-1])
+    assert done
+    artifacts.write_bytes(path, data.tobytes())

@@ -1,0 +1,97 @@
+"""Predicts rows with a fold's saved weights, one test-time view at a time."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from competition import loop
+from competition.image import cache, model
+from competition.image.feed import normalise
+from competition.image.scale import Scale
+from competition.image.task import ImageTask
+from competition.image.views import VIEWS
+from competition.knobs import Training
+from competition.task import Fold, Problem, Rows
+
+
+def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
+    """[rows, problem.columns] by id, from `model.safetensors` in the fold's folder."""
+    device = loop.device_of(task.device)
+    path = fold.folder / "model.safetensors"
+    network, notes = _network(
+        path, path.stat().st_mtime_ns, task.backbone, task.size, len(fold.problem.columns), device
+    )
+    pictures = cache.load(cache.folder_of(fold.problem.competition, task.fit_to, task.size))
+    pixels = json.loads(notes["mean"]), json.loads(notes["std"])
+
+    def progress(done: int) -> None:
+        fold.progress(done, len(rows), f"view {view}")
+
+    outputs = forward(network, pictures, rows, task, view, pixels, device, progress)
+    return to_table(outputs, rows.ids, fold.problem, Scale.from_json(notes["scale"]))
+
+
+@torch.inference_mode()
+def forward(network: nn.Module, pictures: cache.Cache, rows: Rows, task: ImageTask, view: str,
+            pixels: tuple[Sequence[float], Sequence[float]], device: torch.device,
+            progress: Callable[[int], None] = lambda done: None) -> Tensor:  # fmt: skip
+    """[rows, columns] raw outputs on the CPU, float32. Halves its batch when memory runs out."""
+    assert rows.pictures is not None
+    positions, batch, start, parts = pictures.rows(rows.pictures), 4 * task.batch, 0, []
+    mean, std = (torch.tensor(v, device=device).mul(255).repeat(pictures.pictures.shape[2]) for v in pixels)
+    dtype = loop.amp_dtype(task.amp, device)
+    while start < len(positions):
+        try:
+            images = torch.from_numpy(pictures.pictures[positions[start : start + batch]]).to(device)
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                parts.append(network(see(normalise(images, mean, std), view, task.size)).float().cpu())
+        except RuntimeError as e:
+            if not loop.is_out_of_memory(e) or batch == 1:
+                raise
+            batch = max(1, batch // 2)
+            continue
+        start += batch
+        progress(min(start, len(positions)))
+    return torch.cat(parts)
+
+
+def see(images: Tensor, view: str, size: int) -> Tensor:
+    """[b, 3, side, side] -> [b, 3, size, size]: the view, scaled to what the network sees."""
+    seen = VIEWS[view](images)
+    if seen.shape[-1] != size:
+        seen = functional.interpolate(seen, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return seen.contiguous(memory_format=torch.channels_last)
+
+
+def to_table(outputs: Tensor, ids: pd.Index, problem: Problem, scale: Scale) -> pd.DataFrame:
+    """Raw outputs -> probabilities or values, by id."""
+    if problem.kind in ("multiclass", "ordinal"):
+        values = outputs.double().softmax(dim=1).numpy()
+    elif problem.kind == "regression":
+        values = scale.back(outputs.double().numpy())
+    else:
+        values = outputs.double().sigmoid().numpy()
+    return pd.DataFrame(np.asarray(values), index=ids, columns=list(problem.columns))
+
+
+@functools.lru_cache(maxsize=1)
+def _network(
+    path: Path, _time: int, backbone: str, size: int, outputs: int, device: torch.device
+) -> tuple[nn.Module, dict]:
+    """The fold's network, kept for its other views."""
+    with safe_open(path, "pt") as f:
+        notes = f.metadata()
+    network = model.build(Training(backbone=backbone, size=size), outputs)
+    network.load_state_dict(load_file(path))
+    return network.to(device=device).to(memory_format=torch.channels_last).eval(), notes

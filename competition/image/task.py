@@ -1,0 +1,76 @@
+"""The image task's knobs, and the seam's three calls; the work is in the modules beside it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import field_validator
+
+from competition.config import fit, predict
+from competition.knobs import Training
+from competition.task import Fold, Problem, Progress, Rows
+
+Symmetry = Literal["none", "horizontal", "all"]
+VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
+    "none": ("plain", "zoom"),
+    "horizontal": ("plain", "hflip", "zoom", "zoom_hflip"),
+    "all": ("plain", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "antitranspose"),
+}
+
+
+class ImageTask(Training):
+    """`task: image`: a timm backbone on one picture a row."""
+
+    fit_to: Literal["squash", "pad", "crop"] = fit(
+        "squash", "how a picture becomes square: squash: scaled unevenly; pad: grey bars; crop: the middle square"
+    )
+    symmetry: Symmetry = fit(
+        "horizontal",
+        "flips that keep a label: none (text, digits), horizontal (photos), all (seen from above, microscopes)",
+    )
+    augment: Literal["none", "light", "medium", "heavy"] | tuple[dict[str, dict[str, Any] | None], ...] = fit(
+        "medium", "a level, or a list of albumentations transforms: [{HorizontalFlip: {p: 0.5}}, ...]"
+    )
+    mixup: float = fit(0.0, "alpha of mixup; 0: off", ge=0)
+    cutmix: float = fit(0.0, "alpha of cutmix; 0: off; with both on, each batch draws one", ge=0)
+    mix_prob: float = fit(1.0, "share of batches that are mixed", ge=0, le=1)
+    mix_off: int = fit(0, "last epochs without mixup and cutmix", ge=0)
+    smoothing: float = fit(0.0, "label smoothing (multiclass, ordinal)", ge=0, lt=1)
+    balance: Literal["none", "weights", "sampling"] = fit(
+        "none", "rare classes: none; weights: count more in the loss; sampling: drawn as often as the others"
+    )
+    views: tuple[str, ...] = predict(
+        (), "test-time views that are tried (OOF decides which stay); empty: those of `symmetry`"
+    )
+
+    @field_validator("augment", "views", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("augment")
+    @classmethod
+    def _known_transforms(cls, value: Any) -> Any:
+        if not isinstance(value, str) and any(len(item) != 1 for item in value):
+            raise ValueError("each item of the list is one transform: {Name: {argument: value}}")
+        return value
+
+    def model_post_init(self, context: Any) -> None:
+        if not self.views:
+            object.__setattr__(self, "views", VIEWS_OF[self.symmetry])
+
+    def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
+        from competition.image import fitting
+
+        return fitting.prepare(self, problem, rows, progress)
+
+    def fit(self, fold: Fold) -> dict[str, Any]:
+        from competition.image import fitting
+
+        return fitting.fit(self, fold)
+
+    def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
+        from competition.image import predicting
+
+        return predicting.predict(self, rows, fold, view)

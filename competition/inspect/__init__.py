@@ -1,0 +1,1 @@
+"""Looks at a competition folder before anything is trained: `make init` infers its config."""

@@ -1,0 +1,81 @@
+"""`make check COMP=leaves`: reads every table and picture once and lists what is wrong or worth knowing before training."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from competition import artifacts, board
+from competition.data import Data, load
+from competition.errors import examples
+from competition.image.cache import BadPicture, decode, refuse
+from competition.prefetch import ahead
+
+SIDE = 32  # pictures are decoded, not kept: the smallest side is the quickest
+
+
+def audit(name: str) -> None:
+    """Prints notes; raises DataFault with all that must be mended, by kind."""
+    with board.board():
+        data = load(name)
+        for note in data.notes:
+            board.say(note)
+        board.say(f"{len(data.train):,} training and {len(data.test):,} test rows, {data.problem.kind}, "
+                  f"{len(data.problem.columns)} prediction columns, metric {data.problem.metric.name}")  # fmt: skip
+        if data.train.pictures is not None:
+            for note in duplicates(data, read_pictures(data)):
+                board.say(f"note: {note}")
+        board.say(f"{name}: nothing that must be mended")
+
+
+def read_pictures(data: Data) -> pd.Series:
+    """Content digest of every picture by path. Raises DataFault for those that can't be used."""
+    paths = sorted({p for rows in (data.train, data.test) if rows.pictures is not None for p in rows.pictures})
+
+    def one(path: str) -> str | BadPicture:
+        try:
+            if not Path(path).is_file():
+                return BadPicture("IMG-MISSING" if not Path(path).exists() else "IMG-NOTFILE", "no plain file there")
+            content = Path(path).read_bytes()
+            decode(content, SIDE)
+        except PermissionError as e:
+            return BadPicture("IMG-PERM", str(e))
+        except BadPicture as e:
+            return e
+        return artifacts.digest(content)
+
+    digests, bad = {}, []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for n, (path, found) in enumerate(zip(paths, ahead(pool, one, paths, 256), strict=True)):
+            if isinstance(found, BadPicture):
+                bad.append((path, found))
+            else:
+                digests[path] = found
+            board.show(f"{data.name}: pictures", n + 1, len(paths), "reading")
+    refuse(bad)
+    return pd.Series(digests)
+
+
+def duplicates(data: Data, digests: pd.Series) -> list[str]:
+    """Sentences on files that are byte for byte the same: within train, with other labels, between train and test."""
+    assert data.train.pictures is not None and data.train.truth is not None
+    train = data.train.pictures.map(digests)
+    twice = train[train.duplicated(keep=False)]
+    notes = []
+    if len(twice):
+        labels = data.train.truth.loc[twice.index].astype(str).agg(" ".join, axis=1)
+        odd = labels.groupby(twice).nunique()
+        conflicting = twice[twice.isin(odd.index[odd > 1])]
+        notes.append(f"{len(twice)} training pictures are copies of one another: {examples(twice.index)}; "
+                     "copies in two folds make the CV score too good (folds.group)")  # fmt: skip
+        if len(conflicting):
+            notes.append(f"{len(conflicting)} of them have copies with another label: {examples(conflicting.index)}")
+    if data.test.pictures is not None:
+        shared = data.test.pictures.map(digests)
+        shared = shared[shared.isin(set(train))]
+        if len(shared):
+            notes.append(f"{len(shared)} test pictures are copies of training pictures: {examples(shared.index)}")
+    return notes

@@ -1,0 +1,131 @@
+"""A first run that ends in half an hour on this machine: a few training steps are timed, and size and epochs follow."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from competition import board, loop
+from competition.data import Data
+from competition.engine import cores
+from competition.errors import Fault
+from competition.image import model
+from competition.image.task import ImageTask
+
+BUDGET = 30 * 60
+OVERHEAD = (
+    1.35  # feed, validation, prediction and start-up over the bare steps; a loop keeps at least 0.8 of their rate
+)
+SIZES = (32, 48, 64, 96, 128, 160, 192, 224)
+PROBE_SIDE, PROBE_BATCH, PROBE_STEPS = 64, 32, 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    task: ImageTask
+    minutes: float
+    rate: float
+    hub: Fault | None  # why pretrained weights can't be had
+
+
+def plan(data: Data) -> Plan:
+    """Backbone by machine, then the largest size at which enough epochs fit, not above the pictures' own."""
+    device = loop.device_of("auto")
+    gpu = device.type == "cuda"
+    backbone = "convnext_tiny" if gpu else "mobilenetv4_conv_small"
+    first = ImageTask(backbone=backbone, pretrained=True)
+    try:
+        model.check(first, len(data.problem.columns))
+        hub = None
+    except Fault as fault:
+        hub = fault
+        first = ImageTask(backbone="resnet34" if gpu else "resnet18", pretrained=False)
+    enough, most = (15, 40) if hub else (5, 12)
+    rate = images_per_second(first, len(data.problem.columns), device)
+    seen = len(data.train) * (data.config.folds.n - 1) * data.config.folds.repeats
+    sizes = [s for s in SIZES if s <= _upto(picture_side(data))]
+
+    def fits(size: int) -> float:
+        return BUDGET * rate * (PROBE_SIDE / size) ** 2 / (OVERHEAD * seen)
+
+    size = next((s for s in reversed(sizes) if fits(s) >= enough), sizes[0])
+    epochs = max(1, min(most, math.floor(fits(size))))
+    task = first.model_copy(update={"size": size, "epochs": epochs} | recipe(hub is not None, epochs))
+    return Plan(task, epochs / fits(size) * BUDGET / 60, rate, hub)
+
+
+def recipe(scratch: bool, epochs: int) -> dict[str, float | str | int]:
+    """Rates that suit weights from the hub and new ones; mixing only where there is time to profit from it."""
+    if scratch:
+        return {"lr": 2e-3, "augment": "light" if epochs < 30 else "medium", "smoothing": 0.05}
+    return {"lr": 5e-4, "head_lr": 5.0, "augment": "medium", "smoothing": 0.05, "mixup": 0.2 if epochs >= 8 else 0.0}
+
+
+def images_per_second(task: ImageTask, outputs: int, device: torch.device) -> float:
+    """Training pictures a second at 64 px over the whole machine, from a few bare steps."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    network = model.build(task, outputs).to(device=device).to(memory_format=torch.channels_last)
+    optimizer = model.optimizer(network, task)
+    pictures = torch.randn(PROBE_BATCH, 3, PROBE_SIDE, PROBE_SIDE, device=device).to(memory_format=torch.channels_last)
+    times = []
+    for _ in range(1 + PROBE_STEPS):
+        began = time.perf_counter()
+        network(pictures).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    torch.set_num_threads(threads)
+    at_once = max(1, torch.cuda.device_count()) if device.type == "cuda" else cores()
+    return PROBE_BATCH / float(np.median(times[1:])) * at_once
+
+
+def picture_side(data: Data, most: int = 50) -> int:
+    """The median of the smaller side of some pictures, pixels. Unreadable ones are left to the checks of training."""
+    assert data.train.pictures is not None
+    sides = []
+    for path in data.train.pictures.iloc[:: max(1, len(data.train) // most)]:
+        try:
+            with Image.open(path) as picture:
+                sides.append(min(picture.size))
+        except OSError:
+            continue
+    return int(np.median(sides)) if sides else SIZES[-1]
+
+
+def text(plan: Plan, name: str) -> str:
+    """The YAML of the plan, with its estimate."""
+    task = plan.task
+    board.say(f"timed {plan.rate:.0f} training pictures/s at {PROBE_SIDE} px ({task.backbone}): "
+              f"{task.size} px, {task.epochs} epochs and all folds take about {plan.minutes:.0f} minutes here")  # fmt: skip
+    why = ""
+    if plan.hub:
+        board.say(f"warning: pretrained: false, because weights can't be had here: {plan.hub.findings[0].found}")
+        why = "   # the hub can't be reached; true, or a local weights file, scores much better"
+    chosen = {
+        k: v for k, v in task.model_dump(mode="json", exclude_defaults=True).items() if k not in ("views", "pretrained")
+    }
+    chosen = {"backbone": task.backbone, "size": task.size, "epochs": task.epochs, "symmetry": task.symmetry} | chosen
+    lines = [
+        f"# The first run of {name}: about {plan.minutes:.0f} minutes on the machine that wrote it.",
+        f"# make submission RUN={name}/baseline",
+        "task: image",
+        f"pretrained: {str(task.pretrained).lower()}{why}",
+        *(f"{k}: {v}{HINTS.get(k, '')}" for k, v in chosen.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+HINTS = {"symmetry": "   # flips that keep a label: none (text, digits), horizontal (photos), all (from above)"}
+
+
+def _upto(side: int) -> int:
+    return next((s for s in SIZES if s >= side), SIZES[-1])

@@ -1,0 +1,117 @@
+"""What a competition folder is: `make init` turns it into competition.yaml, each key with its reason.
+
+    guesses = infer(Path("data/leaves"), "leaves", metric="accuracy", given={"folds.n": 10})
+    text = to_yaml(guesses)
+
+One function a question, in the order in which they are asked. What can't be told raises a ConfigFault that names the
+key to give (INIT-TARGET, INIT-ID, ...); a folder that holds no competition raises DataFault INIT-FOLDER.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from competition.config import Competition, Folds, ImagePaths
+from competition.errors import ConfigFault, Finding, examples, nearest
+from competition.inspect.folder import by_id, find_data, find_id, find_root, find_sample, find_test, find_train
+from competition.inspect.guess import Guess, Tables, question, to_yaml
+from competition.inspect.pictures import Index, find_image
+from competition.inspect.splits import count_labels, find_folds
+from competition.inspect.target import (
+    find_classes,
+    find_kind,
+    find_metric,
+    find_separator,
+    find_shape,
+    find_target,
+    fitted_to,
+    read_metric,
+    refuse_boxes_and_masks,
+)
+from competition.tables import natural, read_csv, read_rows
+
+__all__ = ["Guess", "infer", "to_yaml"]
+
+
+def infer(folder: Path, name: str, metric: str | None = None, given: dict[str, Any] | None = None) -> list[Guess]:
+    """The keys of configs/<name>/competition.yaml for `folder`, in that file's order.
+
+    metric: as METRIC= has it (`mapk@5`). given: keys that are taken as they are, `{"target": "label", "folds.n": 3}`.
+    Raises ConfigFault and DataFault.
+    """
+    given = _known(given or {})
+    wanted = read_metric(metric or given.pop("metric", None))
+    guesses: list[Guess] = []
+
+    def answer(key: str, find: Callable[..., Guess | None], *of: Any) -> Any:
+        guess = Guess(key, given[key], "given") if key in given else find(*of)
+        guesses.extend([guess] if guess else [])
+        return guess.value if guess else None
+
+    root = find_root(Path(folder))
+    pictures = Index(root)
+    answer("data", find_data, root, Path(folder))
+    names = {"sample": answer("sample", find_sample, root)}
+    sample = read_csv(root / names["sample"])
+    names["train"] = answer("train", find_train, names["sample"], sample, pictures)
+    train = read_rows(root, names["train"])
+    if "kind" not in given:
+        refuse_boxes_and_masks(train, sample, names["train"])
+    names["test"] = answer("test", find_test, names, train, sample, pictures, given.get("id"))
+    test = None if names["test"] == names["sample"] else read_rows(root, names["test"])
+    id = answer("id", find_id, names, train, test, sample)
+    tables = by_id(names, train, test, sample, id)
+
+    target = answer("target", find_target, tables)
+    targets = _columns(tables, target)
+    shape = find_shape(tables, targets, bool(pictures.files))
+    shape = fitted_to(shape, wanted["name"], tables, targets) if wanted else shape
+    kind = answer("kind", find_kind, shape, tables, targets)
+    classes = answer("classes", find_classes, shape)
+    separator = answer("separator", find_separator, shape)
+    labels = count_labels(tables, targets, kind, separator or " ")
+    guesses.append(find_metric(wanted, shape, kind, classes or natural(set(labels.index)), name))
+    answer("image", find_image, tables, pictures)
+    for guess in find_folds(tables, targets, labels, given):
+        answer(guess.key, lambda guess=guess: guess)
+    answered = {guess.key for guess in guesses}
+    guesses += [Guess(key, value, "given") for key, value in given.items() if key not in answered]
+    order = list(Competition.model_fields)
+    return sorted(guesses, key=lambda guess: order.index(guess.key.split(".")[0]))
+
+
+def _known(given: dict[str, Any]) -> dict[str, Any]:
+    """`folds: {n: 3}` as `folds.n: 3`, `image.train` and `image.test` as `image`. Raises ConfigFault CFG-UNKNOWN."""
+    parts, flat = list(ImagePaths.model_fields), dict(given)
+    if isinstance(flat.get("folds"), dict):
+        flat |= {f"folds.{key}": value for key, value in flat.pop("folds").items()}
+    keys = [*Competition.model_fields, *(f"folds.{key}" for key in Folds.model_fields), *(f"image.{p}" for p in parts)]
+    unknown = [key for key in flat if key not in keys]
+    if unknown:
+        raise ConfigFault(
+            Finding(
+                code="CFG-UNKNOWN",
+                what="competition.yaml has no such key",
+                where=f"SET={unknown[0]}=...",
+                found=f"unknown key {examples(unknown)}",
+                mend=nearest(unknown[0], keys),
+            )
+        )
+    image = {part: flat.pop(f"image.{part}", None) for part in parts}
+    if any(image.values()):
+        for part in (part for part in parts if not image[part]):
+            what = "the paths of train's and test's pictures are given together"
+            raise question(f"image.{part}", what, "SET", str(given), "images/{id}.jpg")
+        flat["image"] = image
+    return flat
+
+
+def _columns(tables: Tables, target: str | list[str]) -> list[str]:
+    """The target as a list. Raises ConfigFault INIT-TARGET where train lacks one."""
+    targets = [target] if isinstance(target, str) else list(target)
+    for column in (c for c in targets if c not in tables.train.columns):
+        where, found = f"{tables.names['train']}, column {column!r}", nearest(column, tables.train.columns)
+        raise question("target", "train has no such column", where, found, (tables.own or [tables.id])[-1])
+    return targets

@@ -1,0 +1,340 @@
+"""What is predicted: the target, its kind, its classes and the metric, from the train table and the sample's form."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from competition import artifacts, metrics
+from competition.config import Kind, MetricSpec
+from competition.errors import ConfigFault, DataFault, Finding, examples
+from competition.inspect.guess import Guess, Tables, question
+from competition.tables import label_sets, natural
+
+Form = Literal["labels", "probabilities", "ranking", "values"]
+SEPARATORS = "|;, "  # the rarest in a label's own name first
+FEW = 20  # whole numbers up to so many are read as classes, more as values
+ORDINAL = re.compile(r"grade|level|stage|severity|rating|quality|score|rank|ordinal", re.I)
+LABEL_SETS = re.compile(r"labels$|tags?$|attributes|keywords|genres|categories|classes$", re.I)
+NEGATIVE = {"no", "n", "false", "negative", "neg", "normal", "healthy", "benign", "absent", "ham"}
+BOX_COLUMNS = [set(names.split()) for names in ("xmin ymin", "x1 y1 x2 y2", "x y w h", "x y width height", "bbox")]
+DEFAULT_METRICS: dict[tuple[str, Form], str] = {
+    ("binary", "labels"): "accuracy",
+    ("binary", "probabilities"): "auc",
+    ("multiclass", "labels"): "accuracy",
+    ("multiclass", "probabilities"): "logloss",
+    ("multiclass", "ranking"): "mapk",
+    ("multilabel", "labels"): "f1_samples",
+    ("multilabel", "probabilities"): "mean_column_auc",
+    ("ordinal", "labels"): "qwk",
+    ("ordinal", "probabilities"): "logloss",
+    ("regression", "values"): "rmse",
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What target and sample say together. kind "": it can't be told. k: longest list of a ranking."""
+
+    kind: str
+    form: Form
+    reason: str
+    sure: bool = True
+    k: int = 0
+    separator: str | None = None
+    classes: tuple[str, ...] | None = None
+
+
+def refuse_boxes_and_masks(train: pd.DataFrame, sample: pd.DataFrame, train_name: str) -> None:
+    """Raises ConfigFault INIT-KIND for competitions of boxes or masks, which are not supported yet."""
+    asked = sample.columns[1:]
+    plain = {re.sub(r"[^a-z0-9]", "", c.lower()): c for c in train.columns}
+    known = all(c in train.columns for c in asked)
+    boxes = [] if known else [plain[c] for names in BOX_COLUMNS if names <= plain.keys() for c in sorted(names)]
+    boxes += [c for c in asked if _boxes(sample[c], 6) and not (known and not _boxes(train[c], 5, 6))]
+    masks = [c for c in asked if re.search(r"rle|encoded_?pixels|mask|segmentation", c, re.I)]
+    masks = [c for c in masks if not known or train[c].str.fullmatch(r"\d+ \d+(?: \d+ \d+)+").any()]
+    if boxes or masks:
+        raise ConfigFault(
+            Finding(
+                code="INIT-KIND",
+                what=f"this is a competition of {'boxes' if boxes else 'masks'}, which are not supported yet",
+                where=train_name,
+                found=f"columns {examples(boxes or masks)}",
+                risk="nothing was written",
+                mend="where the target is a label after all, say so: SET='kind=multiclass target=label'",
+            )
+        )
+
+
+def _boxes(cells: pd.Series, *sizes: int) -> bool:
+    """Whether each cell is a row of boxes of `size` words: a label, then numbers (four edges, perhaps confidence)."""
+    rows = [cell.split() for cell in cells[cells != ""].head(20)]
+    return bool(rows) and any(
+        all(len(row) % size == 0 and all(_number(word) for i, word in enumerate(row) if i % size) for row in rows)
+        for size in sizes
+    )
+
+
+def _number(word: str) -> bool:
+    return bool(re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", word))
+
+
+def find_target(tables: Tables) -> Guess:
+    """The key `target`. Raises ConfigFault INIT-SAMPLE or INIT-TARGET."""
+    asked, names = tables.asked, tables.names
+    if not asked:
+        found = f"columns {examples(tables.sample.columns)}"
+        raise question("sample", "the sample has no column to fill in", names["sample"], found, "sample_submission.csv")
+    if all(c in tables.train.columns for c in asked):
+        one, leaks = len(asked) == 1, [c for c in asked if c not in tables.own]
+        reason = "the sample asks for it" if one else f"the sample asks for these {len(asked)} columns"
+        reason += (
+            f", but {names['test']} has {examples(leaks)} too: is that the answer?" if leaks else ", and train has it"
+        )
+        return Guess("target", asked[0] if one else asked, reason, sure=not leaks)
+    return _by_name(tables) if len(asked) == 1 else _by_classes(tables)
+
+
+def _by_name(tables: Tables) -> Guess:
+    """The column of train that the sample calls otherwise."""
+    own, asked = tables.own, tables.asked[0]
+    same = [c for c in own if c.lower() == asked.lower()]
+    if len(same) == 1 or len(own) == 1:
+        why = "its name but for the case" if same else "the only column of train beside the id that test lacks"
+        return Guess("target", (same or own)[0], f"{why}; the sample calls it {asked!r}")
+    raise _no_target(tables, f"the sample asks for {asked!r}, which train lacks")
+
+
+def _by_classes(tables: Tables) -> Guess:
+    """The column of train whose values are the sample's columns."""
+    fits = {c: fit for c in tables.own if (fit := _spelled(tables.train[c], tables.asked))}
+    fewest = min((len(fit[1]) for fit in fits.values()), default=0)
+    best = [c for c, (_, lacking) in fits.items() if len(lacking) == fewest]
+    if len(best) != 1:
+        raise _no_target(tables, "the sample's columns are neither columns of train nor the values of one")
+    lacking = f"; train has no row of {examples(fits[best[0]][1])}" if fewest else ""
+    reason = f"the sample's {len(tables.asked)} columns are its values{lacking}"
+    return Guess("target", best[0], reason, sure=not lacking)
+
+
+def _no_target(tables: Tables, what: str) -> Exception:
+    found = f"the sample has {examples(tables.asked)}; only in train: {examples(tables.own, 12)}"
+    return question("target", what, tables.names["train"], found, (tables.own or list(tables.train.columns))[-1])
+
+
+def _spelled(cells: pd.Series, asked: list[str]) -> tuple[str, list[str]] | None:
+    """Whether the columns `asked` are the labels of the cells, perhaps with one prefix or suffix.
+
+    Returns the separator of the cells ("" for one label a cell) and the labels that no cell has.
+    """
+    distinct = pd.Series(cells[cells != ""].unique())
+    for separator in ("", *SEPARATORS):
+        labels = {label for row in label_sets(distinct, separator) for label in row} if separator else set(distinct)
+        if not 2 <= len(labels) <= len(asked) <= 2 * len(labels):
+            continue
+        longest = re.escape(max(labels, key=len))
+        for before, after in ((c[: m.start()], c[m.end() :]) for c in asked for m in re.finditer(longest, c)):
+            columns = {before + label + after for label in labels}
+            if columns <= set(asked):
+                lacking = [c for c in asked if c not in columns]
+                return separator, [c.removeprefix(before).removesuffix(after) for c in lacking]
+    return None
+
+
+def find_shape(tables: Tables, targets: list[str], pictures: bool) -> Shape:
+    """Kind, classes, separator and the sample's form together, from the first rule that applies."""
+    if len(targets) > 1:
+        return _of_columns(tables, targets)
+    cells = tables.train[targets[0]]
+    known = cells[cells != ""]
+    if len(tables.asked) > 1:
+        return _of_wide(tables, targets[0])
+    sample = tables.sample[tables.asked[0]]
+    sample = sample[sample != ""]
+    return (
+        _of_ranking(known, sample)
+        or _of_two(known, sample)
+        or _of_numbers(targets[0], known, sample, pictures)
+        or _of_sets(targets[0], known, sample)
+        or _of_texts(known)
+    )
+
+
+def find_kind(shape: Shape, tables: Tables, targets: list[str]) -> Guess:
+    if not shape.kind:
+        where = f"{tables.names['train']}, {examples(targets)}"
+        raise question("kind", "the target's kind can't be told", where, shape.reason, "multiclass")
+    return Guess("kind", shape.kind, shape.reason, shape.sure)
+
+
+def find_classes(shape: Shape) -> Guess | None:
+    if shape.classes is None:
+        return None
+    reason = "the positive class stands last" if shape.kind == "binary" else "with those that only the sample has"
+    return Guess("classes", list(shape.classes), reason, shape.sure)
+
+
+def find_separator(shape: Shape) -> Guess | None:
+    if shape.separator is None:
+        return None
+    return Guess("separator", shape.separator, "it divides the labels of one cell", shape.sure)
+
+
+def _of_columns(tables: Tables, targets: list[str]) -> Shape:
+    values = tables.train[targets][(tables.train[targets] != "").all(axis=1)].apply(pd.to_numeric, errors="coerce")
+    if values.empty or values.isna().any(axis=None):
+        text = [c for c in targets if values[c].isna().any()] or targets
+        what, where = (
+            "several target columns must hold numbers; of text only one can be the target",
+            tables.names["train"],
+        )
+        raise question("target", what, where, f"{text[0]}: {examples(tables.train[text[0]].unique())}", text[0])
+    ones = values.sum(axis=1)
+    if values.isin([0, 1]).all(axis=None):
+        kind, often = ("multiclass", "exactly one") if (ones == 1).all() else ("multilabel", "not always one")
+        return Shape(kind, "probabilities", f"{len(targets)} columns of 0 and 1, {often} 1 in every row")
+    if values.min(axis=None) >= 0 and ((ones - 1).abs() < 1e-3).all():
+        return Shape("multiclass", "probabilities", "shares that sum to 1 in every row: soft labels", sure=False)
+    return Shape("regression", "values", f"{len(targets)} columns of numbers that are not 0 and 1 alone")
+
+
+def _of_wide(tables: Tables, target: str) -> Shape:
+    fit = _spelled(tables.train[target], tables.asked)
+    if fit is None:
+        what, where = "the sample's columns are not the target's values", f"{tables.names['train']}, column {target!r}"
+        found = f"columns {examples(tables.asked)}; values {examples(tables.train[target].unique())}"
+        raise question("target", what, where, found, tables.own[-1])
+    separator, lacking = fit
+    if separator:
+        reason = f"a column a label in the sample, labels divided by {separator!r} in train"
+        return Shape("multilabel", "probabilities", reason, separator=separator)
+    classes = natural((set(tables.train[target]) - {""}) | set(lacking)) if lacking else None
+    reason = f"a column a class in the sample, {len(tables.asked)} in all"
+    return Shape("multiclass", "probabilities", reason, classes=classes)
+
+
+def _of_ranking(known: pd.Series, sample: pd.Series) -> Shape | None:
+    classes, lists = set(known), sample.str.split()
+    k = int(lists.map(len).max()) if len(lists) else 0
+    if k < 2 or any(" " in c for c in classes) or not {word for row in lists for word in row} <= classes:
+        return None
+    return Shape("multiclass", "ranking", f"one label a row in train, lists of up to {k} in the sample", k=k)
+
+
+def _of_two(known: pd.Series, sample: pd.Series) -> Shape | None:
+    values = natural(set(known))
+    if len(values) != 2:
+        return None
+    labels = set(sample) <= set(values) or not sample.map(_number).all()
+    swap = values[1].lower() in NEGATIVE and values[0].lower() not in NEGATIVE
+    classes = values[::-1] if swap else values
+    clear = labels or _number(values[0]) or any(v.lower() in NEGATIVE for v in values)
+    reason = f"two values, of which {classes[1]!r} is the positive one"
+    if not clear:
+        reason += f" (as the last in order; else set classes: [{classes[1]}, {classes[0]}])"
+    return Shape("binary", "labels" if labels else "probabilities", reason, clear, classes=classes if swap else None)
+
+
+def _of_numbers(name: str, known: pd.Series, sample: pd.Series, pictures: bool) -> Shape | None:
+    values, asked = (pd.to_numeric(s, errors="coerce") for s in (known, sample))
+    if values.isna().any():
+        _refuse_decimal_comma(name, known)
+        return None
+    n, low, high = values.nunique(), values.min(), values.max()
+    if (values % 1 != 0).any():
+        return Shape("regression", "values", f"numbers with fractions, {low:g} to {high:g}")
+    steps, few = high - low + 1 == n, n <= FEW and 2 * n <= len(values)
+    if (asked % 1 != 0).any():
+        return Shape("regression", "values", f"{n} whole numbers, but the sample has fractions", sure=not few)
+    if few and steps and ORDINAL.search(name):
+        reason = f"{n} levels, {low:g} to {high:g}, and {name!r} sounds ordered; else set kind: multiclass"
+        return Shape("ordinal", "labels", reason, sure=False)
+    if few or (pictures and steps and 5 * n <= len(values) and set(sample) <= set(known)):
+        reason = f"{n} whole numbers, {low:g} to {high:g}; set kind: ordinal if their order counts, or kind: regression"
+        return Shape("multiclass", "labels", reason, sure=False)
+    return Shape("regression", "values", f"{n} different whole numbers, {low:g} to {high:g}")
+
+
+def _refuse_decimal_comma(name: str, known: pd.Series) -> None:
+    if known.str.fullmatch(r"-?\d+,\d+").all():
+        raise DataFault(
+            Finding(
+                code="CSV-DECIMAL",
+                what="the target's numbers have decimal commas",
+                where=f"column {name!r}",
+                found=examples(known, 3),
+                risk="they would be read as text",
+                mend="write them with points",
+            )
+        )
+
+
+def _of_sets(name: str, known: pd.Series, sample: pd.Series) -> Shape | None:
+    """Several labels in a cell. Blanks and commas stand in class names too (`wild cat`), so they need more evidence."""
+    distinct = set(known)
+    for separator in SEPARATORS:
+        rows = [[label.strip() for label in cell.split(separator) if label.strip()] for cell in distinct]
+        labels, several = {label for row in rows for label in row}, [row for row in rows if len(row) > 1]
+        if not several:
+            continue
+        other = set(sample) - distinct
+        asked = bool(other) and {label.strip() for cell in other for label in cell.split(separator)} <= labels | {""}
+        mixed = bool({label for row in several for label in row} & distinct) or LABEL_SETS.search(name)
+        if separator in "|;" or asked or (mixed and len(labels) < len(distinct)):
+            reason = f"{len(labels)} labels, divided by {separator!r}, in {len(distinct)} combinations"
+            return Shape("multilabel", "labels", reason, sure=separator in "|;", separator=separator)
+    return None
+
+
+def _of_texts(known: pd.Series) -> Shape:
+    n = known.nunique()
+    if n > 50 and n > 0.5 * len(known):
+        return Shape("", "labels", f"nearly every row has a text of its own: {examples(known, 3)}")
+    parted = known.str.contains("[ ,]").any()
+    reason = f"{n} different labels" + ("; set kind: multilabel if a cell holds several" if parted else "")
+    return Shape("multiclass", "labels", reason, sure=not parted)
+
+
+def fitted_to(shape: Shape, metric: str, tables: Tables, targets: list[str]) -> Shape:
+    """The shape in a kind that the given metric takes, where the target's values allow it."""
+    entry = metrics.METRICS.get(metric)
+    takes = [kind for kinds in entry.functions for kind in kinds] if entry else [shape.kind]
+    cells = tables.train[targets].stack()
+    numeric = pd.to_numeric(cells[cells != ""], errors="coerce").notna().all()
+    others = ["multilabel", "multiclass", "regression"] if len(targets) > 1 else ["regression", "multiclass", "ordinal"]
+    kind = next((k for k in others if k in takes and (numeric or k != "regression")), shape.kind)
+    if shape.kind in takes or shape.separator or not shape.kind:
+        return shape
+    form: Form = "values" if kind == "regression" else "labels" if shape.form == "values" else shape.form
+    reason = f"METRIC={metric} takes it; without that, {shape.kind}: {shape.reason}"
+    classes = None if kind == "regression" else shape.classes
+    return replace(shape, kind=kind, form=form, reason=reason, classes=classes, sure=numeric or kind != "ordinal")
+
+
+def read_metric(value: Any) -> dict[str, Any] | None:
+    """`auc`, `mapk@5`, {"name": "mapk", "k": 5} -> {"name": ..., parameters}."""
+    if value is None or isinstance(value, dict):
+        return value
+    name, _, k = str(value).partition("@")
+    if ".py" not in name:
+        name = "mapk" if name.lower() == "map" and k else name.lower()
+    return {"name": name} | ({"k": int(k)} if k.isdigit() else {})
+
+
+def find_metric(given: dict[str, Any] | None, shape: Shape, kind: Kind, classes: tuple[str, ...], name: str) -> Guess:
+    """The key `metric`; a given one is checked, all but a file of the user's. Raises ConfigFault CFG-VALUE."""
+    if given is not None:
+        spec: dict[str, Any] = given | (
+            {"k": shape.k} if given["name"] == "mapk" and "k" not in given and shape.k else {}
+        )
+        if ".py" not in spec["name"]:
+            metrics.get(MetricSpec.model_validate(spec), kind, classes, artifacts.competition_yaml(name).parent)
+        return Guess("metric", spec["name"] if len(spec) == 1 else spec, "given")
+    of_kind = next((m for (k, _), m in DEFAULT_METRICS.items() if k == kind), "accuracy")
+    metric = DEFAULT_METRICS.get((kind, shape.form), of_kind)
+    reason = f"usual where the sample has {shape.form}; set METRIC= if the competition says otherwise"
+    return Guess("metric", {"name": "mapk", "k": shape.k} if metric == "mapk" else metric, reason, sure=False)

@@ -1,0 +1,39 @@
+"""The training knobs that image and detection runs share; `loop.py` is what they turn. No torch here: `--help` is quick."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from competition.config import Strict, fit, machine
+
+
+class Training(Strict):
+    backbone: str = fit("resnet18", "any timm model, with or without a pretrained tag (`resnet18.a1_in1k`)")
+    pretrained: bool | str = fit(
+        True,
+        "true: weights from the hub; false: from scratch; a local weights file; run:<name>/<run>: fold k from fold k",
+    )
+    size: int = fit(224, "side of the square that the network sees, pixels", ge=8, le=4096)
+    epochs: int = fit(20, "passes over the training rows", ge=1)
+    batch: int = fit(32, "rows of one optimizer step", ge=2)
+    accumulate: int = fit(1, "pieces that a batch is computed in; doubled when memory runs out", ge=1)
+    opt: str = fit("adamw", "any optimizer of timm")
+    lr: float = fit(1e-3, "peak learning rate, for the whole batch", gt=0)
+    weight_decay: float = fit(0.05, "decay of weights (not of biases and norms)", ge=0)
+    layer_decay: float = fit(1.0, "factor of the rate from each layer group to the one before it", gt=0, le=1)
+    head_lr: float = fit(1.0, "factor of the rate for the new head", gt=0)
+    freeze: int = fit(0, "first layer groups (stem, stages) that stay as they are", ge=0)
+    warmup: float = fit(1.0, "epochs of linear warmup", ge=0)
+    lr_min: float = fit(0.01, "last rate, as a share of the peak", ge=0, le=1)
+    ema: float = fit(
+        0.999, "decay of the weights' moving average (warmed up, so right for short runs); 0: off", ge=0, lt=1
+    )
+    clip: float = fit(1.0, "largest norm of the gradient; 0: off", ge=0)
+    drop: float = fit(0.0, "dropout before the head", ge=0, lt=1)
+    drop_path: float = fit(0.0, "stochastic depth", ge=0, lt=1)
+    amp: Literal["auto", "off", "bf16", "fp16"] = fit(
+        "auto", "mixed precision; auto: bf16 or else fp16 on a GPU, off on a CPU (it is slower there)"
+    )
+    compile: bool = machine(False, "torch.compile; pays on a GPU for long runs")
+    device: Literal["auto", "cpu", "cuda", "mps"] = machine("auto", "auto: a GPU where there is one")
+    workers: int | None = machine(None, "threads that prepare batches; null: 1 on a CPU, up to 8 beside a GPU", ge=0)

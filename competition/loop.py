@@ -1,0 +1,316 @@
+"""The training loop that image and detection call: schedule, mixed precision, EMA, checkpoint, exact resume, out-of-memory.
+
+A batch is a function of (epoch, step) alone, so a checkpoint needs no state of the feed: weights, EMA, optimizer, scaler,
+the step and torch's own random state (dropout) are all of it, and a killed run continues to the same weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from timm.utils.clip_grad import dispatch_clip_grad
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from competition import artifacts
+from competition.errors import EnvironmentFault, Finding, Stopped
+from competition.knobs import Training
+from competition.task import Fold
+
+CHECKPOINT_SECONDS = 60.0
+PROGRESS_SECONDS = 0.5
+VALIDATIONS = 10
+STALLED = 3  # checks of the loss in a row that may be infinite (fp16 scaling) before the run is stopped
+
+
+class Batch(Protocol):
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice) -> Batch: ...
+    def to(self, device: torch.device) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task hands to the loop.
+
+    steps: optimizer steps of an epoch. batches(epoch, first): the epoch's batches from step `first` on. loss(model,
+    batch): mean over the rows. validate(model): the score to show, or None; must not draw random numbers.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    steps: int
+    batches: Callable[[int, int], Iterator[Batch]]
+    loss: Callable[[nn.Module, Any], Tensor]
+    validate: Callable[[nn.Module, int], float] | None
+
+
+@dataclass
+class State:
+    """All that changes while a fold trains, and so all that a checkpoint holds."""
+
+    job: Job
+    ema: ModelEmaV3 | None
+    scaler: torch.amp.GradScaler
+    step: int = 0  # optimizer steps done, over all epochs
+    accumulate: int = 1
+    seconds: float = 0.0
+    images: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.since
+
+    def save(self, path: Path, identity: str) -> None:
+        state = {
+            "identity": identity,
+            "model": self.job.model.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema else None,
+            "optimizer": self.job.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            "step": self.step,
+            "accumulate": self.accumulate,
+            "seconds": self.elapsed(),
+        }
+        artifacts.write_sealed(path, lambda file: torch.save(state, file))
+
+    def load(self, path: Path, identity: str, device: torch.device) -> None:
+        state = torch.load(artifacts.read_sealed(path), map_location=device, weights_only=True)
+        if state["identity"] != identity:
+            raise EnvironmentFault(
+                Finding(
+                    code="CKPT-MISMATCH",
+                    what="the checkpoint is of another configuration, data or fold table",
+                    where=str(path),
+                    found=f"{state['identity']}, now {identity}",
+                    risk="the run would be half of each",
+                    mend=f"delete {path.parent} to train the fold anew, or give AS=<name>/<run>",
+                )
+            )
+        self.job.model.load_state_dict(state["model"])
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
+        self.job.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"].cpu())
+        if state["cuda_random"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda_random"].cpu())
+        self.step, self.accumulate, self.seconds = state["step"], state["accumulate"], state["seconds"]
+
+
+def device_of(name: str) -> torch.device:
+    """auto: cuda, else mps, else cpu."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """The dtype of autocast, None for full precision. On a CPU without AMX, bf16 is 0.36 to 0.81 times as fast."""
+    if amp == "auto":
+        if device.type != "cuda":
+            return None
+        amp = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+
+
+def learning_rate(step: int, steps: int, warmup: int, peak: float, low: float) -> float:
+    """Linear warmup from 0 over `warmup` steps, then a half cosine from `peak` to `low` (Loshchilov, Hutter 2017).
+
+    Equal to timm's CosineLRScheduler(t_initial=steps - warmup, warmup_t=warmup, warmup_prefix=True, lr_min=low).
+    """
+    if step < warmup:
+        return peak * step / warmup
+    return low + 0.5 * (peak - low) * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def train(
+    job: Job, knobs: Training, fold: Fold, device: torch.device, identity: str
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Trains for `knobs.epochs`, from `fold.folder/last.ckpt` where there is one.
+
+    Returns the model to keep (the moving average, if on; the last weights, never the best epoch on the held-out fold) and
+    what is worth recording. Raises Stopped (state saved), EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
+    """
+    checkpoint = fold.folder / "last.ckpt"
+    dtype = amp_dtype(knobs.amp, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+    ema = ModelEmaV3(job.model, decay=knobs.ema, use_warmup=True) if knobs.ema else None
+    state = State(job, ema, scaler, accumulate=knobs.accumulate)
+    if checkpoint.exists():
+        state.load(checkpoint, identity, device)
+    run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
+    total, warmup = knobs.epochs * job.steps, round(knobs.warmup * job.steps)
+    amp = torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
+    saved = time.monotonic()
+
+    while state.step < total:
+        epoch, first = divmod(state.step, job.steps)
+        meter = Meter(state, fold, total, epoch, knobs.epochs)
+        job.model.train()
+        for batch in job.batches(epoch, first):
+            rate = learning_rate(state.step + 1, total, warmup, knobs.lr, knobs.lr * knobs.lr_min)
+            for group in job.optimizer.param_groups:
+                group["lr"] = rate * group.get("lr_scale", 1.0)
+            pieces = state.accumulate
+            loss = _step(state, run, batch, knobs.clip, amp, device)
+            if state.accumulate != pieces:
+                note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
+                fold.log(state.step, {"note": note, "accumulate": state.accumulate})
+            state.step += 1
+            state.images += len(batch)
+            if ema:
+                ema.update(job.model, step=state.step)
+            meter.add(loss, rate)
+            stop = fold.stop()
+            if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                state.save(checkpoint, identity)
+                saved = time.monotonic()
+            if stop:
+                raise Stopped(f"{fold.name} stopped at epoch {epoch + 1}, step {state.step} of {total}; saved")
+        keep = ema.module if ema else job.model
+        score = job.validate(keep, epoch) if job.validate and _shows(epoch, knobs.epochs) else None
+        meter.close(score)
+        state.save(checkpoint, identity)
+        saved = time.monotonic()
+
+    return ema.module if ema else job.model, {
+        "steps": state.step,
+        "seconds": round(state.elapsed(), 1),
+        "accumulate": state.accumulate,
+        "amp": str(dtype).removeprefix("torch.") if dtype else "off",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+    }
+
+
+class Meter:
+    """Loss and rate of an epoch; reads the loss back from the device about twice a second, not at every step."""
+
+    def __init__(self, state: State, fold: Fold, total: int, epoch: int, epochs: int):
+        self.state, self.fold, self.total, self.label = state, fold, total, f"epoch {epoch + 1}/{epochs}"
+        self.epoch, self.began, self.shown = epoch, time.monotonic(), 0.0
+        self.images, self.steps, self.sum, self.rate, self.bad = state.images, 0, None, 0.0, 0
+        self.score = ""
+
+    def add(self, loss: Tensor, rate: float) -> None:
+        self.sum = loss if self.sum is None else self.sum + loss
+        self.steps += 1
+        self.rate = rate
+        if time.monotonic() - self.shown > PROGRESS_SECONDS:
+            self.show()
+
+    def show(self) -> None:
+        self.shown = time.monotonic()
+        mean = self.mean()
+        self.bad = 0 if math.isfinite(mean) else self.bad + 1
+        if self.bad >= STALLED:
+            raise EnvironmentFault(_diverged(self.fold, self.state.step, self.rate))
+        self.fold.progress(self.state.step, self.total, f"{self.label}  loss {mean:.4f}  {self.speed():.0f} img/s")
+
+    def mean(self) -> float:
+        return float(self.sum) / self.steps if self.sum is not None else math.nan
+
+    def speed(self) -> float:
+        return (self.state.images - self.images) / max(1e-9, time.monotonic() - self.began)
+
+    def close(self, score: float | None) -> None:
+        mean, speed = self.mean(), self.speed()
+        if not math.isfinite(mean):
+            raise EnvironmentFault(_diverged(self.fold, self.state.step, self.rate))
+        values: dict[str, Any] = {
+            "epoch": self.epoch + 1,
+            "loss": mean,
+            "lr": self.rate,
+            "images_per_second": round(speed, 1),
+            "seconds": round(self.state.elapsed(), 1),
+        }
+        if score is not None:
+            values["valid"] = score
+        self.fold.log(self.state.step, values)
+        shown = f"  valid {score:.4f}" if score is not None else ""
+        self.fold.progress(self.state.step, self.total, f"{self.label}  loss {mean:.4f}{shown}  {speed:.0f} img/s")
+
+
+def _shows(epoch: int, epochs: int) -> bool:
+    """About ten validations a run: they are drawn and pruned by, and choose nothing."""
+    return epoch + 1 == epochs or (epoch + 1) % math.ceil(epochs / VALIDATIONS) == 0
+
+
+def _step(state: State, run: nn.Module, batch: Batch, clip: float, amp: Any, device: torch.device) -> Tensor:
+    """One optimizer step; on out-of-memory the pieces are halved and the batch done again, so its size stays."""
+    while True:
+        try:
+            return _forward_backward(state, run, batch, clip, amp, device)
+        except (torch.OutOfMemoryError, RuntimeError) as e:
+            if not is_out_of_memory(e):
+                raise
+            state.job.optimizer.zero_grad(set_to_none=True)
+            if state.accumulate >= len(batch):
+                raise EnvironmentFault(_out_of_memory(e)) from None
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        state.accumulate *= 2
+
+
+def _forward_backward(
+    state: State, run: nn.Module, batch: Batch, clip: float, amp: Any, device: torch.device
+) -> Tensor:
+    optimizer, scaler = state.job.optimizer, state.scaler
+    piece = math.ceil(len(batch) / state.accumulate)
+    total = torch.zeros((), device=device)
+    for start in range(0, len(batch), piece):
+        part = batch[start : start + piece].to(device)
+        with amp:
+            loss = state.job.loss(run, part) * (len(part) / len(batch))
+        scaler.scale(loss).backward()
+        total += loss.detach()
+    if clip:
+        scaler.unscale_(optimizer)
+        dispatch_clip_grad(_parameters(optimizer), clip)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _out_of_memory(error: BaseException) -> Finding:
+    return Finding(
+        code="RUN-OOM",
+        what="one row at a time is too much for this memory",
+        where=str(error).split("\n")[0],
+        found="the batch was already computed row by row",
+        risk="the fold can't be trained here",
+        mend="a smaller `size` or `backbone`, or a machine with more memory",
+    )
+
+
+def _diverged(fold: Fold, step: int, rate: float) -> Finding:
+    return Finding(
+        code="RUN-NAN",
+        what="the loss is not a number any more",
+        where=f"{fold.folder}, step {step}",
+        found=f"learning rate {rate:.2e}",
+        risk="the weights are lost; the last checkpoint before is kept",
+        mend="a lower `lr`, a longer `warmup`, `clip: 1.0` or `amp: bf16`, with AS=<name>/<run>",
+    )

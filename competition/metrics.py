@@ -1,0 +1,374 @@
+"""The competition's metric: what it takes, which way it points, and how probabilities become decisions.
+
+`METRICS` at the end of the file is the list of names. `metric: file.py:function`, beside competition.yaml, is the
+user's own:
+
+    def rmspe(truth, prediction, floor=1.0):   # numpy arrays [n, columns]; further parameters come from the YAML
+        return (((prediction - truth) / truth.clip(floor)) ** 2).mean() ** 0.5
+    rmspe.greater_is_better = False            # default True
+    rmspe.needs = "value"                      # regression: value; otherwise probability (default), label or ranking
+
+With needs "label" it gets decisions, in the form that `labels` returns; with "ranking" probabilities and a `k`.
+Scikit-learn and SciPy are imported when a metric is computed: `--help` would wait more than a second for them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from competition.config import Kind, MetricSpec
+from competition.errors import ConfigFault, Finding, examples, nearest
+
+Needs = Literal["probability", "label", "ranking", "value"]
+Function = Callable[..., float]
+
+EPSILON = 1e-15  # Kaggle's clip of a probability before its logarithm; scikit-learn's is the machine's 2e-16
+CLASSES: tuple[Kind, ...] = ("multiclass", "ordinal")  # one probability a class, rows sum to 1
+COLUMNS: tuple[Kind, ...] = ("binary", "multilabel")  # each column is a yes or no of its own
+VALUES: tuple[Kind, ...] = ("regression",)
+ANY_CLASS = CLASSES + COLUMNS
+ONE_LABEL: tuple[Kind, ...] = (*CLASSES, "binary")
+RANKED: tuple[Kind, ...] = (*CLASSES, "multilabel")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A competition's metric.
+
+    name: as in the config. needs: what the submission must hold. greater: whether the competition's figure is better
+    when greater. function: (truth [n, c], prediction [n, c]) -> the competition's figure, nan where the rows leave it
+    undefined. k: length of a ranked list (mapk, top_error). levels: of an ordinal metric of distance, where each class
+    stands; the decision is then the class nearest to the expected level.
+    """
+
+    name: str
+    needs: Needs
+    greater: bool
+    function: Callable[[np.ndarray, np.ndarray], float]
+    k: int | None = None
+    levels: tuple[float, ...] | None = None
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.greater else -1
+
+    def score(self, truth: pd.DataFrame, prediction: pd.DataFrame) -> float:
+        """Greater is better. nan: no rows, or rows on which the metric is undefined (one class only for auc)."""
+        assert truth.index.equals(prediction.index), "truth and prediction have other ids, or another order of ids"
+        assert list(truth.columns) == list(prediction.columns), f"{[*truth.columns]} is not {[*prediction.columns]}"
+        guess = prediction.to_numpy(float)
+        assert np.isfinite(guess).all(), "the prediction holds nan or inf, of which argmax would make class 0"
+        return self.sign * float(self.function(truth.to_numpy(float), guess)) if len(truth) else float("nan")
+
+    def shown(self, score: float) -> float:
+        """The competition's own figure of a score."""
+        return self.sign * score
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of METRICS.
+
+    functions: by kind. needs: for kinds with classes; regression's is always value. soft: takes soft truth as it is;
+    the others get the nearest 0/1. levels: makes an ordinal's `Metric.levels` of the class names.
+    """
+
+    functions: dict[tuple[Kind, ...], Function]
+    needs: Needs
+    greater: bool
+    soft: bool = False
+    levels: Callable[[Sequence[str]], tuple[float, ...]] | None = None
+
+
+def get(spec: MetricSpec, kind: Kind, classes: Sequence[str], folder: Path) -> Metric:
+    """The metric of a config. folder: where competition.yaml lies.
+
+    Raises ConfigFault: unknown name or parameter, a kind that the metric does not take, a mistake in the user's file.
+    """
+    entry = (_user_entry if ".py" in spec.name else _table_entry)(spec, kind, folder)
+    function = next(f for kinds, f in entry.functions.items() if kind in kinds)
+    needs: Needs = "value" if kind in VALUES else entry.needs
+    params = _params(spec, needs, folder)
+    k = params["k"] if needs == "ranking" else None
+    levels = entry.levels(classes) if entry.levels and kind == "ordinal" else None
+    metric = Metric(spec.name, needs, entry.greater, partial(function, **params), k, levels)
+    if needs == "label":  # partials, since a Metric travels to other processes
+        return replace(metric, function=partial(_score_labels, metric, kind))
+    return metric if entry.soft or kind in VALUES else replace(metric, function=partial(_score_hard, metric, kind))
+
+
+def labels(metric: Metric, kind: Kind, prediction: np.ndarray) -> np.ndarray:
+    """Decisions of probabilities [n, c], for the score and for the submission alike.
+
+    multiclass, ordinal: index of the class [n], the most probable one or, for a metric of distance (`metric.levels`),
+    the one nearest to the expected level. binary: 0 or 1 [n], 1 from 0.5 up. multilabel: 0 or 1 [n, labels], likewise;
+    under f1_samples a row without a label gets its most probable one. There an empty row scores 0 whatever the truth,
+    so a label can only gain; under other metrics "no label" can be right, and stays.
+    """
+    assert kind != "regression", "values are submitted as they are"
+    if metric.levels is not None:
+        levels = np.array(metric.levels)
+        return np.abs((prediction @ levels)[:, None] - levels).argmin(axis=1)
+    chosen = _plain(kind, prediction)
+    if metric.name == "f1_samples":
+        empty = ~chosen.any(axis=1)
+        chosen[empty, prediction[empty].argmax(axis=1)] = 1
+    return chosen
+
+
+def ranking(prediction: np.ndarray, k: int) -> np.ndarray:
+    """Column indices [n, min(k, c)], the most probable first, equal ones in column order; score and file use it."""
+    return np.argsort(-prediction, axis=1, kind="stable")[:, :k]
+
+
+def _plain(kind: Kind, table: np.ndarray) -> np.ndarray:
+    if kind in CLASSES:
+        return table.argmax(axis=1)
+    return (table[:, 0] >= 0.5).astype(int) if kind == "binary" else (table >= 0.5).astype(int)
+
+
+def _score_labels(metric: Metric, kind: Kind, truth: np.ndarray, prediction: np.ndarray) -> float:
+    true, guess = _plain(kind, truth), labels(metric, kind, prediction)
+    if metric.levels is not None:
+        true, guess = np.array(metric.levels)[true], np.array(metric.levels)[guess]
+    return metric.function(true, guess)
+
+
+def _score_hard(metric: Metric, kind: Kind, truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Soft truth becomes 0 or 1 [n, c]; one 1 a row where classes exclude each other."""
+    hard = _plain(kind, truth)[:, None] == np.arange(truth.shape[1]) if kind in CLASSES else truth >= 0.5
+    return metric.function(hard.astype(int), prediction)
+
+
+def _steps(classes: Sequence[str]) -> tuple[float, ...]:
+    return tuple(range(len(classes)))
+
+
+def _numbers(classes: Sequence[str]) -> tuple[float, ...]:
+    """The classes as numbers; their positions where one of them is no number."""
+    try:
+        return tuple(float(c) for c in classes)
+    except ValueError:
+        return _steps(classes)
+
+
+def _sklearn(name: str, /, truth: np.ndarray, prediction: np.ndarray, **options: Any) -> float:
+    """A function of sklearn.metrics. Its warnings are of classes that these rows lack, which is common in a fold."""
+    from sklearn import metrics
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return getattr(metrics, name)(truth, prediction, **options)
+
+
+def qwk(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Quadratic weighted kappa of levels [n]. Every level is named: without the absent ones distances would shrink."""
+    levels = np.arange(max(truth.max(), prediction.max()) + 1)
+    return _sklearn("cohen_kappa_score", truth, prediction, labels=levels, weights="quadratic")
+
+
+def _mean_column(function: Function, /, truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Mean over columns; of classes, each against the rest. nan where one column is nan.
+
+    Columns of constant truth are left out, for it has no order to be found; nan where no other column is.
+    """
+    varied = np.flatnonzero(truth.min(axis=0) < truth.max(axis=0))
+    return float(np.mean([function(truth[:, j], prediction[:, j]) for j in varied])) if len(varied) else float("nan")
+
+
+def class_logloss(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Cross-entropy of rows in nats, 0..34.5, rows normalised first. Truth may be soft, which scikit-learn refuses."""
+    prediction = prediction / prediction.sum(axis=1, keepdims=True)
+    return -(truth * np.log(prediction.clip(EPSILON, 1 - EPSILON))).sum(axis=1).mean()
+
+
+def column_logloss(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Binary cross-entropy in nats, mean over rows and columns; soft truth as in `class_logloss`."""
+    prediction = prediction.clip(EPSILON, 1 - EPSILON)
+    return -(truth * np.log(prediction) + (1 - truth) * np.log(1 - prediction)).mean()
+
+
+def class_brier(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Squared distance of rows, 0..2 (Brier 1950); columns have half of it, the squared error. Truth may be soft."""
+    return np.square(truth - prediction).sum(axis=1).mean()
+
+
+def kl(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Kullback-Leibler divergence of the prediction from soft truth, in nats, mean over rows; Kaggle's clip."""
+    from scipy.special import rel_entr
+
+    return rel_entr(truth, prediction.clip(EPSILON, 1 - EPSILON)).sum(axis=1).mean()
+
+
+def rmsle(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Root mean squared difference of log(1 + value), mean over columns; nan where a value is -1 or less."""
+    if min(truth.min(), prediction.min()) <= -1:
+        return float("nan")
+    return _sklearn("root_mean_squared_log_error", truth, prediction)
+
+
+def smape(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Symmetric mean absolute percentage error, 0..200 as Kaggle shows it; 0 where truth and prediction are both 0."""
+    size = np.abs(truth) + np.abs(prediction)
+    return 200 * np.divide(np.abs(truth - prediction), size, out=np.zeros_like(size), where=size > 0).mean()
+
+
+def spearman(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Rank correlation of one column [n], -1..1; nan for a constant prediction, which Kaggle refuses."""
+    from scipy.stats import spearmanr
+
+    return spearmanr(truth, prediction).statistic if np.ptp(prediction) > 0 else float("nan")
+
+
+def gini(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Normalised Gini of one column [n], -1..1; 2 AUC - 1 for 0/1 truth.
+
+    The area between Lorenz curve and diagonal is the covariance of truth and rank (Lerman and Yitzhaki 1984). Equal
+    predictions share a rank: by row order, as in Kaggle's script, a constant would score 1 on rows sorted by truth.
+    """
+    from scipy.stats import rankdata
+
+    centred = truth - truth.mean()
+    return centred @ rankdata(prediction) / (centred @ rankdata(truth))
+
+
+def mapk(truth: np.ndarray, prediction: np.ndarray, k: int) -> float:
+    """Mean average precision at k, 0..1; a row without a label scores 0 (github.com/benhamner/Metrics, apk)."""
+    hits = np.take_along_axis(truth, ranking(prediction, k), axis=1)
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    return ((hits * precision).sum(axis=1) / truth.sum(axis=1).clip(1, k)).mean()
+
+
+def top_error(truth: np.ndarray, prediction: np.ndarray, k: int) -> float:
+    """Share of rows whose class is not among the k most probable ones, 0..1."""
+    return 1 - np.take_along_axis(truth, ranking(prediction, k), axis=1).any(axis=1).mean()
+
+
+def lwlrap(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Label-weighted label-ranking average precision, 0..1 (Freesound 2019); nan where no row has a label."""
+    weight = truth.sum(axis=1)
+    if not weight.any():
+        return float("nan")
+    some = weight > 0
+    return _sklearn("label_ranking_average_precision_score", truth[some], prediction[some], sample_weight=weight[some])
+
+
+def _table_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
+    if spec.name not in METRICS:
+        mend = f"{nearest(spec.name, METRICS)}; or write file.py:function"
+        raise _fault(folder, f"unknown metric {spec.name!r}", mend)
+    entry = METRICS[spec.name]
+    takes = [kind for kinds in entry.functions for kind in kinds]
+    if kind not in takes:
+        fitting = [name for name, e in METRICS.items() if any(kind in kinds for kinds in e.functions)]
+        mend = f"set kind: {' or '.join(takes)}, or another metric; {nearest(spec.name, fitting)}"
+        raise _fault(folder, f"{spec.name} does not score kind: {kind}", mend)
+    accepted = ["k"] if entry.needs == "ranking" else []
+    unknown = [key for key in spec.params if key not in accepted]
+    if unknown:
+        mend = nearest(unknown[0], accepted) if accepted else "it takes no parameter"
+        raise _fault(folder, f"{spec.name} has no parameter {examples(unknown)}", mend, code="CFG-UNKNOWN")
+    return entry
+
+
+def _user_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
+    file, _, name = spec.name.partition(":")
+    path = (folder / file).resolve()
+    if not path.is_file():
+        raise _fault(folder, f"there is no file {path}", "the form is file.py:function, seen from the config's folder")
+    function = vars(_module(path)).get(name)
+    if not callable(function):
+        mend = nearest(name, [n for n, f in vars(_module(path)).items() if inspect.isfunction(f)])
+        raise _fault(folder, f"{path} has no function {name!r}", mend)
+    choices = ("value",) if kind in VALUES else ("probability", "label", "ranking")
+    needs = getattr(function, "needs", choices[0])
+    if needs not in choices:
+        raise _fault(folder, f"{name}.needs = {needs!r} with kind: {kind}", nearest(needs, choices))
+    try:
+        inspect.signature(function).bind(None, None, **_params(spec, needs, folder))
+    except TypeError as e:
+        mend = f"it is called as {name}(truth, prediction, **parameters of the config)"
+        raise _fault(folder, f"{name}{inspect.signature(function)}: {e}", mend) from None
+    greater = bool(getattr(function, "greater_is_better", True))
+    return Entry({(kind,): partial(_call, path, name)}, needs, greater, soft=needs == "probability")
+
+
+@lru_cache
+def _module(path: Path) -> ModuleType:
+    """Runs that one file as a module of its own."""
+    spec = importlib.util.spec_from_file_location(f"metric of {path}", path)
+    assert spec and spec.loader, f"{path} is no Python file"
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _call(path: Path, name: str, /, truth: np.ndarray, prediction: np.ndarray, **params: Any) -> float:
+    return vars(_module(path))[name](truth, prediction, **params)
+
+
+def _params(spec: MetricSpec, needs: Needs, folder: Path) -> dict[str, Any]:
+    """The config's parameters; a ranking has a length `k`."""
+    if needs != "ranking":
+        return spec.params
+    params = {"k": 5} | spec.params
+    if type(params["k"]) is not int or params["k"] < 1:
+        raise _fault(folder, f"k: {params['k']!r}", "k is the length of a ranked list, a whole number from 1 up")
+    return params
+
+
+def _fault(folder: Path, found: str, mend: str, code: str = "CFG-VALUE") -> ConfigFault:
+    where, what = f"{folder / 'competition.yaml'}, key metric", "the metric can't be used"
+    return ConfigFault(Finding(code=code, what=what, where=where, found=found, risk="nothing was started", mend=mend))
+
+
+F1 = partial(_sklearn, "f1_score", zero_division=0)
+AUC = partial(_mean_column, partial(_sklearn, "roc_auc_score"))
+AP = partial(_mean_column, partial(_sklearn, "average_precision_score"))
+RMSE = partial(_sklearn, "root_mean_squared_error")
+MSE = partial(_sklearn, "mean_squared_error")
+MAE = partial(_sklearn, "mean_absolute_error")
+
+METRICS: dict[str, Entry] = {
+    # decisions. accuracy of multilabel: the share of rows with every label right
+    "accuracy": Entry({ANY_CLASS: partial(_sklearn, "accuracy_score")}, "label", True),
+    "balanced_accuracy": Entry({ONE_LABEL: partial(_sklearn, "balanced_accuracy_score")}, "label", True),
+    "f1_macro": Entry({ANY_CLASS: partial(F1, average="macro")}, "label", True),
+    "f1_micro": Entry({ANY_CLASS: partial(F1, average="micro")}, "label", True),
+    "f1_samples": Entry({("multilabel",): partial(F1, average="samples")}, "label", True),
+    "mcc": Entry({ONE_LABEL: partial(_sklearn, "matthews_corrcoef")}, "label", True),
+    "qwk": Entry({("ordinal",): qwk}, "label", True, levels=_steps),
+    # probabilities
+    "auc": Entry({ANY_CLASS: AUC}, "probability", True),
+    "mean_column_auc": Entry({ANY_CLASS: AUC}, "probability", True),
+    "average_precision": Entry({ANY_CLASS: AP}, "probability", True),
+    "logloss": Entry({CLASSES: class_logloss, COLUMNS: column_logloss}, "probability", False, soft=True),
+    "brier": Entry({CLASSES: class_brier, COLUMNS: MSE}, "probability", False, soft=True),
+    "kl": Entry({CLASSES: kl}, "probability", False, soft=True),
+    "lwlrap": Entry({RANKED: lwlrap}, "probability", True),
+    # rankings
+    "mapk": Entry({RANKED: mapk}, "ranking", True),
+    "top_error": Entry({CLASSES: top_error}, "ranking", False),
+    # values: each the mean over the target columns. mape is a share (0.1), smape a percentage (10)
+    "rmse": Entry({VALUES: RMSE, ("ordinal",): RMSE}, "label", False, levels=_numbers),
+    "mae": Entry({VALUES: MAE, ("ordinal",): MAE}, "label", False, levels=_numbers),
+    "rmsle": Entry({VALUES: rmsle}, "value", False),
+    "mean_column_rmsle": Entry({VALUES: rmsle}, "value", False),
+    "mape": Entry({VALUES: partial(_sklearn, "mean_absolute_percentage_error")}, "value", False),
+    "smape": Entry({VALUES: smape}, "value", False),
+    "r2": Entry({VALUES: partial(_sklearn, "r2_score")}, "value", True),
+    "spearman": Entry({(*VALUES, "multilabel"): partial(_mean_column, spearman)}, "probability", True, soft=True),
+    "gini": Entry({(*VALUES, "binary"): partial(_mean_column, gini)}, "probability", True),
+}

@@ -1,0 +1,222 @@
+"""Out-of-fold and test predictions of a run, views and all, and its score: `make predict RUN=leaves/baseline`."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from competition import artifacts, board, decide
+from competition.artifacts import read_table, write_json, write_table
+from competition.config import Run
+from competition.data import load
+from competition.decide import Nested, Stack
+from competition.engine import Engine, stopping
+from competition.errors import DataFault, EnvironmentFault, Finding, Stopped, examples
+from competition.folds import FoldTable, Split
+from competition.runs import Opened
+from competition.task import Fold, Problem
+from competition.train import open_fold, prepare, trained
+
+VIEW = "view"
+
+
+def predict(at: Opened, engine: Engine) -> dict[str, Any]:
+    """Predicts every fold's held-out and test rows that are missing, and reduces them to the run's. Returns score.json.
+
+    Raises ConfigFault RUN-PARTIAL, EnvironmentFault CKPT-CORRUPT, Stopped.
+    """
+    missing = [s for s in trained(at) if set(predicted_views(at.run, s)) < set(at.run.task.views)]
+    score = at.folder / "score.json"
+    if missing:
+        prepare(at)
+        at.say(f"predicting {', '.join(s.name for s in missing)} in {len(at.run.task.views)} views")
+        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device)
+    if missing or not score.exists() or set(artifacts.read_json(score)["parts"]) != set(at.run.task.views):
+        reduce(at)
+    show_score(at, "view")
+    return artifacts.read_json(score)
+
+
+def predicted_views(run: Run, split: Split) -> list[str]:
+    """The views that stand in both of the fold's prediction files; test.parquet is written last."""
+    path = artifacts.run_folder(run.name) / split.name / "test.parquet"
+    return list(pd.read_parquet(path, columns=[VIEW])[VIEW].unique()) if path.exists() else []
+
+
+def predict_fold(run: Run, split: Split) -> None:
+    """One fold's rows in every view that is missing, in whatever process the engine chose."""
+    fold = open_fold(run, split)
+    _intact(fold.folder)
+    assert fold.valid is not None
+    have = predicted_views(run, split)
+    parts = {"oof": fold.valid, "test": load(run.competition).test}
+    steps = (len(run.task.views) - len(have)) * sum(map(len, parts.values()))
+    before = 0
+    for name, rows in parts.items():
+        path = fold.folder / f"{name}.parquet"
+        tables = [t[t[VIEW].isin(have)] for t in ([read_table(path)] if have else [])]
+        for view in run.task.views:
+            if view not in have:
+                if stopping():
+                    raise Stopped(f"{run.name} {split.name}: stopped before view {view}")
+                table = run.task.predict(rows, _counting(fold, before, steps), view)
+                before += len(rows)
+                _finite(table, run, split, view)
+                tables.append(table.assign(**{VIEW: view}))
+        write_table(path, pd.concat(tables))
+
+
+def _counting(fold: Fold, before: int, steps: int) -> Fold:
+    """The fold, whose progress counts the rows of all its parts and views."""
+
+    def progress(done: int, _: int, text: str) -> None:
+        board.show(f"{fold.origin['run']} {fold.name} predict", before + done, steps, text)
+
+    return replace(fold, progress=progress)
+
+
+def reduce(at: Opened) -> None:
+    """Folds and views -> the run's oof.parquet, test.parquet and score.json."""
+    stack = {view: out_of_fold(at.run, at.table, view) for view in at.run.task.views}
+    test = {view: test_mean(at, view) for view in at.run.task.views}
+    write_run(at, decide.choose_views, stack, test)
+
+
+def write_run(at: Opened, choose: decide.Choose, stack: Stack, test: Stack) -> Nested:
+    """Decides on `stack`, and writes the run's files: honest OOF, test by the decision on all folds, score."""
+    problem, truth = at.data.problem, at.data.train.truth
+    assert truth is not None
+    fold = scored_folds(at.table)
+    cover(stack, fold.index, at.run.name)
+    truth = truth.loc[fold.index]
+    stack = decide.part(stack, fold.index)
+    result = decide.nested(choose, stack, truth, fold, problem)
+    write_table(at.folder / "oof.parquet", result.prediction)
+    write_table(at.folder / "test.parquet", decide.combine(test, result.final))
+    write_json(at.folder / "score.json", score_record(problem, truth, fold, stack, result) | {"made": artifacts.now()})
+    return result
+
+
+def score_record(
+    problem: Problem, truth: pd.DataFrame, fold: pd.Series, stack: Stack, result: Nested
+) -> dict[str, Any]:
+    """The score of the nested predictions over all rows, its spread over folds, and what each part of the stack adds."""
+    metric = problem.metric
+
+    def shown(prediction: pd.DataFrame) -> float:
+        return metric.shown(metric.score(truth, prediction))
+
+    by_fold = decide.fold_scores(metric, truth, result.prediction, fold)
+    everything = metric.score(truth, decide.combine(stack, decide.mean(stack)))
+
+    def gain(name: str) -> float | None:
+        rest = {n: t for n, t in stack.items() if n != name}
+        return everything - metric.score(truth, decide.combine(rest, decide.mean(rest))) if rest else None
+
+    return {
+        "metric": metric.name,
+        "greater_is_better": metric.greater,
+        "score": shown(result.prediction),
+        "std": float(by_fold.std()) if len(by_fold) > 1 else None,
+        "folds": {f"fold{k}": metric.shown(v) for k, v in by_fold.items()},
+        "in_sample": shown(decide.combine(stack, result.final)),
+        "mean": shown(decide.combine(stack, decide.mean(stack))),
+        "rows": len(truth),
+        "parts": {
+            name: {"weight": result.final.get(name, 0.0), "alone": shown(table), "gain": gain(name)}
+            for name, table in stack.items()
+        },
+        "weights_by_fold": {f"fold{k}": w for k, w in result.by_fold.items()},
+    }
+
+
+def show_score(at: Opened, part: str) -> None:
+    """The score as a sentence, and what each view or member adds as a table."""
+    score = artifacts.read_json(at.folder / "score.json")
+    table = Table(part, "alone", "gain in the mean", "weight", title=f"{at.run.name}: {score['metric']} by {part}")
+    for name, values in score["parts"].items():
+        gain = "" if values["gain"] is None else f"{values['gain']:+.4f}"
+        weight = f"{values['weight']:.3f}" if values["weight"] else "dropped"
+        table.add_row(name, f"{values['alone']:.4f}", gain, weight)
+    board.console.print(table)
+    at.say(headline(score))
+
+
+def headline(score: dict[str, Any]) -> str:
+    spread = f" ± {score['std']:.4f} over {len(score['folds'])} folds" if score["std"] is not None else ""
+    direction = "greater" if score["greater_is_better"] else "smaller"
+    return f"CV {score['metric']} {score['score']:.4f}{spread}, {score['rows']:,} rows ({direction} is better)"
+
+
+def scored_folds(table: FoldTable) -> pd.Series:
+    """Fold number by id of the first repeat, of the rows that are scored."""
+    fold = table.table["fold"]
+    return fold[fold >= 0]
+
+
+def out_of_fold(run: Run, table: FoldTable, view: str) -> pd.DataFrame:
+    """A view's held-out predictions of all folds by id, averaged over repeats."""
+    parts = [fold_predictions(run, split, "oof", view) for split in table.splits]
+    return mean_by_id(parts)
+
+
+def test_mean(at: Opened, view: str) -> pd.DataFrame:
+    parts = [fold_predictions(at.run, split, "test", view) for split in at.table.splits]
+    return mean_by_id(parts).loc[at.data.test.ids]
+
+
+def fold_predictions(run: Run, split: Split, name: str, view: str) -> pd.DataFrame:
+    table = read_table(artifacts.run_folder(run.name) / split.name / f"{name}.parquet")
+    return table[table[VIEW] == view].drop(columns=VIEW)
+
+
+def mean_by_id(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """How predictions of several models become one: the mean of probabilities or values."""
+    return pd.concat(parts).groupby(level=0, sort=False).mean()
+
+
+def cover(stack: Stack, ids: pd.Index, name: str) -> None:
+    """Raises DataFault OOF-COVER where a table misses a scored row or has one twice."""
+    problems = []
+    for part, table in stack.items():
+        missing, twice = ids.difference(table.index), table.index[table.index.duplicated()]
+        if len(missing) or len(twice):
+            problems.append(
+                Finding(
+                    code="OOF-COVER",
+                    what="out-of-fold predictions do not cover every row once",
+                    where=f"{artifacts.run_folder(name)}, {part}",
+                    found=f"{len(missing)} missing: {examples(missing)}; {len(twice)} twice: {examples(twice)}",
+                    risk="the CV score would be of other rows",
+                    mend=f"delete the oof.parquet files below {artifacts.run_folder(name)} and predict again",
+                )
+            )
+    if problems:
+        raise DataFault(*problems)
+
+
+def _intact(folder: Path) -> None:
+    for name, expected in artifacts.read_json(folder / "fit.json")["files"].items():
+        found = artifacts.file_digest(folder / name)
+        if found != expected:
+            raise EnvironmentFault(artifacts.corrupt(folder / name, expected, found))
+
+
+def _finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:
+    bad = table.index[~table.map(pd.notna).all(axis=1)]
+    if len(bad):
+        raise DataFault(
+            Finding(
+                code="SUB-NONFINITE",
+                what="a model predicts what is not a number",
+                where=f"{run.name} {split.name}, view {view}",
+                found=f"{len(bad)} rows: {examples(bad)}",
+                risk="the mean over folds would lose those rows in silence",
+                mend="look at the history of that fold; delete its folder to train it anew with a lower rate",
+            )
+        )

@@ -1,0 +1,167 @@
+"""A run and its folder: one configuration, recorded in run.json, that later commands take from there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from competition import artifacts, board, config, folds
+from competition.config import Run
+from competition.data import Data, load
+from competition.errors import ConfigFault, DataFault, Finding
+from competition.folds import FoldTable
+
+PACKAGES = ("torch", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run with everything it stands on, its folder written."""
+
+    run: Run
+    data: Data
+    table: FoldTable
+
+    @property
+    def folder(self) -> Path:
+        return artifacts.run_folder(self.run.name)
+
+    def say(self, text: str) -> None:
+        board.say(f"{self.run.name}: {text}", self.folder)
+
+
+def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
+    """The run's configuration: its YAML file, the SET it was made with, this SET; with AS, a new file that says so.
+
+    Raises ConfigFault RUN-DIFFERS where the run folder holds another configuration.
+    """
+    if variant:
+        config.write_variant(name, variant, config.parse_set(overrides))
+        name, overrides = variant, ""
+    record = recorded(name)
+    if record is None:
+        return config.load_run(name, overrides)
+    run = config.load_run(name, f"{record['set']} {overrides}")
+    before = config.make_run(name, record["config"])
+    fields = run.parts()
+    new, old = run.config(), before.config()
+    differing = [k for k in new | old if new.get(k) != old.get(k) and fields.get(k, "fit") == "fit"]
+    if differing:
+        raise ConfigFault(
+            *(
+                Finding(
+                    code="RUN-DIFFERS",
+                    what="the run was made with another configuration",
+                    where=f"{artifacts.run_folder(name)}, key {key}",
+                    found=f"{old.get(key)!r} there, {new.get(key)!r} now",
+                    risk="its folds would be of two configurations; nothing was changed",
+                    mend=f"AS={run.competition}/<new name> for a run of its own, or remove {artifacts.run_folder(name)}",
+                )
+                for key in differing
+            )
+        )
+    return run
+
+
+def identity(run: Run) -> str:
+    """Hash of the fit fields that differ from their defaults, of a blend's members too.
+
+    A new field with a default changes no identity.
+    """
+    parts = run.parts()
+    chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
+    members = [identity(resolve(m)) for m in run.members or ()]
+    values = {"members": members, "seed": run.seed, "task": run.config().get("task")} | chosen
+    return artifacts.digest(
+        json.dumps({k: v for k, v in values.items() if parts.get(k, "fit") == "fit"}, sort_keys=True)
+    )
+
+
+def recorded(name: str) -> dict[str, Any] | None:
+    path = artifacts.run_folder(name) / "run.json"
+    return artifacts.read_json(path) if path.exists() else None
+
+
+@contextmanager
+def opened(run: Run, overrides: str = "") -> Generator[Opened]:
+    """The run's data, fold table and folder, held for this process; run.json is written or checked.
+
+    Raises DataFault RUN-DATA, RUN-FOLDS where the run was trained on other data or another fold table.
+    """
+    data = load(run.competition)
+    table = folds.load(data) if artifacts.fold_table(data.name).exists() else make_folds(data)
+    folder = artifacts.run_folder(run.name)
+    record = recorded(run.name)
+    if record is not None:
+        _same("RUN-DATA", "data", record["data"], data.hash, run.name)
+        _same("RUN-FOLDS", "fold table", record["folds"], table.hash, run.name)
+    with artifacts.locked(folder):
+        values = {
+            "run": run.name,
+            "config": run.config(),
+            "set": " ".join(filter(None, [record["set"] if record else "", overrides])),
+            "data": data.hash,
+            "folds": table.hash,
+            "seed": run.seed,
+        }
+        if record is None or any(record[k] != v for k, v in values.items()):
+            artifacts.write_json(folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values)
+        yield Opened(run, data, table)
+
+
+def make_folds(data: Data) -> FoldTable:
+    """Writes the fold table and shows it."""
+    table, notes = folds.make(data)
+    for note in notes:
+        board.say(note)
+    board.say(folds.summary(data, table).to_string(float_format="{:.3g}".format))
+    return table
+
+
+def check_inputs(at: Opened, inputs: str) -> None:
+    """Records the hash of what the tables don't hold (pixels), or refuses when it is no longer the same."""
+    path = at.folder / "run.json"
+    record = artifacts.read_json(path)
+    if record["inputs"] is None:
+        artifacts.write_json(path, record | {"inputs": inputs})
+    else:
+        _same("RUN-DATA", "pictures", record["inputs"], inputs, at.run.name)
+
+
+def surroundings() -> dict[str, Any]:
+    """What a result was made with."""
+    return {
+        "made": artifacts.now(),
+        "git": artifacts.git_sha(),
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _same(code: str, what: str, there: str, now: str, name: str) -> None:
+    if there != now:
+        folder = artifacts.run_folder(name)
+        raise DataFault(
+            Finding(
+                code=code,
+                what=f"the {what} changed since this run began",
+                where=str(folder),
+                found=f"hash {there} there, {now} now",
+                risk="its folds would not be comparable, or would be scored on rows they have seen",
+                mend=f"restore the {what}, or train anew under another name (AS=) or without {folder}",
+            )
+        )

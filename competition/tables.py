@@ -1,0 +1,132 @@
+"""Reads a competition's tables as text, cell by cell as it stands: CSV files, or the files that fit a path template."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from competition.errors import DataFault, Finding, examples, nearest
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+
+def read_rows(root: Path, source: str) -> pd.DataFrame:
+    """A CSV, or the files that fit a path template, as a table of text."""
+    return _read_template(root, source) if "{" in source or "*" in source else read_csv(root / source)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV as text, cell by cell as it stands (`007`, `NA`, `1e5`). The delimiter is the header's: , ; or tab.
+
+    Raises DataFault: CSV-MISSING, CSV-EMPTY, CSV-ENCODING, CSV-RAGGED, CSV-HEADER.
+    """
+    where = str(path)
+    if not path.is_file():
+        near = nearest(path.name, sorted(p.name for p in path.parent.glob("*.csv"))) if path.parent.is_dir() else ""
+        raise DataFault(Finding("CSV-MISSING", "a table is missing", where, "no such file", f"mend the name; {near}"))
+    try:
+        with open(path, encoding="utf-8-sig") as f:
+            header = f.readline()
+        separator = "," if "," in header else next((s for s in ";\t" if s in header), ",")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+                low_memory=False,
+            )
+    except UnicodeDecodeError as e:
+        raise DataFault(
+            Finding(
+                "CSV-ENCODING",
+                "a table is not UTF-8",
+                where,
+                f"byte {e.start}: {e.object[e.start : e.start + 4]!r}",
+                "save it as UTF-8 (iconv -f latin1 -t utf8 old.csv > new.csv)",
+            )
+        ) from None
+    except pd.errors.EmptyDataError:
+        raise DataFault(Finding("CSV-EMPTY", "a table is empty", where, "no columns", "fetch the file again")) from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
+        raise DataFault(
+            Finding(
+                "CSV-RAGGED", "rows have more fields than the header", where, str(e).strip(), "mend or quote those rows"
+            )
+        ) from None
+    if not len(table):
+        raise DataFault(Finding("CSV-EMPTY", "a table has no rows", where, header.strip(), "fetch the file again"))
+    short = table.isna().any(axis=1).to_numpy()
+    if short.any():
+        lines = [str(n + 2) for n in np.flatnonzero(short)]
+        raise DataFault(
+            Finding(
+                "CSV-RAGGED",
+                "rows have fewer fields than the header",
+                where,
+                f"lines {examples(lines)}",
+                "mend those rows",
+            )
+        )
+    doubled = [c for c in header.strip().split(separator) if header.strip().split(separator).count(c) > 1]
+    if doubled:
+        raise DataFault(
+            Finding(
+                "CSV-HEADER", "a column name stands twice", where, examples(sorted(set(doubled))), "rename one of them"
+            )
+        )
+    return table
+
+
+def label_sets(cells: pd.Series, separator: str) -> pd.Series:
+    """`"a b"` -> ["a", "b"] cell by cell; an empty cell is an empty set."""
+    return cells.map(lambda cell: [label.strip() for label in cell.split(separator) if label.strip()])
+
+
+def natural(values: set[str]) -> tuple[str, ...]:
+    """Numbers by value, everything else by text."""
+
+    def number(v: str) -> float | None:
+        try:
+            return float(v)
+        except ValueError:
+            return None
+
+    numeric = all(number(v) is not None for v in values)
+    return tuple(sorted(values, key=lambda v: (float(v), v)) if numeric else sorted(values))
+
+
+def _read_template(root: Path, template: str) -> pd.DataFrame:
+    """One row a file: the template's fields, `path` (below the data folder) and `stem`, unique."""
+    pattern = re.compile(
+        "".join(
+            f"(?P<{p}>[^/]+?)" if i % 2 else re.escape(p).replace(r"\*", "[^/]*")
+            for i, p in enumerate(re.split(r"{(\w+)}", template))
+        )
+    )
+    files = sorted(str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
+    rows = [(m.groupdict(), f) for f in files if not Path(f).name.startswith(".") and (m := pattern.fullmatch(f))]
+    if not rows:
+        raise DataFault(
+            Finding(
+                "DATA-TEMPLATE",
+                "no file fits the path template",
+                f"{root}/{template}",
+                "0 files",
+                "mend the template; fields in braces stand for one folder or file name part",
+            )
+        )
+    table = pd.DataFrame([fields for fields, _ in rows], dtype=str)
+    table["path"] = [f for _, f in rows]
+    fixed = re.split(r"[{*]", template)[0]
+    below = table["path"].str.removeprefix(fixed).map(lambda p: str(Path(p).with_suffix("")))
+    stem = table["path"].map(lambda p: Path(p).stem)
+    table["stem"] = stem if stem.is_unique else below
+    return table

@@ -1,0 +1,107 @@
+"""The seam: what a task is given and what it gives back. Nothing above it asks which task it is (DESIGN 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from competition.config import Kind
+from competition.metrics import Metric
+
+Progress = Callable[[int, int, str], None]  # done, total, text
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is predicted, and how it is scored; the same for every fold and run of a competition.
+
+    columns: the prediction columns. multiclass, ordinal: one probability a class, rows sum to 1; binary: one, the
+    probability of the positive class `classes[-1]`; multilabel: one probability a label; regression: one value a target.
+    """
+
+    competition: str
+    kind: Kind
+    targets: tuple[str, ...]
+    classes: tuple[str, ...]
+    columns: tuple[str, ...]
+    metric: Metric
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a competition, as tables that share the index `id` (text, unique).
+
+    table: the columns as read, all text. truth: [rows, problem.columns], float: one-hot or soft for classes, 0..1 for
+    labels, the value for regression; None where unknown. weight: how much a row counts in training, mean 1.
+    pictures: absolute path of each row's picture, or None.
+    """
+
+    table: pd.DataFrame
+    truth: pd.DataFrame | None = None
+    weight: pd.Series | None = None
+    pictures: pd.Series | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def ids(self) -> pd.Index:
+        return self.table.index
+
+    def take(self, ids: pd.Index) -> Rows:
+        """The rows of these ids, in that order."""
+        parts = {name: part.loc[ids] for name, part in vars(self).items() if part is not None}
+        return replace(self, **parts)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """All that a task may know of its surroundings while it fits or predicts one fold.
+
+    valid is drawn and seen by the pruner only: nothing that a fold leaves behind may be chosen by it. `origin` is what
+    the weights should remember of where they come from (run, competition, hashes of data and folds).
+
+    log(step, values): one line of history. report(epoch, prediction): scores the validation rows by the competition's
+    metric and returns the figure as the competition shows it. progress(done, total, text): what the screen shows.
+    stop(): True once the work should save itself and raise Stopped.
+    """
+
+    name: str
+    problem: Problem
+    train: Rows
+    valid: Rows | None
+    folder: Path
+    seed: int
+    log: Callable[[int, dict[str, Any]], None]
+    report: Callable[[int, pd.DataFrame], float]
+    progress: Progress
+    stop: Callable[[], bool]
+    origin: dict[str, str]
+
+
+class Task(Protocol):
+    """How a fold is fitted and predicted; a typed model whose fields are that task's knobs only."""
+
+    @property
+    def views(self) -> Sequence[str]:
+        """Names of the test-time views, the plain one first; a table has one."""
+        ...
+
+    def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
+        """Once before folds are fitted or predicted: refuses what can't work (settings, pictures), fills shared caches.
+
+        Returns a hash of what the rows hold beyond their tables (pixels), empty where there is nothing.
+        """
+        ...
+
+    def fit(self, fold: Fold) -> dict[str, Any]:
+        """Leaves the model in `fold.folder`; returns what is worth recording (epochs, parameters, peak memory)."""
+        ...
+
+    def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
+        """[rows, problem.columns] by id, from the model in `fold.folder`."""
+        ...

@@ -1,0 +1,137 @@
+"""Trains the folds of a run that are missing: `make train RUN=leaves/baseline [FOLD=2]`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from competition import artifacts, board, folds, runs
+from competition.config import Run
+from competition.data import Data, load
+from competition.engine import Engine, stopping
+from competition.errors import ConfigFault, Finding
+from competition.folds import FoldTable, Split
+from competition.runs import Opened
+from competition.task import Fold, Rows
+from competition.tracking import History
+
+
+def train(at: Opened, engine: Engine, only: int | None = None) -> None:
+    """Every fold without fit.json, or of them only fold `only`. Raises Fault, Stopped."""
+    splits = wanted(at.table, only)
+    missing = [s for s in splits if not done(at.run, s)]
+    if not missing:
+        at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
+        return
+    prepare(at)
+    at.say(f"training {', '.join(s.name for s in missing)}")
+    engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device)
+    at.say(f"trained: {artifacts.run_folder(at.run.name)}")
+
+
+def wanted(table: FoldTable, only: int | None) -> list[Split]:
+    splits = [s for s in table.splits if only is None or s.fold == only]
+    if not splits:
+        numbers = sorted({s.fold for s in table.splits})
+        raise ConfigFault(
+            Finding(
+                code="CFG-VALUE",
+                what="there is no such fold",
+                where=f"FOLD={only}",
+                found=f"the folds are {numbers[0]} to {numbers[-1]}",
+                mend=f"FOLD={numbers[0]}",
+            )
+        )
+    return splits
+
+
+def done(run: Run, split: Split) -> bool:
+    return (artifacts.run_folder(run.name) / split.name / "fit.json").exists()
+
+
+def prepare(at: Opened) -> None:
+    """The task's checks and caches, once, before any fold."""
+    show = functools.partial(board.show, f"{at.run.competition}: data")
+    inputs = at.run.task.prepare(at.data.problem, everything(at.data), show)
+    runs.check_inputs(at, inputs)
+
+
+def everything(data: Data) -> Rows:
+    """Training and test rows as one, for checks and caches."""
+    pictures = [rows.pictures for rows in (data.train, data.test) if rows.pictures is not None]
+    return Rows(pd.concat([data.train.table, data.test.table]), pictures=pd.concat(pictures) if pictures else None)
+
+
+def fit_fold(run: Run, split: Split) -> None:
+    """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
+    folder = artifacts.run_folder(run.name) / split.name
+    with artifacts.locked(folder, wait=10):
+        record = run.task.fit(open_fold(run, split))
+        files = {p.name: artifacts.file_digest(p) for p in sorted(folder.iterdir()) if p.suffix == ".safetensors"}
+        artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
+        (folder / "last.ckpt").unlink(missing_ok=True)
+
+
+def open_fold(run: Run, split: Split) -> Fold:
+    """The fold as its task sees it."""
+    data = load(run.competition)
+    table = folds.load(data)
+    train_ids, held_out = table.ids(split)
+    folder = artifacts.run_folder(run.name) / split.name
+    history = History(folder)
+    valid = data.train.take(held_out)
+
+    def log(step: int, values: dict[str, Any]) -> None:
+        history.log(step, values)
+        if "note" in values:
+            board.say(f"{run.name} {split.name}: {values['note']}", artifacts.run_folder(run.name))
+
+    def report(epoch: int, prediction: pd.DataFrame) -> float:
+        metric = data.problem.metric
+        assert valid.truth is not None
+        return metric.shown(metric.score(valid.truth, prediction.loc[valid.ids]))
+
+    return Fold(
+        name=split.name,
+        problem=data.problem,
+        train=data.train.take(train_ids),
+        valid=valid,
+        folder=folder,
+        seed=fold_seed(run.seed, split),
+        log=log,
+        report=report,
+        progress=functools.partial(board.show, f"{run.name} {split.name}"),
+        stop=stopping,
+        origin={
+            "run": run.name,
+            "competition": run.competition,
+            "fold": split.name,
+            "data": data.hash,
+            "folds": table.hash,
+        },
+    )
+
+
+def fold_seed(seed: int, split: Split) -> int:
+    """A 32-bit seed of its own for every fold and repeat."""
+    return int(artifacts.digest(str(seed), split.name)[:8], 16)
+
+
+def trained(at: Opened) -> Sequence[Split]:
+    """All splits, once all are trained. Raises ConfigFault RUN-PARTIAL."""
+    missing = [s.name for s in at.table.splits if not done(at.run, s)]
+    if missing:
+        raise ConfigFault(
+            Finding(
+                code="RUN-PARTIAL",
+                what="folds of the run are not trained",
+                where=str(at.folder),
+                found=f"missing: {', '.join(missing)}",
+                risk="a score over some folds is not the run's score",
+                mend=f"make train RUN={at.run.name}",
+            )
+        )
+    return at.table.splits

@@ -1,0 +1,96 @@
+"""Tiny competitions, made by code in a folder of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist runs two of us
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+BACKBONE = "test_resnet"  # 0.5 million parameters, made by timm for tests
+KINDS = ("multiclass", "binary", "multilabel", "ordinal", "regression")
+METRIC = {
+    "multiclass": "accuracy",
+    "binary": "auc",
+    "multilabel": "mean_column_auc",
+    "ordinal": "qwk",
+    "regression": "rmse",
+}
+TRAIN, TEST = 60, 12
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    from competition import data
+
+    data.load.cache_clear()
+    return tmp_path
+
+
+@pytest.fixture
+def competition(workspace: Path) -> Callable[..., str]:
+    """Makes the competition `toy` of a kind: bright and dark squares, whose brightness is what is to be told."""
+
+    def make(kind: str = "multiclass", run: str = "", **keys: object) -> str:
+        rng = np.random.default_rng(0)
+        level = np.arange(TRAIN + TEST) % 3
+        ids = [f"{n:03d}" for n in range(TRAIN + TEST)]
+        folder = workspace / "data" / "images"
+        folder.mkdir(parents=True)
+        for name, brightness in zip(ids, level, strict=True):
+            picture = rng.integers(0, 60, (20, 24, 3)) + 80 * brightness
+            cv2.imwrite(str(folder / f"{name}.png"), picture.astype(np.uint8))
+        labels = {
+            "multiclass": pd.DataFrame({"label": np.array(["dark", "grey", "light"])[level]}),
+            "binary": pd.DataFrame({"label": np.array(["no", "yes"])[level // 2]}),
+            "multilabel": pd.DataFrame({"bright": level // 2, "not_dark": (level > 0).astype(int)}),
+            "ordinal": pd.DataFrame({"label": level}),
+            "regression": pd.DataFrame({"label": level * 100.0 + rng.normal(0, 5, len(level))}),
+        }[kind].astype(str)
+        table = pd.concat([pd.DataFrame({"id": ids}), labels], axis=1)
+        empty = {"multiclass": "dark", "ordinal": "0"}.get(kind, "0.5")
+        table[:TRAIN].to_csv("data/train.csv", index=False)
+        table[TRAIN:][["id"]].to_csv("data/test.csv", index=False)
+        table[TRAIN:].assign(**dict.fromkeys(labels, empty)).to_csv("data/sample_submission.csv", index=False)
+        values = {
+            "data": "data",
+            "id": "id",
+            "target": list(labels) if kind == "multilabel" else "label",
+            "kind": kind,
+            "metric": METRIC[kind],
+            "image": "images/{id}.png",
+            "folds": {"n": 2},
+        }
+        write("configs/toy/competition.yaml", values | keys)
+        write("configs/toy/base.yaml", RUN | parse(run))
+        return "toy/base"
+
+    return make
+
+
+RUN: dict[str, object] = {
+    "task": "image", "backbone": BACKBONE, "pretrained": False, "size": 32, "epochs": 3, "batch": 8, "lr": 0.003,
+    "warmup": 0.5, "augment": "light", "views": ["plain", "hflip"], "jobs": 1,
+}  # fmt: skip
+
+
+def write(path: str, values: dict[str, object]) -> None:
+    import yaml
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def parse(text: str) -> dict[str, object]:
+    from competition.config import parse_set
+
+    return parse_set(text)

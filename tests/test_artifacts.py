@@ -1,0 +1,96 @@
+"""Files are whole or absent, whatever fails; damage is noticed."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from competition import artifacts
+from competition.errors import EnvironmentFault
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_a_write_that_fails_leaves_the_old_file(
+    call: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "f.json"
+    artifacts.write_json(path, {"old": 1})
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises((EnvironmentFault, OSError)) as fault:
+        artifacts.write_json(path, {"new": 2})
+    monkeypatch.undo()
+    assert artifacts.read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["f.json"]
+    assert isinstance(fault.value, EnvironmentFault) == (number != errno.EIO)
+
+
+def test_a_sealed_file_notices_every_flipped_byte_and_cut(tmp_path: Path):
+    path = tmp_path / "last.ckpt"
+    artifacts.write_sealed(path, lambda f: f.write(bytes(range(200))))
+    assert artifacts.read_sealed(path).read() == bytes(range(200))
+    whole = path.read_bytes()
+    for n in range(0, len(whole), 7):
+        path.write_bytes(whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :])
+        with pytest.raises(EnvironmentFault, match="CKPT-CORRUPT"):
+            artifacts.read_sealed(path)
+        path.write_bytes(whole[:n])
+        with pytest.raises(EnvironmentFault, match="CKPT-CORRUPT"):
+            artifacts.read_sealed(path)
+
+
+def hold(folder: Path, ready, done) -> None:
+    with artifacts.locked(folder):
+        ready.set()
+        done.wait(20)
+
+
+def test_a_run_is_held_by_one_process_and_free_when_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    context = multiprocessing.get_context("fork")
+    ready, done = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(tmp_path, ready, done))
+    process.start()
+    assert ready.wait(20)
+    with pytest.raises(EnvironmentFault, match="RUN-LOCKED"), artifacts.locked(tmp_path):
+        pass
+    process.kill()
+    process.join()
+    (tmp_path / ".x.json.1.tmp").write_text("left behind")
+    with artifacts.locked(tmp_path):
+        assert not (tmp_path / ".x.json.1.tmp").exists(), "what a killed process left is swept"
+
+
+@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path):
+    """A real disk of 1 MB: the old file stays, exit code 4, no traceback."""
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from competition import artifacts
+from competition.errors import EnvironmentFault
+path = Path('disk/f.bin'); artifacts.write_bytes(path, b'old')
+try:
+    artifacts.write_bytes(path, bytes(5_000_000))
+except EnvironmentFault as fault:
+    print(fault.findings[0].code, path.read_bytes(), sorted(p.name for p in path.parent.iterdir()))
+"""
+    (tmp_path / "disk").mkdir()
+    command = f'mount -t tmpfs -o size=1m none disk && exec {sys.executable} -c "$CODE"'
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], cwd=tmp_path, env=os.environ | {"CODE": code},
+                          capture_output=True, text=True)  # fmt: skip
+    if "mount" in done.stderr:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+    assert done.stdout.strip() == "ENV-DISK b'old' ['f.bin']", done.stderr
