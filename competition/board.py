@@ -49,7 +49,7 @@ class Board:
 
     def _print(self, name: str, done: int, total: int, text: str) -> None:
         now = time.monotonic()
-        if done <= self.done.get(name, 0):  # the next piece of work under this name
+        if done < self.done.get(name, 0):  # the next piece of work under this name
             self.began.pop(name, None)
         self.done[name] = done
         began = self.began.setdefault(name, now)

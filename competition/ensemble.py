@@ -73,7 +73,7 @@ def blend(at: Opened) -> dict[str, Any]:
     assert at.run.members is not None
     inputs = artifacts.digest(*(artifacts.file_digest(_file(m, n)) for m in _members(at) for n in ("oof", "test")))
     path = at.folder / "score.json"
-    if not path.exists() or runs.recorded(at.run.name)["inputs"] != inputs:  # ty: ignore[not-subscriptable]
+    if not path.exists() or read_json(at.folder / "run.json")["inputs"] != inputs:
         stack = {m: read_table(_file(m, "oof")) for m in at.run.members}
         test = {m: read_table(_file(m, "test")).loc[at.data.test.ids] for m in at.run.members}
         result = write_run(at, decide.blend_weights, stack, test)

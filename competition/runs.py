@@ -85,8 +85,9 @@ def identity(run: Run) -> str:
 
 
 def recorded(name: str) -> dict[str, Any] | None:
-    path = artifacts.run_folder(name) / "run.json"
-    return artifacts.read_json(path) if path.exists() else None
+    """run.json of a run that has begun; before its first fold a run may still become another."""
+    folder = artifacts.run_folder(name)
+    return artifacts.read_json(folder / "run.json") if any(folder.glob("fold*")) else None
 
 
 @contextmanager
