@@ -122,7 +122,7 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     if amp == "auto":
         if device.type != "cuda":
             return None
-        amp = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
 
 

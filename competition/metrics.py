@@ -14,20 +14,18 @@ Scikit-learn and SciPy are imported when a metric is computed: `--help` would wa
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from competition import hooks
 from competition.config import Kind, MetricSpec
 from competition.errors import ConfigFault, Finding, examples, nearest
 
@@ -284,14 +282,8 @@ def _table_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
 
 
 def _user_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
-    file, _, name = spec.name.partition(":")
-    path = (folder / file).resolve()
-    if not path.is_file():
-        raise _fault(folder, f"there is no file {path}", "the form is file.py:function, seen from the config's folder")
-    function = vars(_module(path)).get(name)
-    if not callable(function):
-        mend = nearest(name, [n for n, f in vars(_module(path)).items() if inspect.isfunction(f)])
-        raise _fault(folder, f"{path} has no function {name!r}", mend)
+    function = hooks.find(spec.name, folder, "metric")
+    name = getattr(function, "__name__", spec.name)
     choices = ("value",) if kind in VALUES else ("probability", "label", "ranking")
     needs = getattr(function, "needs", choices[0])
     if needs not in choices:
@@ -302,21 +294,8 @@ def _user_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
         mend = f"it is called as {name}(truth, prediction, **parameters of the config)"
         raise _fault(folder, f"{name}{inspect.signature(function)}: {e}", mend) from None
     greater = bool(getattr(function, "greater_is_better", True))
-    return Entry({(kind,): partial(_call, path, name)}, needs, greater, soft=needs == "probability")
-
-
-@lru_cache
-def _module(path: Path) -> ModuleType:
-    """Runs that one file as a module of its own."""
-    spec = importlib.util.spec_from_file_location(f"metric of {path}", path)
-    assert spec and spec.loader, f"{path} is no Python file"
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _call(path: Path, name: str, /, truth: np.ndarray, prediction: np.ndarray, **params: Any) -> float:
-    return vars(_module(path))[name](truth, prediction, **params)
+    call = partial(hooks.call, spec.name, folder, "metric")
+    return Entry({(kind,): call}, needs, greater, soft=needs == "probability")
 
 
 def _params(spec: MetricSpec, needs: Needs, folder: Path) -> dict[str, Any]:
@@ -347,6 +326,7 @@ METRICS: dict[str, Entry] = {
     "balanced_accuracy": Entry({ONE_LABEL: partial(_sklearn, "balanced_accuracy_score")}, "label", True),
     "f1_macro": Entry({ANY_CLASS: partial(F1, average="macro")}, "label", True),
     "f1_micro": Entry({ANY_CLASS: partial(F1, average="micro")}, "label", True),
+    "f1": Entry({("binary",): F1}, "label", True),
     "f1_samples": Entry({("multilabel",): partial(F1, average="samples")}, "label", True),
     "mcc": Entry({ONE_LABEL: partial(_sklearn, "matthews_corrcoef")}, "label", True),
     "qwk": Entry({("ordinal",): qwk}, "label", True, levels=_steps),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from competition import artifacts, data, ledger, submit
+from competition import artifacts, data, form, ledger, submit
 from competition.errors import DataFault
 
 IDS = ["007", "010", 'a "b", c', "1e5", "NA", "-x"]
@@ -173,7 +173,7 @@ def test_forms(train, sample, config, first, cells, workspace: Path):
     assert lines[0] == list(toy.sample.columns)
     assert [line[0] for line in lines[1:]] == IDS
     assert [line[1:] for line in lines[1:]] == table.iloc[:, 1:].to_numpy().tolist()
-    if submit.infer(toy).exclusive:
+    if form.infer(toy).exclusive:
         np.testing.assert_allclose([sum(map(float, line[1:])) for line in lines[1:]], 1, atol=1e-6)
 
 
@@ -310,7 +310,7 @@ def test_damage_is_found_and_harmless_change_is_not(name: str, workspace: Path):
     toy = compete(workspace, train, sample, **config)
     path, _ = submit.write(toy, "toy/base", predict(toy, first))
     rows = list(csv.reader(io.StringIO(path.read_text())))
-    cells = submit.infer(toy).cells
+    cells = form.infer(toy).cells
 
     @settings(max_examples=40, deadline=None)
     @given(st.sampled_from(DAMAGES), st.integers(1, len(IDS)), st.integers(1, len(sample)), st.integers(1, len(IDS)))
@@ -335,7 +335,7 @@ def test_damage_is_found_and_harmless_change_is_not(name: str, workspace: Path):
         harmless = {"swap", "turn"}  # the second gives two ids each other's prediction, which no reader can see
         harmless |= {"blank"} if cells == "labels" else set()
         harmless |= {"-7", "half"} if cells == "value" else set()
-        harmless |= {"half"} if cells == "probability" and not submit.infer(toy).exclusive else set()
+        harmless |= {"half"} if cells == "probability" and not form.infer(toy).exclusive else set()
         assert bool(submit.check(toy, Path("damaged.csv"))) == (kind not in harmless), (kind, table)
 
     damage()
@@ -394,9 +394,9 @@ def test_notes(workspace: Path):
 @settings(max_examples=40, deadline=None)
 def test_columns_match_whatever_the_classes_are_called(names: list[str]):
     turned = [*reversed(names)]
-    assert submit.match(turned, names) == dict(zip(turned, turned))
-    assert submit.match([f"Class_{n}" for n in turned], names) == {f"Class_{n}": n for n in turned}
-    assert submit.dress(tuple(names), {names[0]}) == tuple(names)
+    assert form.match(turned, names) == dict(zip(turned, turned))
+    assert form.match([f"Class_{n}" for n in turned], names) == {f"Class_{n}": n for n in turned}
+    assert form.dress(tuple(names), {names[0]}) == tuple(names)
 
 
 ROW = {"time": "now", "competition": "toy", "run": "toy/base", "cv": -0.25, "config": "c", "data": "d", "folds": "f"}
