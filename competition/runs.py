@@ -107,7 +107,7 @@ def opened(run: Run, overrides: str = "") -> Generator[Opened]:
         values = {
             "run": run.name,
             "config": run.config(),
-            "set": " ".join(filter(None, [record["set"] if record else "", overrides])),
+            "set": _both(record["set"] if record else "", overrides),
             "data": data.hash,
             "folds": table.hash,
             "seed": run.seed,
@@ -144,6 +144,11 @@ def surroundings() -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
     }
+
+
+def _both(there: str, now: str) -> str:
+    """The SET that a run was made with and this one's; a repeated command adds nothing."""
+    return there if now in ("", there) else f"{there} {now}".strip()
 
 
 def _version(package: str) -> str | None:

@@ -127,6 +127,29 @@ def test_repeats_and_parallel_folds(competition: Callable[..., str], monkeypatch
     assert one == two
 
 
+def test_groups_and_time_go_through_the_whole_chain(competition: Callable[..., str]):
+    """Rows of a group share a fold; in the order of time the first block is trained on and never scored."""
+    run = competition("multiclass", run="epochs=1", folds={"n": 3, "scheme": "time", "time": "id"})
+    assert cli.main(["submission", run]) == 0
+    fold = pd.read_csv("folds/toy.csv", dtype=str).set_index("id")["fold"].astype(int)
+    assert (fold.sort_index().diff().dropna() >= 0).all()
+    assert sorted(pd.read_parquet("runs/toy/base/oof.parquet").index) == sorted(fold.index[fold >= 0])
+    Path("folds/toy.csv").unlink()
+    data_of_all = pd.read_csv("data/train.csv", dtype=str)
+    data_of_all.assign(patient=[str(n // 5) for n in range(TRAIN)]).to_csv("data/train.csv", index=False)
+    load.cache_clear()
+    edited = (
+        Path("configs/toy/competition.yaml")
+        .read_text()
+        .replace("scheme: time", "group: patient")
+        .replace("  time: id\n", "")
+    )
+    Path("configs/toy/competition.yaml").write_text(edited)
+    assert cli.main(["submission", run, "--set", "seed=2", "--as", "toy/grouped"]) == 0
+    fold = pd.read_csv("folds/toy.csv", dtype=str).set_index("id")["fold"]
+    assert (fold.groupby([int(i) // 5 for i in fold.index]).nunique() == 1).all()
+
+
 def podium(*words: str, **more: str) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
     return subprocess.Popen(
