@@ -25,7 +25,8 @@ from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.task import Fold
 
-CHECKPOINT_SECONDS = 60.0
+FIRST_SAVE, LONGEST = 2.0, 300.0  # seconds to the first checkpoint, and the most between two
+SAVE_SHARE = 0.02  # of the time may go into checkpoints
 PROGRESS_SECONDS = 0.5
 VALIDATIONS = 10
 STALLED = 3  # checks of the loss in a row that may be infinite (fp16 scaling) before the run is stopped
@@ -61,15 +62,18 @@ class State:
     ema: ModelEmaV3 | None
     scaler: torch.amp.GradScaler
     step: int = 0  # optimizer steps done, over all epochs
+    loss: Tensor | float = 0.0  # sum over the epoch's steps so far
     accumulate: int = 1
-    seconds: float = 0.0
-    images: int = 0
+    seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
+    due: float = field(default_factory=lambda: time.monotonic() + FIRST_SAVE)
 
     def elapsed(self) -> float:
         return self.seconds + time.monotonic() - self.since
 
     def save(self, path: Path, identity: str) -> None:
+        """Writes the checkpoint; the next is due when this one's time is a small share of what has passed since."""
+        began = time.monotonic()
         state = {
             "identity": identity,
             "model": self.job.model.state_dict(),
@@ -79,10 +83,12 @@ class State:
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
             "step": self.step,
+            "loss": float(self.loss),
             "accumulate": self.accumulate,
             "seconds": self.elapsed(),
         }
         artifacts.write_sealed(path, lambda file: torch.save(state, file))
+        self.due = time.monotonic() + min(LONGEST, (time.monotonic() - began) / SAVE_SHARE)
 
     def load(self, path: Path, identity: str, device: torch.device) -> None:
         state = torch.load(artifacts.read_sealed(path), map_location=device, weights_only=True)
@@ -105,7 +111,8 @@ class State:
         torch.set_rng_state(state["random"].cpu())
         if state["cuda_random"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["cuda_random"].cpu())
-        self.step, self.accumulate, self.seconds = state["step"], state["accumulate"], state["seconds"]
+        self.step, self.loss = state["step"], state["loss"]
+        self.accumulate, self.seconds = state["accumulate"], state["seconds"]
 
 
 def device_of(name: str) -> torch.device:
@@ -154,7 +161,6 @@ def train(
     run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
     total, warmup = knobs.epochs * job.steps, round(knobs.warmup * job.steps)
     amp = torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
-    saved = time.monotonic()
 
     while state.step < total:
         epoch, first = divmod(state.step, job.steps)
@@ -170,21 +176,16 @@ def train(
                 note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
                 fold.log(state.step, {"note": note, "accumulate": state.accumulate})
             state.step += 1
-            state.images += len(batch)
             if ema:
                 ema.update(job.model, step=state.step)
-            meter.add(loss, rate)
-            stop = fold.stop()
-            if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                state.save(checkpoint, identity)
-                saved = time.monotonic()
-            if stop:
-                raise Stopped(f"{fold.name} stopped at epoch {epoch + 1}, step {state.step} of {total}; saved")
+            meter.add(loss, rate, len(batch))
+            if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
+                _save_if_due(state, fold, checkpoint, identity)
         keep = ema.module if ema else job.model
         score = job.validate(keep, epoch) if job.validate and _shows(epoch, knobs.epochs) else None
         meter.close(score)
-        state.save(checkpoint, identity)
-        saved = time.monotonic()
+        if state.step < total:
+            _save_if_due(state, fold, checkpoint, identity)
 
     return ema.module if ema else job.model, {
         "steps": state.step,
@@ -195,18 +196,25 @@ def train(
     }
 
 
+def _save_if_due(state: State, fold: Fold, checkpoint: Path, identity: str) -> None:
+    stop = fold.stop()
+    if stop or time.monotonic() > state.due:
+        state.save(checkpoint, identity)
+    if stop:
+        raise Stopped(f"{fold.name} stopped and saved at step {state.step}")
+
+
 class Meter:
     """Loss and rate of an epoch; reads the loss back from the device about twice a second, not at every step."""
 
     def __init__(self, state: State, fold: Fold, total: int, epoch: int, epochs: int):
         self.state, self.fold, self.total, self.label = state, fold, total, f"epoch {epoch + 1}/{epochs}"
         self.epoch, self.began, self.shown = epoch, time.monotonic(), 0.0
-        self.images, self.steps, self.sum, self.rate, self.bad = state.images, 0, None, 0.0, 0
-        self.score = ""
+        self.images, self.rate, self.bad = 0, 0.0, 0
 
-    def add(self, loss: Tensor, rate: float) -> None:
-        self.sum = loss if self.sum is None else self.sum + loss
-        self.steps += 1
+    def add(self, loss: Tensor, rate: float, images: int) -> None:
+        self.state.loss = self.state.loss + loss
+        self.images += images
         self.rate = rate
         if time.monotonic() - self.shown > PROGRESS_SECONDS:
             self.show()
@@ -220,10 +228,10 @@ class Meter:
         self.fold.progress(self.state.step, self.total, f"{self.label}  loss {mean:.4f}  {self.speed():.0f} img/s")
 
     def mean(self) -> float:
-        return float(self.sum) / self.steps if self.sum is not None else math.nan
+        return float(self.state.loss) / max(1, self.state.step - self.epoch * self.state.job.steps)
 
     def speed(self) -> float:
-        return (self.state.images - self.images) / max(1e-9, time.monotonic() - self.began)
+        return self.images / max(1e-9, time.monotonic() - self.began)
 
     def close(self, score: float | None) -> None:
         mean, speed = self.mean(), self.speed()
@@ -239,6 +247,7 @@ class Meter:
         if score is not None:
             values["valid"] = score
         self.fold.log(self.state.step, values)
+        self.state.loss = 0.0
         shown = f"  valid {score:.4f}" if score is not None else ""
         self.fold.progress(self.state.step, self.total, f"{self.label}  loss {mean:.4f}{shown}  {speed:.0f} img/s")
 
