@@ -199,13 +199,11 @@ def locked(folder: Path, wait: float = 0) -> Generator[None]:
     """
     from filelock import FileLock, Timeout
 
-    with disk_faults(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=wait)
     try:
-        with lock:
-            sweep(folder)
-            yield
+        with disk_faults(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except Timeout:
         raise EnvironmentFault(
             Finding(
@@ -217,6 +215,11 @@ def locked(folder: Path, wait: float = 0) -> Generator[None]:
                 mend="wait for the other command, or stop it; a dead process holds no lock",
             )
         ) from None
+    try:
+        sweep(folder)
+        yield
+    finally:
+        lock.release()
 
 
 def git_sha() -> str | None:

@@ -77,6 +77,23 @@ def transforms(spec: str | Sequence[dict[str, dict[str, Any] | None]], size: int
     return made
 
 
+def check(spec: str | Sequence[dict[str, dict[str, Any] | None]], size: int, symmetry: str, side: int) -> None:
+    """Tries the transforms on an empty picture of `side`. Raises ConfigFault where they fail or change its type."""
+    where = f"key augment: {[next(iter(item)) for item in spec] if not isinstance(spec, str) else spec}"
+    try:
+        made = Augment(spec, size, symmetry, seed=0)(np.zeros((side, side, 3), np.uint8), 0, 0)
+    except ConfigFault:
+        raise
+    except Exception as e:  # whatever a transform raises for arguments that don't suit the picture
+        found = f"{type(e).__name__}: {str(e).splitlines()[0][:200]}"
+        mend = f"transforms see {side} x {side} pixels; what they give is scaled to {size} x {size}"
+        raise ConfigFault(Finding("CFG-VALUE", "an augmentation fails", where, found, mend)) from None
+    if made.dtype != np.uint8 or made.shape != (size, size, 3):
+        found = f"{made.dtype} {made.shape}"
+        mend = "remove Normalize, ToFloat and ToTensor: pictures stay uint8, the loop normalises them"
+        raise ConfigFault(Finding("CFG-VALUE", "augmentations change what a picture is", where, found, mend))
+
+
 class Augment:
     """uint8 [h, w, 3] -> uint8 [size, size, 3]; one object serves several threads."""
 

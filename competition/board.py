@@ -33,7 +33,7 @@ class Board:
                    TimeRemainingColumn(), TextColumn("{task.fields[text]}"))  # fmt: skip
         self.rich = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
         self.tasks: dict[str, Any] = {}
-        self.began: dict[str, float] = {}
+        self.began: dict[str, tuple[float, int]] = {}
         self.done: dict[str, int] = {}
         self.printed: dict[str, float] = {}
         self.lock = threading.Lock()
@@ -52,11 +52,11 @@ class Board:
         if done < self.done.get(name, 0):  # the next piece of work under this name
             self.began.pop(name, None)
         self.done[name] = done
-        began = self.began.setdefault(name, now)
+        began, first = self.began.setdefault(name, (now, done))  # a resumed fold does not begin at 0
         if done < total and now - self.printed.get(name, began) < PLAIN_SECONDS:
             return
         self.printed[name] = now
-        left = (now - began) * (total - done) / done if done else 0
+        left = (now - began) * (total - done) / max(1, done - first)
         console.print(
             f"{name}  {done}/{total}  {text}" + (f"  {left:.0f} s left" if done < total else ""), markup=False
         )

@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         print(f"{stopped}. The same command continues.", file=sys.stderr)
         return stopped.exit_code
+    except KeyboardInterrupt:
+        print("stopped. The same command continues.", file=sys.stderr)
+        return Stopped.exit_code
     except BrokenPipeError:
         return 0
     return 0

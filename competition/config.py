@@ -176,16 +176,28 @@ def load_competition(name: str) -> Competition:
     return _validate(Competition, values, origins, str(path))
 
 
-def load_run(name: str, overrides: str = "") -> Run:
-    """Reads configs/<name>.yaml, applies `extends:` and then `overrides` (`a.b=1 c=x`). Raises ConfigFault."""
-    if name.count("/") != 1 or not all(name.split("/")):
+def check_name(name: str) -> None:
+    if name.count("/") != 1 or not all(name.split("/")) or name.endswith("/competition"):
         raise ConfigFault(_bad_value("RUN", name, "a run is named <competition>/<run>", "RUN=leaves/baseline"))
+
+
+def load_run(name: str, overrides: str | dict[str, Any] = "", above: tuple[str, ...] = ()) -> Run:
+    """Reads configs/<name>.yaml, applies `extends:` and then `overrides` (`a.b=1 c=x`). Raises ConfigFault.
+
+    above: the blends that this run was reached through, which it must not be one of.
+    """
+    check_name(name)
     path = artifacts.run_yaml(name)
     values, origins = _read_extended(path)
-    for key, value in parse_set(overrides).items():
+    for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
         _put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
-    return make_run(name, values, origins)
+    run = make_run(name, values, origins)
+    for member in run.members or ():
+        if member in (*above, name):
+            raise ConfigFault(_bad_value("members", member, f"{name} is a blend of itself", f"remove it from {path}"))
+        load_run(member, above=(*above, name))
+    return run
 
 
 def make_run(name: str, values: dict[str, Any], origins: yaml.Origins | None = None) -> Run:
@@ -224,6 +236,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
 
     import yaml as pyyaml
 
+    check_name(name)
     path = artifacts.run_yaml(name)
     extends = os.path.relpath(artifacts.run_yaml(parent), path.parent)
     nested: dict[str, Any] = {"extends": extends}
@@ -242,6 +255,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
                 )
             )
         return path
+    load_run(parent, overrides=values)  # refuses what is misspelt before it stands in a file
     artifacts.write_text(path, pyyaml.safe_dump(nested, sort_keys=False, allow_unicode=True))
     return path
 
@@ -268,8 +282,13 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for key in path[:-1]:
+    for n, key in enumerate(path[:-1]):
         values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            where = ".".join(path)
+            raise ConfigFault(
+                _bad_value("SET", where, f"{'.'.join(path[: n + 1])} has no keys below it", 'SET="lr=1e-3"')
+            )
     values[path[-1]] = value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, metrics
+from competition import artifacts, hooks, metrics
 from competition.config import Competition, load_competition
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 from competition.tables import label_sets, natural, read_csv, read_rows
@@ -19,7 +20,11 @@ from competition.task import Problem, Rows
 
 @dataclass(frozen=True)
 class Data:
-    """One competition, read and checked. `notes` are the sentences that a user should see (rows left out, and why)."""
+    """One competition, read and checked. `notes` are the sentences that a user should see (rows left out, and why).
+
+    hash: of the tables and of what the configuration makes of them; a run is of one. metric_hash: of the metric and of the
+    user's own file of it; another one needs a new score, not a new run.
+    """
 
     name: str
     config: Competition
@@ -29,6 +34,7 @@ class Data:
     sample: pd.DataFrame
     sample_id: str
     hash: str
+    metric_hash: str
     notes: tuple[str, ...]
 
 
@@ -63,11 +69,16 @@ def load(name: str) -> Data:
     classes = _classes(train, config)
     truth = _truth(train, config, classes)
     columns = {"binary": classes[-1:], "regression": config.targets}.get(config.kind, classes)
-    metric = metrics.get(config.metric, config.kind, classes, artifacts.competition_yaml(name).parent)
+    if "view" in columns:
+        where, mend = f"{config.data}/{config.train}", "rename that label in train and sample"
+        raise DataFault(Finding("LABEL-NAME", "a label has the name of our own column", where, "'view'", mend))
+    home = artifacts.competition_yaml(name).parent
+    metric = metrics.get(config.metric, config.kind, classes, home)
     problem = Problem(name, config.kind, config.targets, classes, columns, metric)
     names = [p for p in (config.train, config.test, config.sample) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
+    meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator", "image"})
     return Data(
         name=name,
         config=config,
@@ -76,7 +87,8 @@ def load(name: str) -> Data:
         test=Rows(test, pictures=pictures(test, config, "test")),
         sample=sample,
         sample_id=sample_id,
-        hash=artifacts.digest(*content, *templates),
+        hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
+        metric_hash=artifacts.digest(config.metric.model_dump_json(), hooks.content(config.metric.name, home)),
         notes=notes,
     )
 
@@ -194,6 +206,9 @@ def _classes(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     where = f"{config.data}/{config.train}, column {', '.join(config.targets)}"
     if config.kind == "regression":
         return ()
+    if len(config.targets) > 1 and config.kind in ("binary", "ordinal"):
+        mend = "name one column, or kind: multilabel"
+        raise DataFault(Finding("LABEL-KIND", f"a {config.kind} target is one column", where, "several columns", mend))
     if len(config.targets) > 1:
         return config.targets
     cells = train[config.targets[0]]
@@ -272,6 +287,12 @@ def _numbers(train: pd.DataFrame, config: Competition) -> pd.DataFrame:
                 mend,
             )
         )
+    if config.kind == "multiclass" and (abs(values.sum(axis=1) - 1) > 1e-6).any():
+        odd = values.index[abs(values.sum(axis=1) - 1) > 1e-6]
+        found = f"{len(odd)} rows, ids {examples(odd)}"
+        where = f"{config.data}/{config.train}, columns {', '.join(values.columns)}"
+        what, mend = "one-hot rows do not sum to 1", "kind: multilabel, or mend those rows"
+        raise DataFault(Finding("LABEL-KIND", what, where, found, mend))
     constant = [c for c in values.columns if values[c].nunique() < 2]
     if constant and (config.kind == "regression" or len(constant) == len(values.columns)):
         raise DataFault(

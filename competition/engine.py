@@ -13,9 +13,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from competition import board
@@ -24,6 +24,7 @@ from competition.errors import EnvironmentFault, Finding, Stopped
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _stop = threading.Event()
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
@@ -42,7 +43,7 @@ def signals() -> Generator[None]:
         _stop.set()
         board.say("stopping after this step; once more to quit at once")
 
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, handle) for s in SIGNALS}
     try:
         yield
     finally:
@@ -52,10 +53,9 @@ def signals() -> Generator[None]:
 
 
 class Engine:
-    """`jobs`: processes at once; None: one a GPU, or one a CPU core. Processes are kept for the next call."""
+    """Worker processes are kept for the next call."""
 
-    def __init__(self, jobs: int | None = None):
-        self.jobs = jobs
+    def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
         self.size = 0
 
@@ -63,70 +63,81 @@ class Engine:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.pool:
-            self.pool.shutdown(cancel_futures=True)
+        self._end()
 
-    def map(self, job: Callable[[Item], Result], items: Sequence[Item], device: str = "auto") -> list[Result]:
-        """The results in the order of the items. The first fault ends what has not begun and is raised."""
-        gpus = _gpus() if device in ("auto", "cuda") else 0
-        jobs = min(len(items), self.jobs or gpus or cores())
-        if jobs <= 1:
-            return [self._here(job, item) for item in items]
-        if self.pool is None:
+    def map(
+        self, job: Callable[[Item], Result], items: Sequence[Item], device: str = "auto", jobs: int | None = None
+    ) -> list[Result]:
+        """The results in the order of the items. jobs: processes at once; None: one a GPU, or one a CPU core.
+
+        The first fault stops what is at work and is raised; so is Stopped, once a signal asked for it.
+        """
+        gpus = accelerators() if device != "cpu" else 0
+        jobs = jobs or gpus or cores()
+        if jobs == 1 or (len(items) == 1 and gpus <= 1):
+            return [_run(job, item) for item in items]
+        if self.size != jobs:
+            self._end()
             self._start(jobs, gpus)
         assert self.pool is not None
         with board.forwarding(self.events):
-            futures = [self.pool.submit(_run, job, item) for item in items]
-            waiting = set(futures)
+            with _signals_wait():
+                futures = [self.pool.submit(_run, job, item) for item in items]
+            waiting: set[Future] = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+                broken = any(isinstance(f.exception(), BrokenProcessPool) for f in done)
                 if stopping() or any(f.exception() for f in done):
-                    self._tell_workers()
+                    self._tell_workers(signal.SIGKILL if broken else signal.SIGTERM)
                     for future in waiting:
                         future.cancel()
                     wait(waiting)
                     waiting = set()
-            return self._results(futures)
-
-    def _here(self, job: Callable[[Item], Result], item: Item) -> Result:
-        if stopping():
-            raise Stopped("stopped before the next fold")
-        return job(item)
-
-    def _results(self, futures: list[Any]) -> list[Any]:
-        faults = [f.exception() for f in futures if not f.cancelled() and f.exception()]
-        faults.sort(key=lambda e: isinstance(e, Stopped))  # a fault stops the others: it comes first
-        if faults and isinstance(faults[0], BrokenProcessPool):
-            raise EnvironmentFault(_worker_died()) from None
-        if faults:
-            raise faults[0]
-        if stopping() or any(f.cancelled() for f in futures):
-            raise Stopped("stopped before the next fold")
-        return [f.result() for f in futures]
+            return _results(futures)
 
     def _start(self, jobs: int, gpus: int) -> None:
-        """Worker processes begin with an environment of their own; ours is as before once they run."""
+        """No process begins before it has something to do."""
         context = multiprocessing.get_context("spawn")
-        self.events = context.Queue()
-        slots = context.Queue() if gpus else None
+        self.events, slots = context.Queue(), context.Queue()
         for n in range(jobs):
-            if slots is not None:
-                slots.put(n % gpus)
-        mine = {} if gpus else ALONE
-        before = {k: os.environ.get(k) for k in mine}
-        os.environ.update(mine)
-        try:
-            self.pool = ProcessPoolExecutor(jobs, context, _begin, (self.events, slots, os.getpid()))
-            for future in [self.pool.submit(os.getpid) for _ in range(jobs)]:
-                future.result()
-        finally:
-            for key, value in before.items():
-                os.environ.pop(key) if value is None else os.environ.__setitem__(key, value)
+            slots.put(n % gpus if gpus else None)
+        self.pool, self.size = ProcessPoolExecutor(jobs, context, _begin, (self.events, slots, os.getpid())), jobs
 
-    def _tell_workers(self) -> None:
-        """A terminal's Ctrl-C reaches all; a SIGTERM or a fault reaches the workers through us."""
+    def _end(self) -> None:
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)
+        self.pool, self.size = None, 0
+
+    def _tell_workers(self, number: signal.Signals) -> None:
+        """A terminal's Ctrl-C reaches all; a SIGTERM or a fault reaches the workers through us.
+
+        Workers of a broken pool are killed: Python 3.12 would wait for them for ever.
+        """
         for pid in list(getattr(self.pool, "_processes", None) or {}):
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _results(futures: list[Future]) -> list[Any]:
+    faults = [e for f in futures if not f.cancelled() and (e := f.exception())]
+    faults.sort(key=lambda e: isinstance(e, Stopped))  # a fault stops the others: it comes first
+    if faults and isinstance(faults[0], BrokenProcessPool):
+        raise EnvironmentFault(_worker_died()) from None
+    if faults:
+        raise faults[0]
+    if any(f.cancelled() for f in futures):
+        raise Stopped("stopped before the next fold")
+    return [f.result() for f in futures]
+
+
+@contextmanager
+def _signals_wait() -> Generator[None]:
+    """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (`_begin` opens it)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _run(job: Callable[[Item], Result], item: Item) -> Result:
@@ -137,11 +148,12 @@ def _run(job: Callable[[Item], Result], item: Item) -> Result:
 
 def _begin(events: Any, slots: Any, parent: int) -> None:
     """In a new worker: its GPU, its signals, and its end when the parent is gone."""
-    if slots is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slots.get())
-    board.listen_to(events)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: _stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    slot = slots.get()
+    os.environ.update(ALONE if slot is None else {"CUDA_VISIBLE_DEVICES": _visible(slot)})
+    board.listen_to(events)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -157,10 +169,11 @@ def _visible(slot: int) -> str:
     return given.split(",")[slot] if given else str(slot)
 
 
-def _gpus() -> int:
+def accelerators() -> int:
+    """GPUs of this process; Apple's counts as one."""
     import torch
 
-    return torch.cuda.device_count()
+    return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
 
 def cores() -> int:

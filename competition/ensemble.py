@@ -10,7 +10,7 @@ from competition import artifacts, board, config, decide, runs
 from competition.artifacts import read_json, read_table
 from competition.config import Run
 from competition.errors import ConfigFault, Finding, nearest
-from competition.predict import VIEW, show_score, write_run
+from competition.predict import VIEW, scored_on, show_score, write_run, write_score
 from competition.runs import Opened
 
 
@@ -36,7 +36,7 @@ def declare(competition: str, members: list[str], name: str) -> Run:
     text = "members:\n" + "".join(f"  - {m}\n" for m in members)
     if path.exists():
         there = config.load_run(name).members
-        if there is None or list(there) != members:
+        if there is None or set(there) != set(members):
             raise ConfigFault(
                 Finding(
                     code="CFG-EXISTS",
@@ -72,8 +72,8 @@ def blend(at: Opened) -> dict[str, Any]:
     """
     assert at.run.members is not None
     inputs = artifacts.digest(*(artifacts.file_digest(_file(m, n)) for m in _members(at) for n in ("oof", "test")))
-    path = at.folder / "score.json"
-    if not path.exists() or read_json(at.folder / "run.json")["inputs"] != inputs:
+    basis = artifacts.digest(at.data.metric_hash, inputs)
+    if not scored_on(at, basis):
         stack = {m: read_table(_file(m, "oof")) for m in at.run.members}
         test = {m: read_table(_file(m, "test")).loc[at.data.test.ids] for m in at.run.members}
         result = write_run(at, decide.blend_weights, stack, test)
@@ -81,10 +81,9 @@ def blend(at: Opened) -> dict[str, Any]:
         artifacts.write_json(
             at.folder / "weights.json", {"all": result.final} | {f"fold{k}": w for k, w in result.by_fold.items()}
         )
-        record = artifacts.read_json(at.folder / "run.json")
-        artifacts.write_json(at.folder / "run.json", record | {"inputs": inputs})
+        write_score(at, basis, result, stack)
     show_score(at, "member")
-    score = read_json(path)
+    score = read_json(at.folder / "score.json")
     at.say(beside(score))
     return score
 
@@ -107,8 +106,8 @@ def fold_test(name: str, split: str) -> pd.DataFrame:
 
 
 def _write_folds(at: Opened, result: decide.Nested) -> None:
-    """fold<k>/oof.parquet and test.parquet, by the weights that exclude fold k."""
-    for split in at.table.splits:
+    """fold<k>/oof.parquet and test.parquet of the first split, by the weights that exclude fold k."""
+    for split in (s for s in at.table.splits if s.repeat == 0):
         held_out = at.table.ids(split)[1]
         weights = result.by_fold[split.fold]
         folder = at.folder / split.name
@@ -124,9 +123,9 @@ def _members(at: Opened) -> tuple[str, ...]:
         record = runs.recorded(member)
         if record is None or not _file(member, "test").exists():
             problems.append(_finding("RUN-PARTIAL", member, "it has no predictions yet", f"make predict RUN={member}"))
-        elif record["folds"] != at.table.hash:
-            found = f"its fold table is {record['folds']}, the blend's is {at.table.hash}"
-            problems.append(_finding("ENS-FOLDS", member, found, f"train {member} anew on this table"))
+        elif record["folds"] != at.table.hash or record["data"] != at.data.hash:
+            what = "fold table" if record["folds"] != at.table.hash else "data"
+            problems.append(_finding("ENS-FOLDS", member, f"it is of another {what}", f"train {member} anew (AS=)"))
     if problems:
         raise ConfigFault(*problems)
     return at.run.members or ()

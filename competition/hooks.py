@@ -43,6 +43,11 @@ def call(reference: str, folder: Path, key: str, /, *arguments: Any, **parameter
     return find(reference, folder, key)(*arguments, **parameters)
 
 
+def content(reference: str, folder: Path) -> bytes:
+    """What the file of a `file.py:function` holds; nothing for a plain name."""
+    return (folder / reference.partition(":")[0]).read_bytes() if ".py" in reference else b""
+
+
 @lru_cache
 def _module(path: Path) -> ModuleType:
     """Runs that one file as a module of its own."""

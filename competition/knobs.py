@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from competition.config import Strict, fit, machine
 
 
@@ -37,3 +39,9 @@ class Training(Strict):
     compile: bool = machine(False, "torch.compile; pays on a GPU for long runs")
     device: Literal["auto", "cpu", "cuda", "mps"] = machine("auto", "auto: a GPU where there is one")
     workers: int | None = machine(None, "threads that prepare batches; null: 1 on a CPU, up to 8 beside a GPU", ge=0)
+
+    @model_validator(mode="after")
+    def _two_rows_a_piece(self) -> Training:
+        if self.batch < 2 * self.accumulate:
+            raise ValueError("batch norm needs two rows in a piece: batch is at least twice accumulate")
+        return self

@@ -16,7 +16,7 @@ COLUMNS = (
     "git",
 )  # fmt: skip
 NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
-KEY = ("run", "config", "data", "folds")  # what makes two submissions the same
+KEY = ("run", "metric", "config", "data", "folds")  # what makes two submissions the same
 
 
 def record(row: dict[str, Any]) -> bool:

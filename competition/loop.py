@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ FIRST_SAVE, LONGEST = 2.0, 300.0  # seconds to the first checkpoint, and the mos
 SAVE_SHARE = 0.02  # of the time may go into checkpoints
 PROGRESS_SECONDS = 0.5
 VALIDATIONS = 10
-STALLED = 3  # checks of the loss in a row that may be infinite (fp16 scaling) before the run is stopped
+STALLED = 10  # steps in a row without a finite loss, after which the run is stopped
 
 
 class Batch(Protocol):
@@ -85,6 +86,7 @@ class State:
             "step": self.step,
             "loss": float(self.loss),
             "accumulate": self.accumulate,
+            "threads": torch.get_num_threads(),  # another number adds in another order
             "seconds": self.elapsed(),
         }
         artifacts.write_sealed(path, lambda file: torch.save(state, file))
@@ -113,6 +115,7 @@ class State:
             torch.cuda.set_rng_state(state["cuda_random"].cpu())
         self.step, self.loss = state["step"], state["loss"]
         self.accumulate, self.seconds = state["accumulate"], state["seconds"]
+        torch.set_num_threads(state["threads"])
 
 
 def device_of(name: str) -> torch.device:
@@ -161,17 +164,19 @@ def train(
     run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
     total, warmup = knobs.epochs * job.steps, round(knobs.warmup * job.steps)
     amp = torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
+    score: float | None = None
 
     while state.step < total:
         epoch, first = divmod(state.step, job.steps)
-        meter = Meter(state, fold, total, epoch, knobs.epochs)
+        meter = Meter(state, fold, total, epoch, knobs.epochs, score)
         job.model.train()
         for batch in job.batches(epoch, first):
             rate = learning_rate(state.step + 1, total, warmup, knobs.lr, knobs.lr * knobs.lr_min)
             for group in job.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
             pieces = state.accumulate
-            loss = _step(state, run, batch, knobs.clip, amp, device)
+            loss = _gradients(state, run, batch, amp, device)
+            _update(state, knobs.clip)
             if state.accumulate != pieces:
                 note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
                 fold.log(state.step, {"note": note, "accumulate": state.accumulate})
@@ -182,8 +187,8 @@ def train(
             if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
                 _save_if_due(state, fold, checkpoint, identity)
         keep = ema.module if ema else job.model
-        score = job.validate(keep, epoch) if job.validate and _shows(epoch, knobs.epochs) else None
-        meter.close(score)
+        meter.close(job.validate(keep, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
+        score = meter.score
         if state.step < total:
             _save_if_due(state, fold, checkpoint, identity)
 
@@ -205,15 +210,18 @@ def _save_if_due(state: State, fold: Fold, checkpoint: Path, identity: str) -> N
 
 
 class Meter:
-    """Loss and rate of an epoch; reads the loss back from the device about twice a second, not at every step."""
+    """Loss and rate of an epoch; reads them back from the device about twice a second, not at every step."""
 
-    def __init__(self, state: State, fold: Fold, total: int, epoch: int, epochs: int):
+    def __init__(self, state: State, fold: Fold, total: int, epoch: int, epochs: int, score: float | None):
         self.state, self.fold, self.total, self.label = state, fold, total, f"epoch {epoch + 1}/{epochs}"
-        self.epoch, self.began, self.shown = epoch, time.monotonic(), 0.0
-        self.images, self.rate, self.bad = 0, 0.0, 0
+        self.epoch, self.score, self.began, self.shown = epoch, score, time.monotonic(), 0.0
+        self.images, self.rate = 0, 0.0
+        self.bad: Tensor | int = 0  # steps in a row whose loss was no number; fp16 scaling skips single ones
 
     def add(self, loss: Tensor, rate: float, images: int) -> None:
-        self.state.loss = self.state.loss + loss
+        finite = loss.isfinite()
+        self.state.loss = self.state.loss + loss.where(finite, 0.0)
+        self.bad = (self.bad + 1) * ~finite
         self.images += images
         self.rate = rate
         if time.monotonic() - self.shown > PROGRESS_SECONDS:
@@ -221,11 +229,11 @@ class Meter:
 
     def show(self) -> None:
         self.shown = time.monotonic()
-        mean = self.mean()
-        self.bad = 0 if math.isfinite(mean) else self.bad + 1
-        if self.bad >= STALLED:
+        if int(self.bad) >= STALLED:
             raise EnvironmentFault(_diverged(self.fold, self.state.step, self.rate))
-        self.fold.progress(self.state.step, self.total, f"{self.label}  loss {mean:.4f}  {self.speed():.0f} img/s")
+        valid = "" if self.score is None else f"  valid {self.score:.4f}"
+        text = f"{self.label}  loss {self.mean():.4f}{valid}  {self.speed():.0f} img/s"
+        self.fold.progress(self.state.step, self.total, text)
 
     def mean(self) -> float:
         return float(self.state.loss) / max(1, self.state.step - self.epoch * self.state.job.steps)
@@ -234,22 +242,18 @@ class Meter:
         return self.images / max(1e-9, time.monotonic() - self.began)
 
     def close(self, score: float | None) -> None:
-        mean, speed = self.mean(), self.speed()
-        if not math.isfinite(mean):
-            raise EnvironmentFault(_diverged(self.fold, self.state.step, self.rate))
+        """The epoch's line of history."""
+        speed, self.score = self.speed(), self.score if score is None else score
+        self.show()
         values: dict[str, Any] = {
             "epoch": self.epoch + 1,
-            "loss": mean,
+            "loss": self.mean(),
             "lr": self.rate,
             "images_per_second": round(speed, 1),
             "seconds": round(self.state.elapsed(), 1),
         }
-        if score is not None:
-            values["valid"] = score
-        self.fold.log(self.state.step, values)
+        self.fold.log(self.state.step, values if score is None else values | {"valid": score})
         self.state.loss = 0.0
-        shown = f"  valid {score:.4f}" if score is not None else ""
-        self.fold.progress(self.state.step, self.total, f"{self.label}  loss {mean:.4f}{shown}  {speed:.0f} img/s")
 
 
 def _shows(epoch: int, epochs: int) -> bool:
@@ -257,16 +261,16 @@ def _shows(epoch: int, epochs: int) -> bool:
     return epoch + 1 == epochs or (epoch + 1) % math.ceil(epochs / VALIDATIONS) == 0
 
 
-def _step(state: State, run: nn.Module, batch: Batch, clip: float, amp: Any, device: torch.device) -> Tensor:
-    """One optimizer step; on out-of-memory the pieces are halved and the batch done again, so its size stays."""
+def _gradients(state: State, run: nn.Module, batch: Batch, amp: Any, device: torch.device) -> Tensor:
+    """Backward over a batch; on out-of-memory its pieces are halved and it is done again, so its size stays."""
     while True:
         try:
-            return _forward_backward(state, run, batch, clip, amp, device)
-        except (torch.OutOfMemoryError, RuntimeError) as e:
+            return _backward(state, run, batch, amp, device)
+        except RuntimeError as e:
             if not is_out_of_memory(e):
                 raise
             state.job.optimizer.zero_grad(set_to_none=True)
-            if state.accumulate >= len(batch):
+            if len(batch) < 4 * state.accumulate:  # batch norm needs two rows in a piece
                 raise EnvironmentFault(_out_of_memory(e)) from None
         gc.collect()
         if device.type == "cuda":
@@ -274,25 +278,33 @@ def _step(state: State, run: nn.Module, batch: Batch, clip: float, amp: Any, dev
         state.accumulate *= 2
 
 
-def _forward_backward(
-    state: State, run: nn.Module, batch: Batch, clip: float, amp: Any, device: torch.device
-) -> Tensor:
-    optimizer, scaler = state.job.optimizer, state.scaler
-    piece = math.ceil(len(batch) / state.accumulate)
+def _backward(state: State, run: nn.Module, batch: Batch, amp: Any, device: torch.device) -> Tensor:
+    """The gradient of the mean over the batch, piece by piece; returns the loss."""
+    pieces = max(1, min(state.accumulate, len(batch) // 2))
+    ends = [len(batch) * n // pieces for n in range(pieces + 1)]
     total = torch.zeros((), device=device)
-    for start in range(0, len(batch), piece):
-        part = batch[start : start + piece].to(device)
+    for start, end in pairwise(ends):
+        part = batch[start:end].to(device)
         with amp:
             loss = state.job.loss(run, part) * (len(part) / len(batch))
-        scaler.scale(loss).backward()
+        state.scaler.scale(loss).backward()
         total += loss.detach()
-    if clip:
-        scaler.unscale_(optimizer)
-        dispatch_clip_grad(_parameters(optimizer), clip)
-    scaler.step(optimizer)
+    return total
+
+
+def _update(state: State, clip: float) -> None:
+    optimizer, scaler = state.job.optimizer, state.scaler
+    try:
+        if clip:
+            scaler.unscale_(optimizer)
+            dispatch_clip_grad(_parameters(optimizer), clip)
+        scaler.step(optimizer)
+    except RuntimeError as e:
+        if is_out_of_memory(e):
+            raise EnvironmentFault(_out_of_memory(e)) from None
+        raise
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    return total
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -306,9 +318,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _out_of_memory(error: BaseException) -> Finding:
     return Finding(
         code="RUN-OOM",
-        what="one row at a time is too much for this memory",
+        what="two rows at a time are too much for this memory",
         where=str(error).split("\n")[0],
-        found="the batch was already computed row by row",
+        found="the batch can't be computed in smaller pieces",
         risk="the fold can't be trained here",
         mend="a smaller `size` or `backbone`, or a machine with more memory",
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -30,22 +31,31 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
 
     Raises ConfigFault RUN-PARTIAL, EnvironmentFault CKPT-CORRUPT, Stopped.
     """
-    missing = [s for s in trained(at) if set(predicted_views(at.run, s)) < set(at.run.task.views)]
-    score = at.folder / "score.json"
+    missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
         prepare(at)
         at.say(f"predicting {', '.join(s.name for s in missing)} in {len(at.run.task.views)} views")
-        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device)
-    if missing or not score.exists() or set(artifacts.read_json(score)["parts"]) != set(at.run.task.views):
-        reduce(at)
+        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
+    fits = [(at.folder / s.name / "fit.json").read_bytes() for s in at.table.splits]
+    basis = artifacts.digest(at.data.metric_hash, *at.run.task.views, *fits)
+    if missing or not scored_on(at, basis):
+        reduce(at, basis)
     show_score(at, "view")
-    return artifacts.read_json(score)
+    return artifacts.read_json(at.folder / "score.json")
+
+
+def scored_on(at: Opened, basis: str) -> bool:
+    """Whether score.json, the last file of a score, is there and was made from the same metric and predictions."""
+    path = at.folder / "score.json"
+    return path.exists() and artifacts.read_json(path)["basis"] == basis
 
 
 def predicted_views(run: Run, split: Split) -> list[str]:
     """The views that stand in both of the fold's prediction files; test.parquet is written last."""
-    path = artifacts.run_folder(run.name) / split.name / "test.parquet"
-    return list(pd.read_parquet(path, columns=[VIEW])[VIEW].unique()) if path.exists() else []
+    folder = artifacts.run_folder(run.name) / split.name
+    if not all((folder / f"{name}.parquet").exists() for name in ("oof", "test")):
+        return []
+    return list(pd.read_parquet(folder / "test.parquet", columns=[VIEW])[VIEW].unique())
 
 
 def predict_fold(run: Run, split: Split) -> None:
@@ -62,8 +72,6 @@ def predict_fold(run: Run, split: Split) -> None:
         tables = [t[t[VIEW].isin(have)] for t in ([read_table(path)] if have else [])]
         for view in run.task.views:
             if view not in have:
-                if stopping():
-                    raise Stopped(f"{run.name} {split.name}: stopped before view {view}")
                 table = run.task.predict(rows, _counting(fold, before, steps), view)
                 before += len(rows)
                 _finite(table, run, split, view)
@@ -76,19 +84,21 @@ def _counting(fold: Fold, before: int, steps: int) -> Fold:
 
     def progress(done: int, _: int, text: str) -> None:
         board.show(f"{fold.origin['run']} {fold.name} predict", before + done, steps, text)
+        if stopping():
+            raise Stopped(f"{fold.name} stopped while it predicted")
 
     return replace(fold, progress=progress)
 
 
-def reduce(at: Opened) -> None:
+def reduce(at: Opened, basis: str) -> None:
     """Folds and views -> the run's oof.parquet, test.parquet and score.json."""
     stack = {view: out_of_fold(at.run, at.table, view) for view in at.run.task.views}
     test = {view: test_mean(at, view) for view in at.run.task.views}
-    write_run(at, decide.choose_views, stack, test)
+    write_score(at, basis, write_run(at, decide.choose_views, stack, test), stack)
 
 
 def write_run(at: Opened, choose: decide.Choose, stack: Stack, test: Stack) -> Nested:
-    """Decides on `stack`, and writes the run's files: honest OOF, test by the decision on all folds, score."""
+    """Decides on `stack` and writes the run's predictions: honest OOF, test by the decision on all folds."""
     problem, truth = at.data.problem, at.data.train.truth
     assert truth is not None
     fold = scored_folds(at.table)
@@ -98,8 +108,16 @@ def write_run(at: Opened, choose: decide.Choose, stack: Stack, test: Stack) -> N
     result = decide.nested(choose, stack, truth, fold, problem)
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", decide.combine(test, result.final))
-    write_json(at.folder / "score.json", score_record(problem, truth, fold, stack, result) | {"made": artifacts.now()})
     return result
+
+
+def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
+    """score.json, written last: with it the run has a score. basis: a hash of what it was made from."""
+    assert at.data.train.truth is not None
+    fold = scored_folds(at.table)
+    truth, stack = at.data.train.truth.loc[fold.index], decide.part(stack, fold.index)
+    record = score_record(at.data.problem, truth, fold, stack, result)
+    write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
 
 
 def score_record(
@@ -208,7 +226,7 @@ def _intact(folder: Path) -> None:
 
 
 def _finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:
-    bad = table.index[~table.map(pd.notna).all(axis=1)]
+    bad = table.index[np.flatnonzero(~np.isfinite(table.to_numpy()).all(axis=1))]
     if len(bad):
         raise DataFault(
             Finding(

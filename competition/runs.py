@@ -42,10 +42,11 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
 
     Raises ConfigFault RUN-DIFFERS where the run folder holds another configuration.
     """
-    if variant:
-        config.write_variant(name, variant, config.parse_set(overrides))
-        name, overrides = variant, ""
     record = recorded(name)
+    if variant:
+        before = config.parse_set(record["set"]) if record else {}
+        config.write_variant(name, variant, before | config.parse_set(overrides))
+        name, overrides, record = variant, "", recorded(variant)
     if record is None:
         return config.load_run(name, overrides)
     run = config.load_run(name, f"{record['set']} {overrides}")
@@ -70,24 +71,24 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     return run
 
 
-def identity(run: Run) -> str:
-    """Hash of the fit fields that differ from their defaults, of a blend's members too.
+def identity(run: Run, wanted: tuple[str, ...]) -> str:
+    """Hash of the fields of these parts that differ from their defaults, of a blend's members too.
 
     A new field with a default changes no identity.
     """
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
-    members = [identity(resolve(m)) for m in run.members or ()]
+    members = [identity(resolve(m), wanted) for m in run.members or ()]
     values = {"members": members, "seed": run.seed, "task": run.config().get("task")} | chosen
-    return artifacts.digest(
-        json.dumps({k: v for k, v in values.items() if parts.get(k, "fit") == "fit"}, sort_keys=True)
-    )
+    kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
+    return artifacts.digest(json.dumps(kept, sort_keys=True))
 
 
 def recorded(name: str) -> dict[str, Any] | None:
     """run.json of a run that has begun; before its first fold a run may still become another."""
     folder = artifacts.run_folder(name)
-    return artifacts.read_json(folder / "run.json") if any(folder.glob("fold*")) else None
+    begun = [*folder.glob("fold*/last.ckpt"), *folder.glob("fold*/fit.json"), *folder.glob("score.json")]
+    return artifacts.read_json(folder / "run.json") if begun else None
 
 
 @contextmanager

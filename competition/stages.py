@@ -15,9 +15,9 @@ from competition.errors import ConfigFault, Finding
 
 
 @contextmanager
-def working(run: Run) -> Generator[Engine]:
+def working() -> Generator[Engine]:
     """The screen, the signals and the workers of one command."""
-    with board.board(), signals(), Engine(run.jobs) as engine:
+    with board.board(), signals(), Engine() as engine:
         yield engine
 
 
@@ -32,19 +32,19 @@ def train(run: Run, overrides: str = "", fold: int | None = None) -> None:
                 mend=f"make submission RUN={run.name}, which trains what its members need",
             )
         )
-    with working(run) as engine, runs.opened(run, overrides) as at:
+    with working() as engine, runs.opened(run, overrides) as at:
         training.train(at, engine, fold)
 
 
 def predict(run: Run) -> None:
     """OOF, test predictions and score of a trained run, or of a blend of predicted ones."""
-    with working(run) as engine:
+    with working() as engine:
         _predict(run, engine)
 
 
 def submission(run: Run, overrides: str = "") -> Path:
     """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger."""
-    with working(run) as engine:
+    with working() as engine:
         _complete(run, engine, overrides)
         with runs.opened(run) as at:
             prediction = artifacts.read_table(at.folder / "test.parquet")
@@ -66,7 +66,7 @@ def ledger_row(at: runs.Opened, score: dict) -> dict:
         "metric": score["metric"],
         "cv": round(score["score"], 6),
         "cv_std": "" if score["std"] is None else round(score["std"], 6),
-        "config": runs.identity(at.run),
+        "config": runs.identity(at.run, ("fit", "predict")),
         "data": at.data.hash,
         "folds": at.table.hash,
         "git": artifacts.git_sha() or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -95,7 +96,7 @@ def natural(values: set[str]) -> tuple[str, ...]:
 
     def number(v: str) -> float | None:
         try:
-            return float(v)
+            return float(v) if math.isfinite(float(v)) else None
         except ValueError:
             return None
 

@@ -12,7 +12,7 @@ from competition import artifacts, board, folds, runs
 from competition.config import Run
 from competition.data import Data, load
 from competition.engine import Engine, stopping
-from competition.errors import ConfigFault, Finding
+from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import FoldTable, Split
 from competition.runs import Opened
 from competition.task import Fold, Rows
@@ -28,7 +28,7 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
         return
     prepare(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
-    engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device)
+    engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
 
 
@@ -54,7 +54,12 @@ def done(run: Run, split: Split) -> bool:
 
 def prepare(at: Opened) -> None:
     """The task's checks and caches, once, before any fold."""
-    show = functools.partial(board.show, f"{at.run.competition}: data")
+
+    def show(done: int, total: int, text: str) -> None:
+        board.show(f"{at.run.competition}: data", done, total, text)
+        if stopping():
+            raise Stopped(f"stopped while {text}")
+
     inputs = at.run.task.prepare(at.data.problem, everything(at.data), show)
     runs.check_inputs(at, inputs)
 

@@ -278,13 +278,13 @@ def test_local_weights_are_taken_and_another_head_is_new(tmp_path: Path):
     source = timm.create_model("test_resnet", num_classes=7)
     save_file(source.state_dict(), tmp_path / "w.safetensors")
     task = ImageTask(backbone="test_resnet", pretrained=str(tmp_path / "w.safetensors"), size=32)
-    made = model.create(task, 3, {"data": "other"}, "fold0")
+    made = model.create(task, 3, {"data": "other", "competition": "other"}, "fold0")
     first = next(iter(source.state_dict()))
     torch.testing.assert_close(made.state_dict()[first], source.state_dict()[first])
     assert made.get_classifier().weight.shape[0] == 3
     wrong = task.model_copy(update={"backbone": "test_vit", "size": 160})
     with pytest.raises(ConfigFault, match="CKPT-MISMATCH"):
-        model.create(wrong, 3, {"data": "other"}, "fold0")
+        model.create(wrong, 3, {"data": "other", "competition": "other"}, "fold0")
 
 
 def test_parameter_groups_and_frozen_stages():
@@ -346,6 +346,7 @@ def test_pieces_give_the_gradient_of_the_whole_batch():
         optimizer.register_step_pre_hook(
             lambda o, *_, kept=kept: kept.append(o.param_groups[0]["params"][0].grad.clone())
         )
-        loop._forward_backward(state, network, batch, 0.0, contextlib.nullcontext(), torch.device("cpu"))
+        loop._backward(state, network, batch, contextlib.nullcontext(), torch.device("cpu"))
+        loop._update(state, clip=0.0)
         grads.append(kept[0])
     torch.testing.assert_close(grads[0], grads[1])

@@ -80,6 +80,7 @@ def folder_of(competition: str, fit_to: str, size: int) -> Path:
 def load(folder: Path) -> Cache:
     index = artifacts.read_table(folder / "index.parquet")
     pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+    assert len(pictures) == len(index), f"{folder} is of two builds"
     return Cache(pictures, index["row"], artifacts.digest(*index["digest"].sort_index()))
 
 
@@ -104,8 +105,9 @@ def build(paths: Sequence[str], folder: Path, fit_to: str, size: int, progress: 
 
 
 def decode(data: bytes, at_least: int) -> np.ndarray:
-    """A picture file's content as uint8 RGB [h, w, 3], upright by its EXIF note, scaled down by 2, 4 or 8 while decoding
-    as long as both sides stay `at_least` pixels. Raises BadPicture.
+    """A picture file's content as uint8 RGB [h, w, 3], upright by its EXIF note. Raises BadPicture.
+
+    A JPEG is scaled down by 2, 4 or 8 while decoding, as long as both sides stay `at_least` pixels.
 
     OpenCV decodes (2.6 times the rate of Pillow); Pillow reads the header first, because OpenCV opens decompression bombs
     and shortens 16 bits to 8 without a word, and looks twice at a JPEG without its end mark, of which OpenCV makes a half
@@ -114,14 +116,15 @@ def decode(data: bytes, at_least: int) -> np.ndarray:
     width, height, mode, form = _header(data)
     if width * height > MAX_PIXELS:
         raise BadPicture("IMG-HUGE", f"{width} x {height}")
-    if mode.startswith(("I", "F")):
+    if mode.startswith(("I", "F")) or (form == "PNG" and data[24] > 8):  # Pillow calls 16-bit colour RGB too
         raise BadPicture("IMG-DEPTH", f"mode {mode}")
     if form in ("JPEG", "MPO") and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
         try:
             Image.open(BytesIO(data)).load()
         except (OSError, SyntaxError) as e:
             raise BadPicture("IMG-TRUNC", str(e)) from None
-    reduce = next((f for f in (8, 4, 2) if min(width, height) >= f * at_least), 1)
+    halves = (8, 4, 2) if form in ("JPEG", "MPO") else ()  # only JPEG averages; others would be point-sampled
+    reduce = next((f for f in halves if min(width, height) >= f * at_least), 1)
     flag = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -188,6 +191,7 @@ def _decode_all(
     paths: list[str], files: pd.DataFrame, folder: Path, fit_to: str, side: int, progress: Progress
 ) -> None:
     shape = (len(paths), side, side, 3)
+    (folder / "index.parquet").unlink(missing_ok=True)  # never an old index beside new pictures
     _need_room(folder, math.prod(shape))
     digests: list[str] = []
     bad: list[tuple[str, BadPicture]] = []

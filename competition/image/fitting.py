@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from competition import artifacts, loop
-from competition.augment import transforms
+from competition.augment import check as check_augment
+from competition.engine import accelerators, cores
 from competition.image import cache, model
 from competition.image.feed import Feed, ImageBatch, normalise, smooth
 from competition.image.predicting import forward, to_table
@@ -28,7 +28,7 @@ from competition.task import Fold, Problem, Progress, Rows
 def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -> str:
     """Checks model, augmentation and views, decodes the pictures; the hash of all pictures."""
     model.check(task, len(problem.columns))
-    transforms(task.augment, task.size, task.symmetry)
+    check_augment(task.augment, task.size, task.symmetry, cache.side_of(task.size))
     check_views(task.views)
     return cache.build(paths_of(rows), folder_of(task, problem), task.fit_to, task.size, progress).digest
 
@@ -103,8 +103,8 @@ def make_feed(task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, 
     if task.balance == "weights" and rarity is not None:
         weights = weights * rarity / rarity.mean()
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = task.workers if task.workers is not None else (min(8, max(1, cores - 1)) if device.type == "cuda" else 1)
+    share = cores() // max(1, accelerators()) - 1  # a GPU's part of the cores, less the thread that drives it
+    workers = task.workers if task.workers is not None else (min(8, max(1, share)) if device.type == "cuda" else 1)
     rows = pictures.rows(fold.train.pictures)
     return Feed(task, pictures, rows, scale.forward(truth), weights, odds, fold.seed, workers)
 

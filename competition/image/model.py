@@ -64,6 +64,17 @@ def check(knobs: Training, outputs: int) -> None:
     _takes_size(knobs, outputs)
     if knobs.pretrained is True:
         _need_hub(knobs)
+    elif knobs.pretrained and not knobs.pretrained.startswith("run:"):
+        provenance(_existing(knobs.pretrained, Path(knobs.pretrained).expanduser()))
+
+
+def _check_freeze(model: nn.Module, knobs: Training) -> None:
+    if not knobs.freeze:
+        return
+    groups = len(_layers(model)) if hasattr(model, "group_matcher") else 1
+    if knobs.freeze >= groups:
+        found = f"{knobs.backbone} has {groups} layer groups, the last of which is its head"
+        raise ConfigFault(_finding("CFG-VALUE", "freeze", str(knobs.freeze), found, f"freeze: 0 to {groups - 1}"))
 
 
 def data_config(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -77,7 +88,7 @@ def optimizer(model: nn.Module, knobs: Training) -> torch.optim.Optimizer:
 
     `lr_scale` is layer_decay ** (distance from the head), times head_lr for the new head; loop.py applies it.
     """
-    head = {id(p) for p in model.get_classifier().parameters()}  # ty: ignore[not-callable]
+    head = head_parameters(model)
     merged: dict[tuple[float, float], list[nn.Parameter]] = {}
     skip = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # ty: ignore[not-callable]
     groups = param_groups_layer_decay(
@@ -92,11 +103,17 @@ def optimizer(model: nn.Module, knobs: Training) -> torch.optim.Optimizer:
     return create_optimizer_v2(parts, opt=knobs.opt, lr=knobs.lr, weight_decay=0.0, **fused)
 
 
+def head_parameters(model: nn.Module) -> set[int]:
+    """`id` of each parameter of the classifier, of both where a network is distilled."""
+    head = model.get_classifier()  # ty: ignore[not-callable]
+    return {id(p) for module in (head if isinstance(head, tuple) else (head,)) for p in module.parameters()}
+
+
 def freeze(model: nn.Module, groups: int) -> None:
     """The first `groups` layer groups (stem, stages) keep their weights; their norms keep their statistics."""
     if not groups:
         return
-    layers = group_parameters(model, model.group_matcher(coarse=True))  # ty: ignore[not-callable]
+    layers = _layers(model)
     frozen = {name for layer in sorted(layers)[:groups] for name in layers[layer]}
     for name, p in model.named_parameters():
         p.requires_grad_(name not in frozen and p.requires_grad)
@@ -107,6 +124,11 @@ def freeze(model: nn.Module, groups: int) -> None:
             module.training = False
 
 
+def _layers(model: nn.Module) -> dict[int, list[str]]:
+    """Names of parameters by layer group, the stem first."""
+    return group_parameters(model, model.group_matcher(coarse=True))  # ty: ignore[not-callable]
+
+
 def weights_file(pretrained: str, origin: dict[str, str], fold: str) -> Path:
     """The file that `pretrained:` names. Weights that have seen held-out rows are refused (DESIGN 9.4).
 
@@ -115,19 +137,25 @@ def weights_file(pretrained: str, origin: dict[str, str], fold: str) -> Path:
     """
     run = pretrained.removeprefix("run:") if pretrained.startswith("run:") else None
     path = artifacts.run_folder(run) / fold / "model.safetensors" if run else Path(pretrained).expanduser()
-    if not path.is_file():
-        mend = f"`make train RUN={run}` first" if run else "mend the path; it is taken from the folder of the Makefile"
-        raise ConfigFault(_finding("MODEL-WEIGHTS", "pretrained", pretrained, f"no file {path}", mend))
+    _existing(pretrained, path)
     theirs = provenance(path)
     if run and theirs.get("folds") != origin["folds"]:
         found = f"{run} was trained on fold table {theirs.get('folds')}, this run's is {origin['folds']}"
         raise ConfigFault(_finding("MODEL-LEAK", "pretrained", pretrained, found, f"train {run} anew on this table"))
-    if not run and theirs.get("data") == origin["data"]:
+    if not run and (theirs.get("data") == origin["data"] or theirs.get("competition") == origin["competition"]):
         found = f"weights of {theirs.get('run')}, {theirs.get('fold')}: trained on rows that other folds are scored on"
         raise ConfigFault(
             _finding("MODEL-LEAK", "pretrained", pretrained, found, f"pretrained: run:{theirs.get('run')}")
         )
     return path
+
+
+def _existing(pretrained: str, path: Path) -> Path:
+    if path.is_file():
+        return path
+    run = pretrained.removeprefix("run:") if pretrained.startswith("run:") else None
+    mend = f"`make train RUN={run}` first" if run else "mend the path; it is taken from the folder of the Makefile"
+    raise ConfigFault(_finding("MODEL-WEIGHTS", "pretrained", pretrained, f"no file {path}", mend))
 
 
 def provenance(path: Path) -> dict[str, str]:
@@ -162,7 +190,7 @@ def _from_file(knobs: Training, outputs: int, path: Path) -> nn.Module:
         loaded = build(knobs, outputs, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
     except (RuntimeError, KeyError, ValueError, OSError) as e:
         raise ConfigFault(_other_network(path, str(e).strip().splitlines()[0][:200])) from None
-    head = {id(p) for p in loaded.get_classifier().parameters()}  # ty: ignore[not-callable]
+    head = head_parameters(loaded)
     pairs = zip(loaded.parameters(), fresh.parameters(), strict=True)
     body = [(p, q) for p, q in pairs if id(p) not in head and p.ndim > 1]  # norms and biases begin at 1 and 0
     untouched = sum(torch.equal(p, q) for p, q in body)
@@ -228,11 +256,12 @@ def _takes_size(knobs: Training, outputs: int) -> None:
     try:
         with torch.device("meta"):
             model = build(knobs, outputs).eval()
-            side = getattr(getattr(model, "patch_embed", None), "patch_size", patch)
-            patch = side[0] if isinstance(side, tuple) else side
-            if hasattr(model, "patch_embed") and knobs.size % patch:
+            side = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+            patch = side[0] if isinstance(side, tuple) else side or 32
+            if side is not None and knobs.size % patch:
                 raise ValueError(f"{knobs.size} is not a multiple of its patch size {patch}")
             model(torch.zeros(1, 3, knobs.size, knobs.size))
+            _check_freeze(model, knobs)
     except (AssertionError, RuntimeError, ValueError, TypeError) as e:
         below, above = max(patch, knobs.size // patch * patch), -(-knobs.size // patch) * patch
         sizes = f"size: {below} or {above}" if below != above else f"another multiple of {patch}, or another backbone"
