@@ -5,6 +5,12 @@ PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
 export COMP RUN RUNS DATA NAME METRIC SET AS FOLD
 
+KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD PYTHON
+UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
+ifneq ($(strip $(UNKNOWN)),)
+$(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
+endif
+
 # A target that needs a variable says so, with an example, before Python starts.
 need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition

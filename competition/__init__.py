@@ -9,3 +9,4 @@ os.environ.setdefault(
 # Quiet on the network, before any library looks: no version check, no telemetry.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what can't be decoded we tell ourselves

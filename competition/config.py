@@ -176,6 +176,11 @@ def load_competition(name: str) -> Competition:
     return _validate(Competition, values, origins, str(path))
 
 
+def parse_competition(text: str, where: str) -> Competition:
+    """The same from the text of such a file."""
+    return _validate(Competition, *yaml.parse(text, where), where)
+
+
 def check_name(name: str) -> None:
     if name.count("/") != 1 or not all(name.split("/")) or name.endswith("/competition"):
         raise ConfigFault(_bad_value("RUN", name, "a run is named <competition>/<run>", "RUN=leaves/baseline"))

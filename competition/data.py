@@ -75,7 +75,7 @@ def load(name: str) -> Data:
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
     problem = Problem(name, config.kind, config.targets, classes, columns, metric)
-    names = [p for p in (config.train, config.test, config.sample) if "{" not in p and (root / p).is_file()]
+    names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
     meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator", "image"})

@@ -67,7 +67,7 @@ def beyond_noise(better: pd.Series, worse: pd.Series) -> bool:
     from scipy.stats import ttest_1samp
 
     gain = (better - worse).dropna()
-    if len(gain) < 2 or gain.mean() <= 0:
+    if len(gain) < 3 or gain.mean() <= 0:
         return False
     return bool(gain.std() == 0 or ttest_1samp(gain, 0.0, alternative="greater").pvalue < NOISE)
 

@@ -13,9 +13,15 @@ from competition.errors import ConfigFault, Finding, nearest
 from competition.predict import VIEW, scored_on, show_score, write_run, write_score
 from competition.runs import Opened
 
+EVERY = "# Every run that has a score; `make ensemble` keeps this list up to date.\n"
+
 
 def declare(competition: str, members: list[str], name: str) -> Run:
-    """The blend's run file, written unless it says the same already. No members: every run that has a score."""
+    """The blend's run file, written unless it says the same already. No members: every run that has a score.
+
+    A file that was written for "every run" follows the runs; one that names its members is never changed.
+    """
+    every = not members
     members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition)
     unknown = [m for m in members if not artifacts.run_yaml(m).exists()]
     if unknown or len(members) < 2:
@@ -34,7 +40,11 @@ def declare(competition: str, members: list[str], name: str) -> Run:
         )
     path = artifacts.run_yaml(name)
     text = "members:\n" + "".join(f"  - {m}\n" for m in members)
-    if path.exists():
+    if every and path.exists() and path.read_text().startswith(EVERY):
+        if set(config.load_run(name).members or ()) != set(members):
+            artifacts.write_text(path, EVERY + text)
+            board.say(f"{path}: the members are now {', '.join(members)}")
+    elif path.exists():
         there = config.load_run(name).members
         if there is None or set(there) != set(members):
             raise ConfigFault(
@@ -48,7 +58,7 @@ def declare(competition: str, members: list[str], name: str) -> Run:
                 )
             )
     else:
-        artifacts.write_text(path, text)
+        artifacts.write_text(path, EVERY * every + text)
         board.say(f"wrote {path}")
     return config.load_run(name)
 
@@ -83,16 +93,7 @@ def blend(at: Opened) -> dict[str, Any]:
         )
         write_score(at, basis, result, stack)
     show_score(at, "member")
-    score = read_json(at.folder / "score.json")
-    at.say(beside(score))
-    return score
-
-
-def beside(score: dict[str, Any]) -> str:
-    """The figures that the nested score must be read with."""
-    best = (max if score["greater_is_better"] else min)(p["alone"] for p in score["parts"].values())
-    others = f"best single {best:.4f}, plain mean {score['mean']:.4f}, in-sample {score['in_sample']:.4f}"
-    return f"nested {score['score']:.4f}; {others}"
+    return read_json(at.folder / "score.json")
 
 
 def fold_test(name: str, split: str) -> pd.DataFrame:

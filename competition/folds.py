@@ -56,13 +56,20 @@ def make(data: Data) -> tuple[FoldTable, list[str]]:
         artifacts.write_text(path, table.to_csv(lineterminator="\n"))
         return load(data), notes
     found = load(data)
-    have, want = (found.table["fold"].max() + 1, found.table.shape[1]), (folds.n, folds.repeats)
     notes = [f"{path} exists and fits the data; it is left as it is (delete it to split anew)"]
-    if have != want:
-        notes.append(
-            f"it has {have[0]} folds x {have[1]}, not {want[0]} x {want[1]} as competition.yaml: the file counts"
-        )
-    return found, notes + notes_of(data.train, data.config.kind, folds, found.table)
+    return found, notes + mismatch(data, found) + notes_of(data.train, data.config.kind, folds, found.table)
+
+
+def mismatch(data: Data, table: FoldTable) -> list[str]:
+    """A sentence where the table has other folds than the configuration; the table counts."""
+    have = f"{table.table['fold'].max() + 1} folds x {table.table.shape[1]}"
+    want = f"{data.config.folds.n} folds x {data.config.folds.repeats}"
+    path = artifacts.fold_table(data.name)
+    return (
+        []
+        if have == want
+        else [f"{path} has {have}, competition.yaml says {want}: the file counts (delete it to split anew)"]
+    )
 
 
 def load(data: Data) -> FoldTable:

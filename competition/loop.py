@@ -120,6 +120,11 @@ class State:
 
 def device_of(name: str) -> torch.device:
     """auto: cuda, else mps, else cpu."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name != "auto" and not there[name]:
+        found = "torch sees only " + ", ".join(k for k, v in there.items() if v)
+        mend = "device: auto, or a torch build and driver for that device"
+        raise EnvironmentFault(Finding("ENV-DEVICE", "there is no such device", f"key device: {name}", found, mend))
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():
@@ -164,7 +169,7 @@ def train(
     run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
     total, warmup = knobs.epochs * job.steps, round(knobs.warmup * job.steps)
     amp = torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
-    score: float | None = None
+    score, rate = None, knobs.lr
 
     while state.step < total:
         epoch, first = divmod(state.step, job.steps)
@@ -192,7 +197,10 @@ def train(
         if state.step < total:
             _save_if_due(state, fold, checkpoint, identity)
 
-    return ema.module if ema else job.model, {
+    final = ema.module if ema else job.model
+    if not all(bool(p.isfinite().all()) for p in final.parameters()):
+        raise EnvironmentFault(_diverged(fold, state.step, rate))
+    return final, {
         "steps": state.step,
         "seconds": round(state.elapsed(), 1),
         "accumulate": state.accumulate,

@@ -163,12 +163,22 @@ def show_score(at: Opened, part: str) -> None:
         table.add_row(name, f"{values['alone']:.4f}", gain, weight)
     board.console.print(table)
     at.say(headline(score))
+    at.say(beside(score))
 
 
 def headline(score: dict[str, Any]) -> str:
-    spread = f" ± {score['std']:.4f} over {len(score['folds'])} folds" if score["std"] is not None else ""
+    """The score over all rows together, and beside it the mean and spread over folds (of a ranking they differ)."""
+    folds = list(score["folds"].values())
+    spread = f" (folds {np.mean(folds):.4f} ± {score['std']:.4f})" if score["std"] is not None else ""
     direction = "greater" if score["greater_is_better"] else "smaller"
-    return f"CV {score['metric']} {score['score']:.4f}{spread}, {score['rows']:,} rows ({direction} is better)"
+    return f"CV {score['metric']} {score['score']:.4f}{spread} on {score['rows']:,} rows, {direction} is better"
+
+
+def beside(score: dict[str, Any]) -> str:
+    """The figures that the nested score must be read with."""
+    best = (max if score["greater_is_better"] else min)(p["alone"] for p in score["parts"].values())
+    others = f"best single {best:.4f}, plain mean {score['mean']:.4f}, in-sample {score['in_sample']:.4f}"
+    return f"nested {score['score']:.4f}; {others}"
 
 
 def scored_folds(table: FoldTable) -> pd.Series:

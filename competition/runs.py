@@ -50,6 +50,8 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     if record is None:
         return config.load_run(name, overrides)
     run = config.load_run(name, f"{record['set']} {overrides}")
+    if run.members is not None:  # a blend is made anew when its members are others
+        return run
     before = config.make_run(name, record["config"])
     fields = run.parts()
     new, old = run.config(), before.config()
@@ -99,6 +101,8 @@ def opened(run: Run, overrides: str = "") -> Generator[Opened]:
     """
     data = load(run.competition)
     table = folds.load(data) if artifacts.fold_table(data.name).exists() else make_folds(data)
+    for note in folds.mismatch(data, table):
+        board.say(note)
     folder = artifacts.run_folder(run.name)
     record = recorded(run.name)
     if record is not None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from competition.config import TASKS, Competition, Folds, ImagePaths, Run, task_class
+from competition.metrics import METRICS
 
 
 def schema() -> list[tuple[str, str, str, str, str]]:
@@ -41,6 +42,12 @@ def markdown() -> str:
         lines.append(
             f"| `{key}` | {kind.replace('|', '/')} | {default and f'`{default}`'} | {help.replace('|', '/')} |"
         )
+    lines += ["", "## Metrics", "", "| name | kinds | the submission holds | better |", "|---|---|---|---|"]
+    for name, entry in METRICS.items():
+        kinds = [kind for some in entry.functions for kind in some]
+        holds = "value" if kinds == ["regression"] else entry.needs
+        lines.append(f"| `{name}` | {', '.join(kinds)} | {holds} | {'greater' if entry.greater else 'smaller'} |")
+    lines.append("| `file.py:function` | any | see competition/metrics.py | as it says |")
     return "\n".join(lines).strip()
 
 

@@ -6,10 +6,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from competition import artifacts, board, ensemble, ledger, runs, submit
+from competition import artifacts, board, ensemble, form, ledger, runs, submit
 from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
+from competition.data import load
 from competition.engine import Engine, signals
 from competition.errors import ConfigFault, Finding
 
@@ -45,6 +46,7 @@ def predict(run: Run) -> None:
 def submission(run: Run, overrides: str = "") -> Path:
     """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger."""
     with working() as engine:
+        form.infer(load(run.competition))  # what can't be submitted is told before hours of training
         _complete(run, engine, overrides)
         with runs.opened(run) as at:
             prediction = artifacts.read_table(at.folder / "test.parquet")

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, folds, runs
@@ -97,6 +98,8 @@ def open_fold(run: Run, split: Split) -> Fold:
     def report(epoch: int, prediction: pd.DataFrame) -> float:
         metric = data.problem.metric
         assert valid.truth is not None
+        if not np.isfinite(prediction.to_numpy()).all():
+            return float("nan")  # the loop stops a run that diverges
         return metric.shown(metric.score(valid.truth, prediction.loc[valid.ids]))
 
     return Fold(

@@ -51,7 +51,7 @@ def make_data(rows: Rows, kind: str = "multiclass", name: str = "toy", **options
         data="data", id="id", target=list(columns), kind=kind, metric=MetricSpec(name="accuracy"), folds=Folds(**options)
     )  # fmt: skip
     problem = Problem(name, kind, columns, columns, columns, metric=None)
-    return Data(name, config, problem, rows, rows, rows.table, "id", hash="", notes=())
+    return Data(name, config, problem, rows, rows, rows.table, "id", hash="", metric_hash="", notes=())
 
 
 def faults(error: pytest.ExceptionInfo) -> dict[str, str]:
@@ -273,7 +273,7 @@ def test_a_table_made_by_hand_is_used_and_left_alone():
     write(text)
     table, notes = folds.make(data)
     assert artifacts.fold_table("toy").read_text() == text
-    assert "left as it is" in notes[0] and "2 folds x 1, not 5 x 1 as competition.yaml" in notes[1]
+    assert "left as it is" in notes[0] and "2 folds x 1, competition.yaml says 5 folds x 1" in notes[1]
     assert list(table.table.index) == sorted(data.train.ids) and table.table["fold"].tolist() == [1, 0, -1, -1, 0, 1]
     train, held = table.ids(Split(0))
     assert (list(train), list(held)) == (["0000", "0002", "0003", "0005"], ["0001", "0004"])

@@ -399,7 +399,8 @@ def test_columns_match_whatever_the_classes_are_called(names: list[str]):
     assert form.dress(tuple(names), {names[0]}) == tuple(names)
 
 
-ROW = {"time": "now", "competition": "toy", "run": "toy/base", "cv": -0.25, "config": "c", "data": "d", "folds": "f"}
+ROW = {"time": "now", "competition": "toy", "run": "toy/base", "metric": "rmse", "cv": -0.25, "config": "c"}
+ROW |= {"data": "d", "folds": "f"}
 
 
 def test_ledger_adds_once(workspace: Path):

@@ -27,6 +27,7 @@ from competition.task import Fold, Problem, Progress, Rows
 
 def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -> str:
     """Checks model, augmentation and views, decodes the pictures; the hash of all pictures."""
+    loop.device_of(task.device)
     model.check(task, len(problem.columns))
     check_augment(task.augment, task.size, task.symmetry, cache.side_of(task.size))
     check_views(task.views)

@@ -49,6 +49,11 @@ class ImageTask(Training):
     def _lists(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("views", mode="before")
+    @classmethod
+    def _one_view(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("augment")
     @classmethod
     def _known_transforms(cls, value: Any) -> Any:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts, board
+from competition import artifacts, board, folds, form
 from competition.data import Data, load
 from competition.errors import examples
 from competition.image.cache import BadPicture, decode, refuse
 from competition.prefetch import ahead
+from competition.split import split
 
 SIDE = 32  # pictures are decoded, not kept: the smallest side is the quickest
 
@@ -28,6 +29,13 @@ def audit(name: str) -> None:
         if data.train.pictures is not None:
             for note in duplicates(data, read_pictures(data)):
                 board.say(f"note: {note}")
+        form.infer(data)
+        if artifacts.fold_table(name).exists():
+            notes = folds.mismatch(data, folds.load(data))
+        else:
+            _, notes = split(data.train, data.config.kind, data.config.folds)
+        for note in notes:
+            board.say(f"note: {note}")
         board.say(f"{name}: nothing that must be mended")
 
 

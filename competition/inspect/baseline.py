@@ -56,7 +56,7 @@ def plan(data: Data) -> Plan:
     size = next((s for s in reversed(sizes) if fits(s) >= enough), sizes[0])
     epochs = max(1, min(most, math.floor(fits(size))))
     task = first.model_copy(update={"size": size, "epochs": epochs} | recipe(hub is not None, epochs))
-    return Plan(task, epochs / fits(size) * BUDGET / 60, rate, hub)
+    return Plan(task, max(1.0, epochs / fits(size) * BUDGET / 60), rate, hub)
 
 
 def recipe(scratch: bool, epochs: int) -> dict[str, float | str | int]:

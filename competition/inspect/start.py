@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from competition import artifacts, board, config
-from competition.data import load
+from competition.data import Data, load
+from competition.errors import ConfigFault, Fault, Finding
 from competition.inspect import infer
+from competition.inspect.guess import Guess
 
 
 def start(folder: str, name: str, metric: str | None = None, given: str = "") -> None:
-    """Infers and shows; writes configs/<name>/competition.yaml and baseline.yaml where they do not exist yet."""
-    guesses = infer.infer(Path(folder), name, metric, config.parse_set(given))
+    """Infers and shows; writes configs/<name>/competition.yaml and baseline.yaml where they do not exist yet.
+
+    Raises ConfigFault, DataFault; then nothing new is left behind.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        mend = "letters, digits, _, - and . only: it names folders and stands in commands"
+        raise ConfigFault(
+            Finding("CFG-VALUE", "the competition can't be called that", f"NAME={name}", repr(name), mend)
+        )
+    wanted = config.parse_set(given)
+    guesses = infer.infer(Path(folder), name, metric, wanted)
     table = Table(title=f"{name}: what the folder says")
     for column in ("key", "value", "because"):
         table.add_column(column, overflow="fold")
@@ -22,25 +34,58 @@ def start(folder: str, name: str, metric: str | None = None, given: str = "") ->
         mark = "" if guess.sure else "CHECK: "
         table.add_row(guess.key, escape(str(guess.value)), escape(mark + guess.reason))
     board.console.print(table)
-    _write(artifacts.competition_yaml(name), infer.to_yaml(guesses))
+    path = artifacts.competition_yaml(name)
+    if path.exists():
+        keep(path, name, guesses, {"data", *wanted, *(["metric"] if metric else [])})
+    else:
+        _write(path, infer.to_yaml(guesses))
+        try:
+            load(name)
+        except Fault:
+            path.unlink()
+            raise
     data = load(name)
     for note in data.notes:
         board.say(note)
-    path = artifacts.run_yaml(f"{name}/baseline")
-    if data.train.pictures is None:
-        board.say("no pictures: a run of another task than `image` is needed")
-    elif path.exists():
+    first_run(data)
+
+
+def keep(path: Path, name: str, guesses: list[Guess], asked: set[str]) -> None:
+    """An existing file stays as it is; what was asked for and stands there otherwise is refused, not ignored."""
+    there = config.load_competition(name).model_dump(mode="json")
+    new = config.parse_competition(infer.to_yaml(guesses), str(path)).model_dump(mode="json")
+    top = {key.partition(".")[0] for key in asked}
+    differing = [k for k in there if k in top and there[k] != new[k]]
+    if "data" in differing and Path(there["data"]).resolve() == Path(new["data"]).resolve():
+        differing.remove("data")
+    if differing:
+        raise ConfigFault(
+            *(
+                Finding("CFG-EXISTS", "the competition exists with another value", f"{path}, key {key}",
+                        f"{there[key]} there, {new[key]} now", f"edit that key, or remove {path} to infer it anew")
+                for key in differing
+            )
+        )  # fmt: skip
+    board.say(f"{path} exists and is left as it is")
+
+
+def first_run(data: Data) -> None:
+    """A timed baseline for pictures; other tasks have none yet."""
+    path = artifacts.run_yaml(f"{data.name}/baseline")
+    if path.exists():
         board.say(f"{path} exists and is left as it is")
+    elif data.train.pictures is None:
+        zips = sorted(p.name for p in Path(data.config.data).glob("*.zip"))
+        hint = f"; {', '.join(zips)} may have to be unpacked first" if zips else ""
+        board.say(f"no pictures were found{hint}: a run of the task `image` needs `image:` in competition.yaml")
+        return
     else:
         from competition.inspect import baseline  # brings torch, so only where steps are timed
 
-        _write(path, baseline.text(baseline.plan(data), name))
-    board.say(f"next: make submission RUN={name}/baseline")
+        _write(path, baseline.text(baseline.plan(data), data.name))
+    board.say(f"next: make submission RUN={data.name}/baseline")
 
 
 def _write(path: Path, text: str) -> None:
-    if path.exists():
-        board.say(f"{path} exists and is left as it is")
-    else:
-        artifacts.write_text(path, text)
-        board.say(f"wrote {path}")
+    artifacts.write_text(path, text)
+    board.say(f"wrote {path}")

@@ -1,0 +1,67 @@
+"""Where folds run: order of results, faults across processes, death of workers and of the parent, Ctrl-C at any time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from competition.engine import Engine
+from competition.errors import DataFault, EnvironmentFault, Finding
+
+ROOT = Path(__file__).parent.parent
+
+
+def square(n: int) -> int:
+    return n * n
+
+
+def refuse(n: int) -> int:
+    if n == 1:
+        raise DataFault(Finding("X-TEST", "what", "where", "found", "mend"))
+    return n
+
+
+def die(n: int) -> int:
+    if n == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.2)
+    return n
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_the_order_of_the_items_and_faults_come_whole(jobs: int):
+    with Engine() as engine:
+        assert engine.map(square, [3, 1, 2], "cpu", jobs) == [9, 1, 4]
+        with pytest.raises(DataFault) as fault:
+            engine.map(refuse, [0, 1, 2], "cpu", jobs)
+    assert fault.value.findings[0].code == "X-TEST"
+
+
+def test_a_killed_worker_is_told_and_does_not_hang():
+    began = time.monotonic()
+    with Engine() as engine, pytest.raises(EnvironmentFault, match="RUN-WORKER"):
+        engine.map(die, [0, 1, 2], "cpu", 2)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("after", [0.3, 1.0, 2.5, 6.0])
+def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float, competition: Callable[..., str]):
+    """The terminal's Ctrl-C reaches every process of the group: while it imports, spawns, decodes or trains."""
+    run = competition("multiclass", run="epochs=4000")
+    command = [sys.executable, "-m", "competition", "submission", run, "--set", "jobs=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                               start_new_session=True)  # fmt: skip
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert process.returncode == 75, errors
+    assert not list(Path("runs").rglob("*.tmp"))
