@@ -142,7 +142,7 @@ class Ours:
         began = now(self.device)
         loop.train(job, self.task, fold, self.device, "bench")
         rate = feed.steps * BATCH / (now(self.device) - began)
-        (self.folder / "last.ckpt").unlink()
+        (self.folder / "last.ckpt").unlink(missing_ok=True)
         return rate
 
 

@@ -38,7 +38,9 @@ class Training(Strict):
     )
     compile: bool = machine(False, "torch.compile; pays on a GPU for long runs")
     device: Literal["auto", "cpu", "cuda", "mps"] = machine("auto", "auto: a GPU where there is one")
-    workers: int | None = machine(None, "threads that prepare batches; null: 1 on a CPU, up to 8 beside a GPU", ge=0)
+    workers: int | None = machine(
+        None, "threads that prepare batches; 0: none, between steps; null: 0 on a CPU, up to 8 beside a GPU", ge=0
+    )
 
     @model_validator(mode="after")
     def _two_rows_a_piece(self) -> Training:

@@ -26,7 +26,7 @@ from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.task import Fold
 
-FIRST_SAVE, LONGEST = 2.0, 300.0  # seconds to the first checkpoint, and the most between two
+FIRST_SAVE, LONGEST = 5.0, 300.0  # seconds to the first checkpoint, and the most between two
 SAVE_SHARE = 0.02  # of the time may go into checkpoints
 PROGRESS_SECONDS = 0.5
 VALIDATIONS = 10

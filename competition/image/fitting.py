@@ -105,7 +105,7 @@ def make_feed(task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, 
         weights = weights * rarity / rarity.mean()
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
     share = cores() // max(1, accelerators()) - 1  # a GPU's part of the cores, less the thread that drives it
-    workers = task.workers if task.workers is not None else (min(8, max(1, share)) if device.type == "cuda" else 1)
+    workers = task.workers if task.workers is not None else (min(8, max(1, share)) if device.type == "cuda" else 0)
     rows = pictures.rows(fold.train.pictures)
     return Feed(task, pictures, rows, scale.forward(truth), weights, odds, fold.seed, workers)
 

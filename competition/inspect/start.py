@@ -26,7 +26,7 @@ def start(folder: str, name: str, metric: str | None = None, given: str = "") ->
             Finding("CFG-VALUE", "the competition can't be called that", f"NAME={name}", repr(name), mend)
         )
     wanted = config.parse_set(given)
-    guesses = infer.infer(Path(folder), name, metric, wanted)
+    guesses = infer.infer(Path(folder).expanduser(), name, metric, wanted)
     table = Table(title=f"{name}: what the folder says")
     for column in ("key", "value", "because"):
         table.add_column(column, overflow="fold")
