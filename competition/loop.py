@@ -26,8 +26,8 @@ from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.task import Fold
 
-FIRST_SAVE, LONGEST = 5.0, 300.0  # seconds to the first checkpoint, and the most between two
-SAVE_SHARE = 0.02  # of the time may go into checkpoints
+SAVE_SHARE, LONGEST = 0.02, 300.0  # of the time may go into checkpoints; the most seconds between two
+DISK = 200e6  # bytes a second, until the first checkpoint has shown the real rate
 PROGRESS_SECONDS = 0.5
 VALIDATIONS = 10
 STALLED = 10  # steps in a row without a finite loss, after which the run is stopped
@@ -67,13 +67,20 @@ class State:
     accumulate: int = 1
     seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
-    due: float = field(default_factory=lambda: time.monotonic() + FIRST_SAVE)
+    due: float = 0.0  # when the next checkpoint is
+
+    def __post_init__(self) -> None:
+        weights = sum(p.numel() * p.element_size() for p in self.job.model.parameters())
+        self.plan_save(4 * weights / DISK)  # weights, their average, two moments
+
+    def plan_save(self, seconds: float) -> None:
+        """The next checkpoint is due when one of `seconds` is a small share of the time since this."""
+        self.due = time.monotonic() + min(LONGEST, seconds / SAVE_SHARE)
 
     def elapsed(self) -> float:
         return self.seconds + time.monotonic() - self.since
 
     def save(self, path: Path, identity: str) -> None:
-        """Writes the checkpoint; the next is due when this one's time is a small share of what has passed since."""
         began = time.monotonic()
         state = {
             "identity": identity,
@@ -90,7 +97,7 @@ class State:
             "seconds": self.elapsed(),
         }
         artifacts.write_sealed(path, lambda file: torch.save(state, file))
-        self.due = time.monotonic() + min(LONGEST, (time.monotonic() - began) / SAVE_SHARE)
+        self.plan_save(time.monotonic() - began)
 
     def load(self, path: Path, identity: str, device: torch.device) -> None:
         state = torch.load(artifacts.read_sealed(path), map_location=device, weights_only=True)
