@@ -33,7 +33,7 @@ setup: ## the environment from the pinned lock, into .venv (nothing where PYTHON
 	@touch $@
 
 lock: .venv/installed ## renews requirements.lock from pyproject.toml
-	.venv/bin/uv pip compile --quiet --universal --generate-hashes --group dev --python-version 3.11 --no-emit-index-url \
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --group dev --python-version 3.11 \
 		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
 demo: setup ## the whole pipeline on handwritten digits, to a submission and its held-back score
