@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, Dataset
 from competition import loop, metrics
 from competition.config import MetricSpec
 from competition.image import cache, model
-from competition.image.feed import ImageBatch, normalise
-from competition.image.fitting import loss_of, make_feed, pixel_rows
+from competition.image.feed import ImageBatch, normalise, pixel_rows
+from competition.image.fitting import loss_of, make_feed
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.task import Fold, Problem, Rows

@@ -5,7 +5,7 @@ Nothing here depends on the number of workers, on what ran before or on a resume
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -134,3 +134,9 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     b, h, w, c = images.shape
     flat = torch.addcmul(-mean / std, images.reshape(b, h, w * c).float(), 1 / std)
     return flat.view(b, h, w, c).permute(0, 3, 1, 2)
+
+
+def pixel_rows(mean: Sequence[float], std: Sequence[float], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of pixels in 0..255, repeated along a row of the picture: [width * 3] each."""
+    rows = [torch.tensor(v, device=device).mul(255).repeat(width) for v in (mean, std)]
+    return rows[0], rows[1]

@@ -16,8 +16,9 @@ from torch.nn import functional
 from competition import artifacts, loop
 from competition.augment import check as check_augment
 from competition.engine import accelerators, cores
+from competition.errors import ConfigFault, Finding
 from competition.image import cache, model
-from competition.image.feed import Feed, ImageBatch, normalise, smooth
+from competition.image.feed import Feed, ImageBatch, normalise, pixel_rows, smooth
 from competition.image.predicting import forward, to_table
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
@@ -35,8 +36,6 @@ def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -
 
 
 def paths_of(rows: Rows) -> list[str]:
-    from competition.errors import ConfigFault, Finding
-
     if rows.pictures is None:
         raise ConfigFault(
             Finding(
@@ -147,12 +146,6 @@ def loss_of(problem: Problem, task: ImageTask) -> Any:
         "multilabel": binary,
         "regression": huber,
     }[problem.kind]
-
-
-def pixel_rows(mean: Any, std: Any, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of pixels in 0..255, repeated along a row of the picture: [width * 3] each."""
-    rows = [torch.tensor(v, device=device).mul(255).repeat(width) for v in (mean, std)]
-    return rows[0], rows[1]
 
 
 def draw(batch: ImageBatch, path: Path) -> None:

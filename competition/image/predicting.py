@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from competition import loop
 from competition.image import cache, model
-from competition.image.feed import normalise
+from competition.image.feed import normalise, pixel_rows
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.image.views import VIEWS
@@ -49,7 +49,7 @@ def forward(network: nn.Module, pictures: cache.Cache, rows: Rows, task: ImageTa
     """[rows, columns] raw outputs on the CPU, float32. Halves its batch when memory runs out."""
     assert rows.pictures is not None
     positions, batch, start, parts = pictures.rows(rows.pictures), 4 * task.batch, 0, []
-    mean, std = (torch.tensor(v, device=device).mul(255).repeat(pictures.pictures.shape[2]) for v in pixels)
+    mean, std = pixel_rows(*pixels, pictures.pictures.shape[2], device)
     dtype = loop.amp_dtype(task.amp, device)
     while start < len(positions):
         try:
