@@ -13,6 +13,28 @@ import pandas as pd
 from competition.errors import DataFault, Finding, examples, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+MISSING = frozenset(
+    [
+        "",
+        "?",
+        "-",
+        "NA",
+        "N/A",
+        "na",
+        "n/a",
+        "<NA>",
+        "NaN",
+        "NaT",
+        "nan",
+        "NAN",
+        "null",
+        "NULL",
+        "Null",
+        "none",
+        "None",
+        "NONE",
+    ]
+)
 
 
 def read_rows(root: Path, source: str) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""The tabular task: typed columns, features, boosters and networks on them."""
