@@ -14,7 +14,7 @@ import pandas as pd
 from competition import artifacts, hooks, metrics
 from competition.config import Competition, load_competition
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
-from competition.tables import label_sets, natural, read_csv, read_rows
+from competition.tables import label_sets, natural, read_csv, read_rows, said
 from competition.task import Problem, Rows
 
 
@@ -91,6 +91,19 @@ def load(name: str) -> Data:
         metric_hash=artifacts.digest(config.metric.model_dump_json(), hooks.content(config.metric.name, home)),
         notes=notes,
     )
+
+
+def features(data: Data) -> list[str]:
+    """Columns that train and test share and that may be learned from: not the id, the targets or a picture's path."""
+    return [column for column in describing(data) if column in data.test.table.columns]
+
+
+def describing(data: Data) -> list[str]:
+    """Columns of train beside the id, the targets and what a picture's path is made of."""
+    config = data.config
+    templates = "".join(config.image.model_dump().values()) if config.image else ""
+    skip = {config.id, *config.targets, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
+    return [column for column in data.train.table.columns if column not in skip]
 
 
 def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series | None:
@@ -195,7 +208,8 @@ def _with_target(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame
     """Leaves out the rows without a target, and says so. An empty set of labels is a target."""
     if config.kind == "multilabel" and len(config.targets) == 1:
         return train, ()
-    known = (train[list(config.targets)] != "").all(axis=1)
+    given = config.classes or ()
+    known = pd.concat([said(train[c]) | train[c].isin(given) for c in config.targets], axis=1).all(axis=1)
     if known.all():
         return train, ()
     note = f"{(~known).sum()} training rows have no target and are left out: {examples(train.index[~known])}"

@@ -87,6 +87,12 @@ def likely(cells: Sequence[str]) -> bool:
     return sum(_parts(cell) is not None for cell in some) >= max(1, len(some) / 2)
 
 
+def hold_dates(column: pd.Series) -> bool:
+    """Whether the cells that are not missing are nearly all dates."""
+    cells = [cell for raw in column.unique() if (cell := str(raw).strip()) not in MISSING]
+    return likely(cells) and read(cells).nearly_all
+
+
 def times(cells: pd.Series) -> pd.Series:
     """The dates of a column in UTC, by its index; NaT where unread."""
     codes, distinct = pd.factorize(cells)
@@ -99,23 +105,23 @@ class Order:
     """How test lies to train by a column of time.
 
     later: share of test rows after 99% of train's. apart: every test row is after every train row. end: train's last
-    cell, start: test's first.
+    cell, start: test's first. dated: dates, not numbers. different: times in train.
     """
 
     column: str
     dated: bool
+    different: int
     later: float
     apart: bool
     end: str
     start: str
 
 
-def orders(train: pd.DataFrame, test: pd.DataFrame, skip: Iterable[str]) -> Iterator[Order]:
-    """One for each column of both tables that holds dates, or numbers under a name that says time."""
-    for name in (c for c in train.columns if c not in skip and c in test.columns):
+def orders(train: pd.DataFrame, test: pd.DataFrame, columns: Iterable[str]) -> Iterator[Order]:
+    """One for each of these columns that holds dates, or numbers under a name that says time."""
+    for name in columns:
         both = pd.concat([train[name], test[name]], ignore_index=True)
-        cells = [cell for cell in both.astype(str).str.strip().unique() if cell not in MISSING]
-        dated = likely(cells) and read(cells).nearly_all
+        dated = hold_dates(both)
         time = times(both) if dated else pd.to_numeric(both, errors="coerce") if TIMES.fullmatch(name) else None
         if time is None or (not dated and time.isna().any()):
             continue
@@ -124,7 +130,7 @@ def orders(train: pd.DataFrame, test: pd.DataFrame, skip: Iterable[str]) -> Iter
             continue
         later = float((new > old.quantile(LATE)).sum() / new.notna().sum())
         apart = bool(old.notna().all() and new.notna().all() and new.min() > old.max())
-        yield Order(name, dated, later, apart, both[old.idxmax()], both[new.idxmin()])
+        yield Order(name, dated, old.nunique(), later, apart, both[old.idxmax()], both[new.idxmin()])
 
 
 def _parts(cell: str) -> tuple[str, int, int, int, int] | None:

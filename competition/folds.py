@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts
+from competition import artifacts, dates
 from competition.config import Folds
-from competition.data import Data
+from competition.data import Data, features
 from competition.errors import DataFault, Finding, examples
 from competition.split import Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
 from competition.tables import read_csv
 from competition.task import Rows
 
+LATER = 0.95  # share of test after train, from which on a random split is called wrong
 ANEW = "delete the file and give `make folds` again (runs on the old table can't be compared with new ones)"
 
 
@@ -54,10 +55,35 @@ def make(data: Data) -> tuple[FoldTable, list[str]]:
     if not path.exists():
         table, notes = split(data.train, data.config.kind, folds)
         artifacts.write_text(path, table.to_csv(lineterminator="\n"))
-        return load(data), notes
+        return load(data), notes + time_notes(data)
     found = load(data)
     notes = [f"{path} exists and fits the data; it is left as it is (delete it to split anew)"]
-    return found, notes + mismatch(data, found) + notes_of(data.train, data.config.kind, folds, found.table)
+    notes += mismatch(data, found) + notes_of(data.train, data.config.kind, folds, found.table)
+    return found, notes + time_notes(data)
+
+
+def time_notes(data: Data) -> list[str]:
+    """FOLD-TIME where a column tells the order of time and the split does not follow it: loud where test comes later."""
+    scheme, group = data.config.folds.scheme, data.config.folds.group
+    if scheme == "time":
+        return []
+    columns = [column for column in features(data) if column != group]
+    orders = list(dates.orders(data.train.table, data.test.table, columns))
+    late = [order for order in orders if order.later >= LATER]
+    if late:
+        how = f"train ends at {late[0].end}, {late[0].later:.0%} of test comes later"
+        return [
+            f"FOLD-TIME: WARNING: test lies after train by column {late[0].column!r} ({how}), but folds.scheme is {scheme}: "
+            "a random split scores on the past with a model that knows the future, so the CV score is too good; "
+            f"set folds: {{scheme: time, time: {late[0].column}}} and make the fold table anew"
+        ]
+    dated = [order.column for order in orders if order.dated]
+    if dated:
+        return [
+            f"FOLD-TIME: {examples(dated, 3)} holds dates and folds.scheme is {scheme}; train and test share their times, "
+            "so that is right, unless rows near in time are alike (then folds.scheme: time, or folds.group)"
+        ]
+    return []
 
 
 def mismatch(data: Data, table: FoldTable) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from competition import dates
 from competition.config import Folds, Kind
 from competition.errors import DataFault, Finding, examples
 from competition.task import Rows
@@ -151,7 +152,8 @@ def _blocks(time: np.ndarray, n: int) -> np.ndarray:
 
 
 def times_of(cells: pd.Series) -> pd.Series:
-    """Numbers if all are, else dates in one form for the whole column (month first where both fit); null where unread."""
+    """Numbers if all are, else dates, in one form for the whole column (month first where both fit) if all have it; null
+    where unread."""
     from pandas.tseries.api import guess_datetime_format
 
     numbers = pd.to_numeric(cells, errors="coerce")
@@ -159,7 +161,7 @@ def times_of(cells: pd.Series) -> pd.Series:
         return numbers
     forms = [guess_datetime_format(min(cells), dayfirst=first) for first in (False, True)] + ["ISO8601"]
     read = [pd.to_datetime(cells, format=form, errors="coerce", utc=True) for form in forms if form]
-    return max(read, key=lambda dates: dates.notna().sum())
+    return max([*read, dates.times(cells)], key=lambda times: times.notna().sum())
 
 
 def notes_of(rows: Rows, kind: Kind, folds: Folds, table: pd.DataFrame) -> list[str]:

@@ -14,27 +14,9 @@ from competition.errors import DataFault, Finding, examples, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MISSING = frozenset(
-    [
-        "",
-        "?",
-        "-",
-        "NA",
-        "N/A",
-        "na",
-        "n/a",
-        "<NA>",
-        "NaN",
-        "NaT",
-        "nan",
-        "NAN",
-        "null",
-        "NULL",
-        "Null",
-        "none",
-        "None",
-        "NONE",
-    ]
-)
+    ("", "?", "-", "NA", "N/A", "na", "n/a", "<NA>", "NaN", "NAN", "nan", "NaT", "NULL", "Null", "null", "NONE", "None",
+     "none")
+)  # fmt: skip
 
 
 def read_rows(root: Path, source: str) -> pd.DataFrame:
@@ -54,7 +36,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     try:
         with open(path, encoding="utf-8-sig") as f:
             header = f.readline()
-        separator = "," if "," in header else next((s for s in ";\t" if s in header), ",")
+        separator = separator_of(header)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
@@ -106,6 +88,18 @@ def read_csv(path: Path) -> pd.DataFrame:
             )
         )
     return table
+
+
+def separator_of(header: str) -> str:
+    """Of comma, semicolon and tab the one that stands most often outside quotes; a comma where none does."""
+    return max(",;\t", key=re.sub(r'"[^"]*"', "", header).count)
+
+
+def said(cells: pd.Series) -> pd.Series:
+    """[rows] bool: which cells of a target say something. `NA` and the like are missing where all others are numbers."""
+    missing = cells.isin(MISSING)
+    numbers = pd.to_numeric(cells[~missing], errors="coerce").notna().all() and not missing.all()
+    return ~missing if numbers else cells != ""
 
 
 def label_sets(cells: pd.Series, separator: str) -> pd.Series:

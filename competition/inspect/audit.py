@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from competition import artifacts, board, folds, form
-from competition.data import Data, load
+from competition.data import Data, features, load
 from competition.errors import examples
 from competition.image.cache import BadPicture, decode, refuse
+from competition.inspect import columns, leaks
 from competition.prefetch import ahead
 from competition.split import split
 
@@ -29,12 +30,15 @@ def audit(name: str) -> None:
         if data.train.pictures is not None:
             for note in duplicates(data, read_pictures(data)):
                 board.say(f"note: {note}")
+        if features(data) or data.train.pictures is None:
+            for note in leaks.notes(data, columns.of(data)):
+                board.say(f"note: {note}")
         form.infer(data)
         if artifacts.fold_table(name).exists():
             notes = folds.mismatch(data, folds.load(data))
         else:
             _, notes = split(data.train, data.config.kind, data.config.folds)
-        for note in notes:
+        for note in notes + folds.time_notes(data):
             board.say(f"note: {note}")
         board.say(f"{name}: nothing that must be mended")
 

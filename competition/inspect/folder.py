@@ -12,7 +12,7 @@ import pandas as pd
 from competition.errors import DataFault, Finding, examples, nearest
 from competition.inspect.guess import Guess, Tables, question
 from competition.inspect.pictures import Index, find_test_template, find_train_template, hidden
-from competition.tables import read_csv
+from competition.tables import read_csv, separator_of
 
 # File names without suffix, in lower case, the best first.
 SAMPLE = (r"sample_?submission", r".*sample.*sub.*|.*sub.*sample.*", r".*submission.*", r".*sample.*|submit.*")
@@ -182,4 +182,4 @@ def _best(files: list[str], patterns: tuple[str, ...]) -> list[str]:
 def _header(path: Path) -> list[str]:
     with open(path, encoding="utf-8-sig", errors="replace") as f:
         line = f.readline()
-    return next(csv.reader([line], delimiter="," if "," in line else next((s for s in ";\t" if s in line), ",")), [])
+    return next(csv.reader([line], delimiter=separator_of(line)), [])

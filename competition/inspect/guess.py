@@ -79,7 +79,7 @@ def to_yaml(guesses: list[Guess]) -> str:
         section = head if leaf else ""
         indent = "  " if leaf else ""
         lines.append(f"{indent}# {'' if guess.sure else 'CHECK: '}{_one_line(guess.reason)}")
-        lines.append(f"{indent}{leaf or head}: {_flow(guess.value)}")
+        lines.append(f"{indent}{leaf or head}: {flow(guess.value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -87,11 +87,12 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """The value as YAML on one line, quoted where it would be read as anything else."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{flow(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
         return value if _reads_as_itself(value) else _quoted(value)
     return json.dumps(value)

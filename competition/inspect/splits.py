@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pandas as pd
 
+from competition import dates
 from competition.errors import examples
 from competition.inspect.guess import Guess, Tables, question
-from competition.tables import label_sets
+from competition.tables import label_sets, said
 
 FOLDS, FEW_FOLDS, FEW_ROWS = 5, 3, 50
 GROUPS = (
     "patient", "subject", "person", "user", "customer", "speaker", "author", "animal", "household", "hotel", "site",
     "study", "series", "session", "video", "scene", "location", "group",
 )  # fmt: skip
-TIMES = re.compile(r".*(date|timestamp|epoch).*|time|year|month|week|day", re.I)
-ISO = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?"
 
 
 def count_labels(tables: Tables, targets: list[str], kind: str, separator: str) -> pd.Series:
@@ -27,7 +25,7 @@ def count_labels(tables: Tables, targets: list[str], kind: str, separator: str) 
     if len(targets) > 1:
         return tables.train[targets].apply(pd.to_numeric, errors="coerce").ge(0.5).sum()
     cells = tables.train[targets[0]]
-    labels = label_sets(cells, separator).explode() if kind == "multilabel" else cells[cells != ""]
+    labels = label_sets(cells, separator).explode() if kind == "multilabel" else cells[said(cells)]
     return labels.value_counts()
 
 
@@ -81,25 +79,10 @@ def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]
 def _time(tables: Tables, n: int) -> tuple[str | None, str]:
     """The column by which test lies after train, and why; or what speaks against it."""
     note = ""
-    for column in tables.train.columns:
-        if column == tables.id or column in tables.own or column not in tables.test.columns:
-            continue
-        train, test = (_times(column, t[column]) for t in (tables.train, tables.test))
-        if train is None or test is None:
-            continue
-        if test.min() > train.max() and train.nunique() > n:
-            end, start = tables.train[column][train.idxmax()], tables.test[column][test.idxmin()]
-            return column, f"test begins at {start}, after train ends at {end}"
-        note = note or f"column {column!r} is a time, but test does not lie after train by it"
-    return None, note
-
-
-def _times(name: str, cells: pd.Series) -> pd.Series | None:
-    """ISO dates, or the numbers of a column whose name says time; None for anything else."""
-    if cells.head(100).str.fullmatch(ISO).all():
-        times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
-    elif TIMES.fullmatch(name):
-        times = pd.to_numeric(cells, errors="coerce")
-    else:
-        return None
-    return None if times.isna().any() else times
+    shared = [c for c in tables.train.columns if c in tables.test.columns and c != tables.id and c not in tables.own]
+    for order in dates.orders(tables.train, tables.test, shared):
+        if order.apart and order.different > n:
+            return order.column, f"test begins at {order.start}, after train ends at {order.end}"
+        note = note or f"column {order.column!r} is a time, but test does not lie after train by it"
+    lacking = [c for c in tables.own if dates.hold_dates(tables.train[c])]
+    return None, note or (f"column {lacking[0]!r} is a time that test lacks" if lacking else "")

@@ -11,7 +11,7 @@ from rich.table import Table
 from competition import artifacts, board, config
 from competition.data import Data, load
 from competition.errors import ConfigFault, Fault, Finding
-from competition.inspect import infer
+from competition.inspect import columns, infer
 from competition.inspect.guess import Guess
 
 
@@ -70,20 +70,25 @@ def keep(path: Path, name: str, guesses: list[Guess], asked: set[str]) -> None:
 
 
 def first_run(data: Data) -> None:
-    """A timed baseline for pictures; other tasks have none yet."""
+    """A baseline: timed for pictures, with the types of the columns for tables."""
     path = artifacts.run_yaml(f"{data.name}/baseline")
     if path.exists():
         board.say(f"{path} exists and is left as it is")
     elif data.train.pictures is None:
         zips = sorted(p.name for p in Path(data.config.data).glob("*.zip"))
-        hint = f"; {', '.join(zips)} may have to be unpacked first" if zips else ""
-        board.say(f"no pictures were found{hint}: a run of the task `image` needs `image:` in competition.yaml")
-        return
+        if zips:
+            board.say(f"no pictures were found; {', '.join(zips)} may have to be unpacked first")
+        found = columns.of(data)
+        columns.show(found, data.name)
+        if all(column.type == "ignore" for column in found):
+            board.say("no baseline: there are neither pictures nor columns that train and test share to learn from")
+            return
+        _write(path, columns.text(found, data.name))
     else:
         from competition.inspect import baseline  # brings torch, so only where steps are timed
 
         _write(path, baseline.text(baseline.plan(data), data.name))
-    board.say(f"next: make submission RUN={data.name}/baseline")
+    board.say(f"next: make {'tabular' if data.train.pictures is None else 'submission'} RUN={data.name}/baseline")
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from competition import artifacts, metrics
 from competition.config import Kind, MetricSpec
 from competition.errors import ConfigFault, DataFault, Finding, examples
 from competition.inspect.guess import Guess, Tables, question
-from competition.tables import label_sets, natural
+from competition.tables import label_sets, natural, said
 
 Form = Literal["labels", "probabilities", "ranking", "values"]
 SEPARATORS = "|;, "  # the rarest in a label's own name first
@@ -131,7 +131,7 @@ def _spelled(cells: pd.Series, asked: list[str]) -> tuple[str, list[str]] | None
 
     Returns the separator of the cells ("" for one label a cell) and the labels that no cell has.
     """
-    distinct = pd.Series(cells[cells != ""].unique())
+    distinct = pd.Series(cells[said(cells)].unique())
     for separator in ("", *SEPARATORS):
         labels = {label for row in label_sets(distinct, separator) for label in row} if separator else set(distinct)
         if not 2 <= len(labels) <= len(asked) <= 2 * len(labels):
@@ -150,7 +150,7 @@ def find_shape(tables: Tables, targets: list[str], pictures: bool) -> Shape:
     if len(targets) > 1:
         return _of_columns(tables, targets)
     cells = tables.train[targets[0]]
-    known = cells[cells != ""]
+    known = cells[said(cells)]
     if len(tables.asked) > 1:
         return _of_wide(tables, targets[0])
     sample = tables.sample[tables.asked[0]]
@@ -185,7 +185,8 @@ def find_separator(shape: Shape) -> Guess | None:
 
 
 def _of_columns(tables: Tables, targets: list[str]) -> Shape:
-    values = tables.train[targets][(tables.train[targets] != "").all(axis=1)].apply(pd.to_numeric, errors="coerce")
+    known = tables.train[targets].apply(said).all(axis=1)
+    values = tables.train.loc[known, targets].apply(pd.to_numeric, errors="coerce")
     if values.empty or values.isna().any(axis=None):
         text = [c for c in targets if values[c].isna().any()] or targets
         what, where = (
@@ -203,7 +204,8 @@ def _of_columns(tables: Tables, targets: list[str]) -> Shape:
 
 
 def _of_wide(tables: Tables, target: str) -> Shape:
-    fit = _spelled(tables.train[target], tables.asked)
+    cells = tables.train[target]
+    fit = _spelled(cells, tables.asked)
     if fit is None:
         what, where = "the sample's columns are not the target's values", f"{tables.names['train']}, column {target!r}"
         found = f"columns {examples(tables.asked)}; values {examples(tables.train[target].unique())}"
@@ -212,7 +214,7 @@ def _of_wide(tables: Tables, target: str) -> Shape:
     if separator:
         reason = f"a column a label in the sample, labels divided by {separator!r} in train"
         return Shape("multilabel", "probabilities", reason, separator=separator)
-    classes = natural((set(tables.train[target]) - {""}) | set(lacking)) if lacking else None
+    classes = natural(set(cells[said(cells)]) | set(lacking)) if lacking else None
     reason = f"a column a class in the sample, {len(tables.asked)} in all"
     return Shape("multiclass", "probabilities", reason, classes=classes)
 
@@ -304,7 +306,7 @@ def fitted_to(shape: Shape, metric: str, tables: Tables, targets: list[str]) -> 
     entry = metrics.METRICS.get(metric)
     takes = [kind for kinds in entry.functions for kind in kinds] if entry else [shape.kind]
     cells = tables.train[targets].stack()
-    numeric = pd.to_numeric(cells[cells != ""], errors="coerce").notna().all()
+    numeric = pd.to_numeric(cells[said(cells)], errors="coerce").notna().all()
     others = ["multilabel", "multiclass", "regression"] if len(targets) > 1 else ["regression", "multiclass", "ordinal"]
     kind = next((k for k in others if k in takes and (numeric or k != "regression")), shape.kind)
     if shape.kind in takes or shape.separator or not shape.kind:

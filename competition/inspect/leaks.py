@@ -1,0 +1,175 @@
+"""What `make check` says of tables: columns that give the target away, rows that repeat, and how test differs from train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from pandas.util import hash_pandas_object
+
+from competition import board
+from competition.config import Kind
+from competition.data import Data
+from competition.errors import examples
+from competition.split import labels_of, truth_of
+from competition.tabular import columns as typing
+from competition.tabular.columns import Column
+
+ROWS = 20_000  # that leaks and drift are measured on
+LEAK = 0.99  # AUC, or rank correlation, of one column alone
+FEW_CLASS, FEW = 5, 50  # rows of a class, and rows, below which a perfect column is chance
+BINS = 100  # that a number is cut into
+CLASSES = 10  # the commonest, that a column is tried on
+DRIFT = 0.7  # AUC of train against test, from which on it is told
+FOLDS = 3
+
+
+def notes(data: Data, columns: Sequence[Column]) -> list[str]:
+    """Sentences for a user, TAB-*: cells, leaks, drift and copies. columns: of train, as inspect.columns has them."""
+    train, test = data.train.table, data.test.table
+    said = typing.notes(train, test, columns)
+    lacking = [column.name for column in columns if column.name not in test.columns]
+    if lacking:
+        said.append(f"TAB-COLUMNS: test lacks columns of train, which are left out: {examples(lacking)}")
+    more = [name for name in test.columns if name not in train.columns]
+    if more:
+        said.append(f"TAB-COLUMNS: test has columns that train lacks, which play no part: {examples(more)}")
+    used = [column for column in columns if column.type != "ignore"]
+    if not used:
+        return said
+    board.show(f"{data.name}: tables", 1, 3, "columns that give the target away")
+    said += leaking(typing.read(_some(train, ROWS), used), used, data)
+    board.show(f"{data.name}: tables", 2, 3, "test against train")
+    share = ROWS / (len(train) + len(test))
+    said += drifting(*(typing.read(_some(t, max(1, int(share * len(t)))), used) for t in (train, test)), used)
+    said += copies(data, [c.name for c in columns if c.name in test.columns])
+    board.show(f"{data.name}: tables", 3, 3, "read")
+    return said
+
+
+def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Iterator[str]:
+    """TAB-LEAK for each column that alone tells the target. frame: typed training rows."""
+    rows, kind = data.train.take(frame.index), data.problem.kind
+    truth = truth_of(rows) if kind == "regression" else labels_of(rows, kind)
+    truth = truth[truth.sum().nlargest(CLASSES).index] if kind != "regression" else truth
+    of = "rank correlation" if kind == "regression" else "AUC"
+    for column in columns:
+        values = _values(frame[column.name])
+        known = ~np.isnan(values)
+        names = column.type in ("category", "text")
+        found = [_strength(values[known], t, names, kind) for t in truth[known].to_numpy(dtype="float64").T]
+        best = max(found) if kind in ("multilabel", "regression") else float(np.mean(found))
+        if best > LEAK:
+            yield (
+                f"TAB-LEAK: column {column.name!r} alone tells the target ({of} {best:.4f}); make sure that it is known "
+                "when test is predicted, or list it under columns: ignore:"
+            )
+
+
+def drifting(train: pd.DataFrame, test: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]:
+    """TAB-DRIFT where a model tells test rows from training rows, with the columns that it tells them by."""
+    from lightgbm import LGBMClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold
+
+    if min(len(train), len(test)) < FEW:
+        return
+    both, is_test = pd.concat([train, test]), np.repeat([0, 1], [len(train), len(test)])
+    values = {c.name: _values(both[c.name]) for c in columns if not _is_own(both[c.name], c)}
+    if not values:
+        return
+    table, gain, told = np.column_stack(list(values.values())), np.zeros(len(values)), np.zeros(len(both))
+    for fitted, held in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(table, is_test):
+        model = LGBMClassifier(
+            n_estimators=60, num_leaves=15, importance_type="gain", random_state=0, verbose=-1, n_jobs=2
+        )
+        model.fit(table[fitted], is_test[fitted])
+        told[held] = np.asarray(model.predict_proba(table[held]))[:, 1]
+        gain += model.feature_importances_
+    auc = roc_auc_score(is_test, told)
+    if auc > DRIFT:
+        most = [list(values)[i] for i in np.argsort(-gain, kind="stable")[:3] if gain[i] > 0]
+        yield (
+            f"TAB-DRIFT: a model tells test from train (AUC {auc:.3f}, 0.5 is none), mostly by {examples(most)}: "
+            "the CV score may not be that of test"
+        )
+
+
+def copies(data: Data, names: Sequence[str]) -> Iterator[str]:
+    """TAB-COPY for rows that are the same in all these columns: within train, with other targets, and in test."""
+    train, test = (hash_pandas_object(t[list(names)], index=False) for t in (data.train.table, data.test.table))
+    train.index = data.train.ids
+    test.index = data.test.ids
+    twice = train[train.duplicated(keep=False)]
+    if len(twice):
+        yield f"TAB-COPY: {len(twice)} training rows are copies of one another: {examples(twice.index)}"
+        targets = data.train.table.loc[twice.index, list(data.config.targets)].agg("\0".join, axis=1)
+        several = targets.groupby(twice).nunique()
+        odd = twice[twice.isin(several.index[several > 1])]
+        if len(odd):
+            yield f"TAB-COPY: {len(odd)} of them have copies with another target: {examples(odd.index)}"
+    shared = test[test.isin(set(train))]
+    if len(shared):
+        yield f"TAB-COPY: {len(shared)} test rows stand in train too: {examples(shared.index)}"
+
+
+def _some(table: pd.DataFrame, rows: int) -> pd.DataFrame:
+    return table if len(table) <= rows else table.sample(rows, random_state=0)
+
+
+def _values(column: pd.Series) -> np.ndarray:
+    """[rows] float64, NaN where missing: numbers and dates by value, names by rank in the order of text."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return np.where(column.isna(), np.nan, column.to_numpy().astype("datetime64[us]").astype("float64"))
+    if pd.api.types.is_float_dtype(column):
+        return column.to_numpy(dtype="float64")
+    codes = pd.factorize(column, sort=True)[0]
+    return np.where(column == "", np.nan, codes)
+
+
+def _bins(values: np.ndarray) -> np.ndarray:
+    """[rows] whole numbers: bins of as many rows, equal values in one."""
+    bins = min(BINS, max(1, len(values) // 20))
+    return (pd.Series(values).rank().to_numpy() * bins / (len(values) + 1)).astype("int64")
+
+
+def _is_own(column: pd.Series, kind: Column) -> bool:
+    """Names of which nearly every row has its own: an id in all but name, by which any row is told from any other."""
+    return kind.type in ("category", "text") and column.nunique() > typing.OWN * len(column)
+
+
+def _strength(values: np.ndarray, target: np.ndarray, names: bool, kind: Kind) -> float:
+    """How well one column ranks one target: by its values (numbers) and by the mean target of like rows; at most 1."""
+    if len(values) < FEW:
+        return 0.0
+    score = _correlation if kind == "regression" else _auc
+    alike = score(_held_out(values.astype("int64") if names else _bins(values), target), target)
+    return alike if names else max(alike, score(values, target))
+
+
+def _auc(values: np.ndarray, target: np.ndarray) -> float:
+    """Of high values for 1, or of low ones; 0 where a class has too few rows to tell."""
+    from sklearn.metrics import roc_auc_score
+
+    if not FEW_CLASS <= target.sum() <= len(target) - FEW_CLASS:
+        return 0.0
+    auc = float(roc_auc_score(target, values))
+    return max(auc, 1 - auc)
+
+
+def _correlation(values: np.ndarray, target: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    return abs(float(spearmanr(values, target).statistic)) if np.ptp(values) and np.ptp(target) else 0.0
+
+
+def _held_out(codes: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """[rows] the mean of `target` over rows of the same code in the other folds; over all their rows for a new code."""
+    fold, told = np.arange(len(codes)) % FOLDS, np.empty(len(codes))
+    for k in range(FOLDS):
+        out = fold == k
+        count = np.bincount(codes[~out], minlength=codes.max() + 1)
+        total = np.bincount(codes[~out], target[~out], minlength=codes.max() + 1)
+        told[out] = np.where(count > 0, total / np.maximum(count, 1), target[~out].mean())[codes[out]]
+    return told
