@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.util import hash_pandas_object
 
 from competition import board
 from competition.config import Kind
 from competition.data import Data
 from competition.errors import examples
 from competition.split import labels_of, truth_of
-from competition.tabular import columns as typing
+from competition.tabular import columns as typed
 from competition.tabular.columns import Column
 
 ROWS = 20_000  # that leaks and drift are measured on
@@ -28,7 +27,7 @@ FOLDS = 3
 def notes(data: Data, columns: Sequence[Column]) -> list[str]:
     """Sentences for a user, TAB-*: cells, leaks, drift and copies. columns: of train, as inspect.columns has them."""
     train, test = data.train.table, data.test.table
-    said = typing.notes(train, test, columns)
+    said = typed.notes(train, test, columns)
     lacking = [column.name for column in columns if column.name not in test.columns]
     if lacking:
         said.append(f"TAB-COLUMNS: test lacks columns of train, which are left out: {examples(lacking)}")
@@ -39,10 +38,10 @@ def notes(data: Data, columns: Sequence[Column]) -> list[str]:
     if not used:
         return said
     board.show(f"{data.name}: tables", 1, 3, "columns that give the target away")
-    said += leaking(typing.read(_some(train, ROWS), used), used, data)
+    said += leaking(typed.read(_some(train, ROWS), used), used, data)
     board.show(f"{data.name}: tables", 2, 3, "test against train")
     share = ROWS / (len(train) + len(test))
-    said += drifting(*(typing.read(_some(t, max(1, int(share * len(t)))), used) for t in (train, test)), used)
+    said += drifting(*(typed.read(_some(t, max(1, int(share * len(t)))), used) for t in (train, test)), used)
     said += copies(data, [c.name for c in columns if c.name in test.columns])
     board.show(f"{data.name}: tables", 3, 3, "read")
     return said
@@ -98,9 +97,9 @@ def drifting(train: pd.DataFrame, test: pd.DataFrame, columns: Sequence[Column])
 
 def copies(data: Data, names: Sequence[str]) -> Iterator[str]:
     """TAB-COPY for rows that are the same in all these columns: within train, with other targets, and in test."""
-    train, test = (hash_pandas_object(t[list(names)], index=False) for t in (data.train.table, data.test.table))
-    train.index = data.train.ids
-    test.index = data.test.ids
+    both = pd.concat([data.train.table[list(names)], data.test.table[list(names)]])
+    same = both.groupby(list(names), sort=False, dropna=False).ngroup()
+    train, test = same.iloc[: len(data.train)], same.iloc[len(data.train) :]
     twice = train[train.duplicated(keep=False)]
     if len(twice):
         yield f"TAB-COPY: {len(twice)} training rows are copies of one another: {examples(twice.index)}"
@@ -136,7 +135,7 @@ def _bins(values: np.ndarray) -> np.ndarray:
 
 def _is_own(column: pd.Series, kind: Column) -> bool:
     """Names of which nearly every row has its own: an id in all but name, by which any row is told from any other."""
-    return kind.type in ("category", "text") and column.nunique() > typing.OWN * len(column)
+    return kind.type in ("category", "text") and column.nunique() > typed.OWN * len(column)
 
 
 def _strength(values: np.ndarray, target: np.ndarray, names: bool, kind: Kind) -> float:

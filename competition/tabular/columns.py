@@ -277,7 +277,7 @@ def _left_out(columns: Sequence[Column]) -> Iterator[str]:
         yield f"TAB-DUP: {len(double)} columns repeat another one and are left out: {', '.join(double[:SHOWN])}"
 
 
-def _parts(old: Cells, new: Cells, which: Callable[[Cells], np.ndarray]) -> tuple[str, str]:
+def _counted(old: Cells, new: Cells, which: Callable[[Cells], np.ndarray]) -> tuple[str, str]:
     """`3 in train, 1 in test` and some of the cells; empty where there are none."""
     counts = [(cells.rows(which(cells)), part) for cells, part in ((old, "train"), (new, "test"))]
     cells = dict.fromkeys([*old.values[which(old)], *new.values[which(new)]])
@@ -285,13 +285,13 @@ def _parts(old: Cells, new: Cells, which: Callable[[Cells], np.ndarray]) -> tupl
 
 
 def _infinite(column: Column, old: Cells, new: Cells) -> str:
-    count, _ = _parts(old, new, lambda cells: cells.infinite)
+    count, _ = _counted(old, new, lambda cells: cells.infinite)
     told = f"TAB-INF: column {column.name!r} has infinite values, taken as missing: {count}"
     return told if column.type == "number" and count else ""
 
 
 def _mixed(column: Column, old: Cells, new: Cells) -> str:
-    count, some = _parts(old, new, lambda cells: cells.words)
+    count, some = _counted(old, new, lambda cells: cells.words)
     told = f"TAB-MIXED: column {column.name!r} has cells that are no numbers, taken as missing: {count}: {some}"
     return told if column.type == "number" and count else ""
 
@@ -299,7 +299,7 @@ def _mixed(column: Column, old: Cells, new: Cells) -> str:
 def _unread(column: Column, old: Cells, new: Cells) -> str:
     if column.type != "date":
         return ""
-    count, some = _parts(old, new, lambda c: c.told & np.isnat(dates.read(list(c.values), column.day_first).times))
+    count, some = _counted(old, new, lambda c: c.told & np.isnat(dates.read(list(c.values), column.day_first).times))
     told = f"TAB-DATE: column {column.name!r} has cells that are no dates, taken as missing: {count}: {some}"
     return told if count else ""
 
