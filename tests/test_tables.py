@@ -92,6 +92,22 @@ def test_init_writes_the_types_and_says_the_command(tables, capsys: pytest.Captu
     assert Path("configs/toy/baseline.yaml").read_text() == "mine"
 
 
+def test_a_rare_class_hides_no_leak_and_a_row_number_no_copy(tables, capsys: pytest.CaptureFixture):
+    def change(train: pd.DataFrame, test: pd.DataFrame) -> None:
+        doubled(train, test)
+        train["answer"] = [["a", "b", "c"][i % 3] for i in range(ROWS)]
+        train.loc[:1, "answer"] = "rare"
+        train["told"], test["told"] = train["answer"].str.upper(), "A"
+        train["Unnamed: 0"], test["Unnamed: 0"] = range(ROWS), range(TEST)
+
+    tables(change)
+    assert podium("init", "data", "toy", "--metric", "accuracy") == 0
+    capsys.readouterr()
+    assert podium("check", "toy") == 0
+    out = capsys.readouterr().out
+    assert out.count("TAB-LEAK") == 1 and "TAB-LEAK: column 'told' alone" in out and "2 training rows are copies" in out
+
+
 def test_many_columns_are_summed_up_and_wrapped(capsys: pytest.CaptureFixture):
     many = [Column(f"column number {n}", "number" if n % 3 else "ignore", "constant") for n in range(90)]
     columns.show(many, "toy")

@@ -42,7 +42,7 @@ def notes(data: Data, columns: Sequence[Column]) -> list[str]:
     board.show(f"{data.name}: tables", 2, 3, "test against train")
     share = ROWS / (len(train) + len(test))
     said += drifting(*(typed.read(_some(t, max(1, int(share * len(t)))), used) for t in (train, test)), used)
-    said += copies(data, [c.name for c in columns if c.name in test.columns])
+    said += copies(data, [column.name for column in used])
     board.show(f"{data.name}: tables", 3, 3, "read")
     return said
 
@@ -57,8 +57,9 @@ def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Itera
         values = _values(frame[column.name])
         known = ~np.isnan(values)
         names = column.type in ("category", "text")
-        found = [_strength(values[known], t, names, kind) for t in truth[known].to_numpy(dtype="float64").T]
-        best = max(found) if kind in ("multilabel", "regression") else float(np.mean(found))
+        tried = [_strength(values[known], t, names, kind) for t in truth[known].to_numpy(dtype="float64").T]
+        found = [strength for strength in tried if strength]  # without classes of too few rows
+        best = max(found, default=0) if kind in ("multilabel", "regression") else float(np.mean(found or [0]))
         if best > LEAK:
             yield (
                 f"TAB-LEAK: column {column.name!r} alone tells the target ({of} {best:.4f}); make sure that it is known "
@@ -144,28 +145,28 @@ def _strength(values: np.ndarray, target: np.ndarray, names: bool, kind: Kind) -
         return 0.0
     score = _correlation if kind == "regression" else _auc
     alike = score(_held_out(values.astype("int64") if names else _bins(values), target), target)
-    return alike if names else max(alike, score(values, target))
+    return alike if names else max(alike, score(values, target), score(-values, target))
 
 
 def _auc(values: np.ndarray, target: np.ndarray) -> float:
-    """Of high values for 1, or of low ones; 0 where a class has too few rows to tell."""
+    """Of high values for 1; 0 where a class has too few rows to tell."""
     from sklearn.metrics import roc_auc_score
 
     if not FEW_CLASS <= target.sum() <= len(target) - FEW_CLASS:
         return 0.0
-    auc = float(roc_auc_score(target, values))
-    return max(auc, 1 - auc)
+    return float(roc_auc_score(target, values))
 
 
 def _correlation(values: np.ndarray, target: np.ndarray) -> float:
     from scipy.stats import spearmanr
 
-    return abs(float(spearmanr(values, target).statistic)) if np.ptp(values) and np.ptp(target) else 0.0
+    return float(spearmanr(values, target).statistic) if np.ptp(values) and np.ptp(target) else 0.0
 
 
 def _held_out(codes: np.ndarray, target: np.ndarray) -> np.ndarray:
     """[rows] the mean of `target` over rows of the same code in the other folds; over all their rows for a new code."""
-    fold, told = np.arange(len(codes)) % FOLDS, np.empty(len(codes))
+    fold = np.random.RandomState(0).permutation(len(codes)) % FOLDS  # rows may come class by class, or in turn
+    told = np.empty(len(codes))
     for k in range(FOLDS):
         out = fold == k
         count = np.bincount(codes[~out], minlength=codes.max() + 1)
