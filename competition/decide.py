@@ -1,7 +1,7 @@
 """What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
 
-A stack is a dict of prediction tables that share index and columns: the views of a run, or the members of a blend. A
-decision gives each of them a weight; weights sum to 1.
+A stack is a dict of prediction tables that share index and columns: the views of a run, or the members of a blend. The
+first decision gives each of them a weight; weights sum to 1. The second is the cut of the weighted sum (cuts.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from competition import cuts
+from competition.cuts import Cut
 from competition.metrics import Metric
 from competition.task import Problem
 
@@ -23,13 +25,21 @@ Choose = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Weights]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
 
 
+VERSION = "2"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric
+
+
 @dataclass(frozen=True)
 class Nested:
-    """prediction: every row by the decision fitted on the other folds. by_fold: those decisions. final: fitted on all."""
+    """prediction: every row by the weights fitted on the other folds, as probabilities or values. decided: the same with
+    the cuts of the other folds. by_fold, cuts_by_fold: those weights and cuts. final, cut: fitted on all folds.
+    """
 
     prediction: pd.DataFrame
+    decided: pd.DataFrame
     by_fold: dict[int, Weights]
     final: Weights
+    cuts_by_fold: dict[int, Cut | None]
+    cut: Cut | None
 
 
 def combine(stack: Stack, weights: Weights) -> pd.DataFrame:
@@ -43,13 +53,32 @@ def mean(stack: Stack) -> Weights:
 
 
 def nested(choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Nested:
-    """The decision, refitted once per held-out fold. fold: fold number by id, the index of truth and of the stack."""
-    by_fold, parts = {}, []
-    for k in sorted(fold.unique()):
+    """Weights and cut, refitted once per held-out fold. fold: fold number by id, the index of truth and of the stack.
+
+    A cut that no fold's refit has kept is none in the end either: the score would be of another decision.
+    """
+    by_fold, cuts_by_fold, plain, decided = {}, {}, [], []
+    for k in map(int, sorted(fold.unique())):
         rest, held = fold.index[fold != k], fold.index[fold == k]
-        by_fold[int(k)] = choose(part(stack, rest), truth.loc[rest], fold.loc[rest], problem)
-        parts.append(combine(part(stack, held), by_fold[int(k)]))
-    return Nested(pd.concat(parts).loc[truth.index], by_fold, choose(stack, truth, fold, problem))
+        by_fold[k], cuts_by_fold[k] = _decisions(choose, part(stack, rest), truth.loc[rest], fold.loc[rest], problem)
+        plain.append(combine(part(stack, held), by_fold[k]))
+        decided.append(cuts.apply(cuts_by_fold[k], plain[-1]))
+    final, cut = _decisions(choose, stack, truth, fold, problem)
+    return Nested(
+        prediction=pd.concat(plain).loc[truth.index],
+        decided=pd.concat(decided).loc[truth.index],
+        by_fold=by_fold,
+        final=final,
+        cuts_by_fold=cuts_by_fold,
+        cut=cut if any(cuts_by_fold.values()) else None,
+    )
+
+
+def _decisions(
+    choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem
+) -> tuple[Weights, Cut | None]:
+    weights = choose(stack, truth, fold, problem)
+    return weights, cuts.fit(combine(stack, weights), truth, fold, problem)
 
 
 def part(stack: Stack, ids: pd.Index) -> Stack:
