@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from competition.metrics import CLASSES, ONE_LABEL
+from competition import metrics
+from competition.metrics import CLASSES, ONE_LABEL, Metric
 from competition.task import Problem
 
 Rule = Literal["threshold", "factor", "level"]
@@ -105,15 +106,27 @@ def _search(prediction: pd.DataFrame, truth: pd.DataFrame, problem: Problem) -> 
     metric, names = problem.metric, list(prediction.columns)
     rule: Rule = "level" if metric.levels is not None else "factor" if problem.kind in CLASSES else "threshold"
     p, t, levels = prediction.to_numpy(float), truth[names].to_numpy(float), np.array(metric.levels or ())
+    true = metrics.hard(problem.kind, t)
 
     def score(values: np.ndarray) -> float:
-        found = metric.score_arrays(t, ADJUST[rule](p, values, levels))
+        found = metric.score_labels(true, _decide(metric, rule, p, values).reshape(true.shape))
         return found if np.isfinite(found) else -np.inf
 
     starts, move = {"threshold": _thresholds, "factor": _factors, "level": _levels}[rule](p, t, levels)
     passes = min(PASSES, int(WORK / (p.size * len(starts[0]) * len(STEPS))))
     values = _descend(score, starts, move, passes)
     return Cut(rule, dict(zip(names[rule == "level" :], values.tolist(), strict=True)), tuple(levels.tolist()))
+
+
+def _decide(metric: Metric, rule: Rule, p: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What `metrics.labels` says of the adjusted prediction, in a third of the time or (20 labels) a tenth."""
+    if rule == "level":
+        return np.searchsorted(values, p @ np.array(metric.levels))
+    if rule == "factor":
+        return (p * values).argmax(axis=1)
+    if metric.name == "f1_samples":  # an empty row gets a label
+        return metrics.labels(metric, "multilabel", _shift(p, values, values))
+    return (p >= values).astype(int)
 
 
 def _descend(score: Score, starts: Sequence[np.ndarray], move: Move, passes: int) -> np.ndarray:

@@ -49,7 +49,7 @@ class Metric:
     when greater. function: (truth [n, c], prediction [n, c]) -> the competition's figure, nan where the rows leave it
     undefined. params: its parameters, defaults filled in, such as {"alpha": 0.9}: with the name all that a model needs
     to know to fit to it. levels: of an ordinal metric of distance, where each class stands; the decision is then the
-    class nearest to the expected level.
+    class nearest to the expected level. of_labels: with needs label, `function` of decisions.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Metric:
     function: Callable[[np.ndarray, np.ndarray], float]
     params: dict[str, Any] = field(default_factory=dict)
     levels: tuple[float, ...] | None = None
+    of_labels: Function | None = None
 
     @property
     def k(self) -> int | None:
@@ -74,11 +75,12 @@ class Metric:
         assert list(truth.columns) == list(prediction.columns), f"{[*truth.columns]} is not {[*prediction.columns]}"
         guess = prediction.to_numpy(float)
         assert np.isfinite(guess).all(), "the prediction holds nan or inf, of which argmax would make class 0"
-        return self.score_arrays(truth.to_numpy(float), guess)
+        return self.sign * float(self.function(truth.to_numpy(float), guess)) if len(truth) else float("nan")
 
-    def score_arrays(self, truth: np.ndarray, prediction: np.ndarray) -> float:
-        """`score` of bare arrays [n, c], unchecked, for a search that scores hundreds of candidates."""
-        return self.sign * float(self.function(truth, prediction)) if len(truth) else float("nan")
+    def score_labels(self, true: np.ndarray, said: np.ndarray) -> float:
+        """`score` of decisions, as `labels` and `hard` return them; of a metric that needs labels."""
+        assert self.of_labels is not None, f"{self.name} does not score decisions"
+        return self.sign * float(self.of_labels(true, said))
 
     def shown(self, score: float) -> float:
         """The competition's own figure of a score."""
@@ -114,6 +116,7 @@ def get(spec: MetricSpec, kind: Kind, classes: Sequence[str], folder: Path) -> M
     levels = entry.levels(classes) if entry.levels and kind == "ordinal" else None
     metric = Metric(spec.name, needs, entry.greater, partial(function, **params), params, levels)
     if needs == "label":  # partials, since a Metric travels to other processes
+        metric = replace(metric, of_labels=partial(_at_levels, levels, metric.function) if levels else metric.function)
         return replace(metric, function=partial(_score_labels, metric, kind))
     return metric if entry.soft or kind in VALUES else replace(metric, function=partial(_score_hard, metric, kind))
 
@@ -130,7 +133,7 @@ def labels(metric: Metric, kind: Kind, prediction: np.ndarray) -> np.ndarray:
     if metric.levels is not None:
         levels = np.array(metric.levels)
         return np.abs((prediction @ levels)[:, None] - levels).argmin(axis=1)
-    chosen = _plain(kind, prediction)
+    chosen = hard(kind, prediction)
     if metric.name == "f1_samples":
         empty = ~chosen.any(axis=1)
         chosen[empty, prediction[empty].argmax(axis=1)] = 1
@@ -142,23 +145,27 @@ def ranking(prediction: np.ndarray, k: int) -> np.ndarray:
     return np.argsort(-prediction, axis=1, kind="stable")[:, :k]
 
 
-def _plain(kind: Kind, table: np.ndarray) -> np.ndarray:
+def hard(kind: Kind, table: np.ndarray) -> np.ndarray:
+    """The nearest decisions of truth [n, c] that may be soft, in the form that `labels` returns."""
     if kind in CLASSES:
         return table.argmax(axis=1)
     return (table[:, 0] >= 0.5).astype(int) if kind == "binary" else (table >= 0.5).astype(int)
 
 
 def _score_labels(metric: Metric, kind: Kind, truth: np.ndarray, prediction: np.ndarray) -> float:
-    true, guess = _plain(kind, truth), labels(metric, kind, prediction)
-    if metric.levels is not None:
-        true, guess = np.array(metric.levels)[true], np.array(metric.levels)[guess]
-    return metric.function(true, guess)
+    assert metric.of_labels is not None
+    return metric.of_labels(hard(kind, truth), labels(metric, kind, prediction))
+
+
+def _at_levels(levels: tuple[float, ...], function: Function, true: np.ndarray, said: np.ndarray) -> float:
+    place = np.array(levels)
+    return function(place[true], place[said])
 
 
 def _score_hard(metric: Metric, kind: Kind, truth: np.ndarray, prediction: np.ndarray) -> float:
     """Soft truth becomes 0 or 1 [n, c]; one 1 a row where classes exclude each other."""
-    hard = _plain(kind, truth)[:, None] == np.arange(truth.shape[1]) if kind in CLASSES else truth >= 0.5
-    return metric.function(hard.astype(int), prediction)
+    certain = hard(kind, truth)[:, None] == np.arange(truth.shape[1]) if kind in CLASSES else truth >= 0.5
+    return metric.function(certain.astype(int), prediction)
 
 
 def _steps(classes: Sequence[str]) -> tuple[float, ...]:
