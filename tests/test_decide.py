@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from competition import artifacts, cli, cuts, decide, metrics
+from competition import artifacts, cli, cuts, decide, losses, metrics
 from competition.config import Kind, MetricSpec
 from competition.cuts import Cut
 from competition.data import load
@@ -239,3 +239,88 @@ def test_the_submission_decides_by_the_cut_that_was_scored(competition: Callable
     again = json.loads(Path("runs/toy/base/score.json").read_text())
     assert again | {"made": ""} == score | {"made": ""}
     assert artifacts.file_digest(path) == written
+
+
+# --- blend weights
+
+VALUE_METRICS = ["rmse", "r2", "rmsle", "mean_column_rmsle", "mae", "mape", "smape", "quantile"]
+
+
+def members(kind: str, n: int = 1500, seed: int = 0) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], pd.Series]:
+    """Truth and two members that err in other ways: one by a lot at times, the other always and to one side."""
+    rng = np.random.default_rng(seed)
+    if kind == "regression":
+        truth = rng.lognormal(1, 0.8, (n, 2))
+        wild = truth * np.exp(rng.standard_t(2, truth.shape) * 0.1)
+        low = truth * np.exp(rng.normal(-0.3, 0.3, truth.shape))
+        (t, *made), fold = tables(truth, wild.clip(0, 100), low)
+    else:
+        logit = rng.normal(-1, 2, (n, 1))
+        sure = sigmoid(2.5 * logit + rng.normal(0, 3, logit.shape))
+        (t, *made), fold = tables(rng.random(logit.shape) < sigmoid(logit), sure, sigmoid(0.7 * logit))
+    return t, {"a": made[0], "b": made[1]}, fold
+
+
+@pytest.mark.parametrize("name", [*VALUE_METRICS, "brier", "logloss"])
+@pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
+def test_gradients_are_those_of_the_losses(name: str, kind: Kind):
+    if (kind == "regression") != (name in VALUE_METRICS):
+        pytest.skip("another kind's metric")
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), (50, 4)).transpose(0, 2, 1) if kind == "multiclass" else rng.random((50, 2, 4))
+    t = np.eye(3)[rng.integers(3, size=50)] if kind == "multiclass" else rng.integers(2, size=(50, 2)) + 0.0
+    params = {"alpha": 0.8} if name == "quantile" else {}
+    loss = losses.of(problem_of(name, kind, p.shape[1], **params), p, t)
+    w = rng.dirichlet(np.ones(4))
+    steps = 1e-6 * np.eye(4)
+    numeric = [(loss(w + s)[0] - loss(w - s)[0]) / 2e-6 for s in steps]
+    np.testing.assert_allclose(loss(w)[1], numeric, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["mae", "mape", "smape", "rmsle", "mean_column_rmsle", "quantile", "brier", "logloss"])
+def test_blend_weights_are_the_best_of_the_metric_itself(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Within 0.5% of the best of 101 mixes, and better than equal weights."""
+    monkeypatch.setattr(decide, "DRAWN", (0.0,))
+    kind: Kind = "binary" if name in ("brier", "logloss") else "regression"
+    truth, stack, fold = members(kind)
+    problem = problem_of(name, kind, truth.shape[1], **({"alpha": 0.8} if name == "quantile" else {}))
+
+    def error(share: float) -> float:
+        return -problem.metric.score(truth, decide.combine(stack, {"a": share, "b": 1 - share}))
+
+    best = min(error(share) for share in np.linspace(0, 1, 101))
+    weights = decide.blend_weights(stack, truth, fold, problem)
+    assert error(weights["a"]) < 1.005 * best < error(0.5)
+
+
+def test_few_rows_and_members_of_equal_worth_give_the_plain_mean():
+    """100 rows, ten members: nested, not worse than the mean beyond half a percent, where weights by least error are."""
+    problem, fitted, drawn, plain = problem_of("rmse", "regression", 1), [], [], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        target = rng.normal(size=(100, 1))
+        (truth, *made), fold = tables(target, *(target + rng.normal(0, 0.5, (100, 10, 1)).transpose(1, 0, 2)))
+        stack = {f"m{n}": table for n, table in enumerate(made)}
+        plain.append(-problem.metric.score(truth, decide.combine(stack, decide.mean(stack))))
+        for scores, strengths in ((drawn, decide.DRAWN), (fitted, (0.0,))):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(decide, "DRAWN", strengths)
+                result = decide.nested(decide.blend_weights, stack, truth, fold, problem)
+            scores.append(-problem.metric.score(truth, result.prediction))
+    assert np.mean(drawn) < 1.005 * np.mean(plain)
+    assert np.mean(fitted) > 1.02 * np.mean(plain)
+
+
+def test_a_better_member_gets_its_weight_on_few_rows_too():
+    rng = np.random.default_rng(0)
+    target, shared = rng.normal(size=(100, 1)), rng.normal(0, 0.5, (100, 1))
+    weak = [target + shared + rng.normal(0, 0.3, target.shape) for _ in range(4)]
+    (truth, *made), fold = tables(target, target + rng.normal(0, 0.2, target.shape), *weak)
+    stack = {f"m{n}": table for n, table in enumerate(made)}
+    assert decide.blend_weights(stack, truth, fold, problem_of("rmse", "regression", 1))["m0"] > 0.6
+
+
+def test_equal_weights_where_there_is_one_fold():
+    truth, stack, fold = members("binary")
+    weights = decide.blend_weights(stack, truth, fold * 0, problem_of("logloss", "binary", 1))
+    assert weights == {"a": 0.5, "b": 0.5}
