@@ -1,7 +1,7 @@
 """What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
 
-A stack is a dict of prediction tables that share index and columns: the views of a run, or the members of a blend. A
-decision gives each of them a weight; weights sum to 1.
+A stack is a dict of prediction tables that share index and columns: the views of a run, or the members of a blend. The
+first decision gives each of them a weight; weights sum to 1. The second is the cut of the weighted sum (cuts.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from competition import cuts, losses
+from competition.cuts import Cut
 from competition.metrics import Metric
 from competition.task import Problem
 
@@ -21,15 +23,22 @@ Stack = Mapping[str, pd.DataFrame]
 Weights = dict[str, float]
 Choose = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Weights]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
+DRAWN = (np.inf, 10.0, 1.0, 0.1)  # how strongly blend weights are drawn to equal ones, over the number of rows
+VERSION = "2"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric
 
 
 @dataclass(frozen=True)
 class Nested:
-    """prediction: every row by the decision fitted on the other folds. by_fold: those decisions. final: fitted on all."""
+    """prediction: every row by the weights fitted on the other folds, as probabilities or values. decided: the same with
+    the cuts of the other folds. by_fold, cuts_by_fold: those weights and cuts. final, cut: fitted on all folds.
+    """
 
     prediction: pd.DataFrame
+    decided: pd.DataFrame
     by_fold: dict[int, Weights]
     final: Weights
+    cuts_by_fold: dict[int, Cut | None]
+    cut: Cut | None
 
 
 def combine(stack: Stack, weights: Weights) -> pd.DataFrame:
@@ -43,13 +52,32 @@ def mean(stack: Stack) -> Weights:
 
 
 def nested(choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Nested:
-    """The decision, refitted once per held-out fold. fold: fold number by id, the index of truth and of the stack."""
-    by_fold, parts = {}, []
-    for k in sorted(fold.unique()):
+    """Weights and cut, refitted once per held-out fold. fold: fold number by id, the index of truth and of the stack.
+
+    A cut that no fold's refit has kept is none in the end either: the score would be of another decision.
+    """
+    by_fold, cuts_by_fold, plain, decided = {}, {}, [], []
+    for k in map(int, sorted(fold.unique())):
         rest, held = fold.index[fold != k], fold.index[fold == k]
-        by_fold[int(k)] = choose(part(stack, rest), truth.loc[rest], fold.loc[rest], problem)
-        parts.append(combine(part(stack, held), by_fold[int(k)]))
-    return Nested(pd.concat(parts).loc[truth.index], by_fold, choose(stack, truth, fold, problem))
+        by_fold[k], cuts_by_fold[k] = _decisions(choose, part(stack, rest), truth.loc[rest], fold.loc[rest], problem)
+        plain.append(combine(part(stack, held), by_fold[k]))
+        decided.append(cuts.apply(cuts_by_fold[k], plain[-1]))
+    final, cut = _decisions(choose, stack, truth, fold, problem)
+    return Nested(
+        prediction=pd.concat(plain).loc[truth.index],
+        decided=pd.concat(decided).loc[truth.index],
+        by_fold=by_fold,
+        final=final,
+        cuts_by_fold=cuts_by_fold,
+        cut=cut if any(cuts_by_fold.values()) else None,
+    )
+
+
+def _decisions(
+    choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem
+) -> tuple[Weights, Cut | None]:
+    weights = choose(stack, truth, fold, problem)
+    return weights, cuts.fit(combine(stack, weights), truth, fold, problem)
 
 
 def part(stack: Stack, ids: pd.Index) -> Stack:
@@ -89,35 +117,49 @@ def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Pr
 
 
 def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Weights:
-    """The weights of least log loss (probabilities) or squared error (values): convex, so there is one answer.
+    """The weights of least loss (losses.py), drawn to equal ones as strongly as held-out rows allow.
 
-    Solved by SLSQP with the analytic gradient, from equal weights; for probabilities on the [rows, members] matrix of what
-    each member gave the truth. A smooth proper score is fitted whatever the metric, because few rows decide an accuracy.
+    That is the strongest of DRAWN whose loss on folds held out in turn is within one standard error of the least
+    (Breiman et al. 1984); equal weights, where there is one fold. Ten members of equal worth on 100 rows: fitted
+    plainly the nested error is 4.0% above the plain mean's, so it is 0.3%; where one of the ten is much better it is
+    55% below, by a fixed strength of 1 only 34%.
+    """
+    columns = list(problem.columns)
+    p = np.stack([table.loc[truth.index, columns].to_numpy() for table in stack.values()], axis=2)
+    t, equal = truth[columns].to_numpy(), np.full(len(stack), 1 / len(stack))
+
+    def held_out(k: int) -> list[float]:
+        rest, held = (fold != k).to_numpy(), (fold == k).to_numpy()
+        loss, judge = losses.of(problem, p[rest], t[rest]), losses.of(problem, p[held], t[held])
+        return [judge(_drawn(loss, equal, s / rest.sum()))[0] / max(judge(equal)[0], losses.TINY) for s in DRAWN]
+
+    strength = _strongest(np.array([held_out(k) for k in fold.unique()])) if fold.nunique() > 1 else DRAWN[0]
+    weights = _drawn(losses.of(problem, p, t), equal, strength / len(t))
+    weights = np.where(weights < 1e-4, 0, weights)
+    return dict(zip(stack, (weights / weights.sum()).tolist(), strict=True))
+
+
+def _strongest(loss: np.ndarray) -> float:
+    """Of losses [folds, strengths], the first strength within one standard error of the best."""
+    above = loss - loss[:, [loss.mean(axis=0).argmin()]]
+    return DRAWN[int(np.argmax(above.mean(axis=0) <= above.std(axis=0, ddof=1) / len(above) ** 0.5))]
+
+
+def _drawn(loss: losses.Loss, equal: np.ndarray, strength: float) -> np.ndarray:
+    """Least loss, relative to equal weights', plus strength x squared distance from them, both of members x weights.
+
+    Over the rows' number that is the prior of weights drawn evenly from the simplex, of variance 1 / members**2. SLSQP.
     """
     from scipy.optimize import minimize
 
-    columns = list(problem.columns)
-    t = truth[columns].to_numpy()[:, :, None]
-    p = np.stack(
-        [table.loc[truth.index, columns].to_numpy() for table in stack.values()], axis=2
-    )  # [rows, columns, members]
-    if problem.kind == "regression":
-        scale = t.std(axis=0, keepdims=True).clip(1e-12)
-        errors = ((p - t) / scale).reshape(-1, len(stack))
-        gram = errors.T @ errors / len(errors)
+    if np.isinf(strength):
+        return equal
+    unit, ridge = max(loss(equal)[0], losses.TINY), strength * len(equal) ** 2
 
-        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-            return float(w @ gram @ w), 2 * gram @ w
-    else:
-        multi = problem.kind in ("multiclass", "ordinal")
-        given = (t * p).sum(axis=1) if multi else (t * p + (1 - t) * (1 - p)).reshape(-1, len(stack))
+    def shrunk(w: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = loss(w)
+        return value / unit + ridge * ((w - equal) ** 2).sum(), slope / unit + 2 * ridge * (w - equal)
 
-        def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-            mixed = np.clip(given @ w, 1e-12, None)
-            return float(-np.log(mixed).mean()), -(given / mixed[:, None]).mean(axis=0)
-
-    start = np.full(len(stack), 1 / len(stack))
     one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
-    found = minimize(loss, start, jac=True, method="SLSQP", bounds=[(0, 1)] * len(stack), constraints=[one])
-    weights = np.where(found.x < 1e-4, 0, found.x)
-    return dict(zip(stack, (weights / weights.sum()).tolist(), strict=True))
+    bounds = [(0, 1)] * len(equal)
+    return minimize(shrunk, equal, jac=True, method="SLSQP", bounds=bounds, constraints=[one]).x

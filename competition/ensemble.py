@@ -82,7 +82,7 @@ def blend(at: Opened) -> dict[str, Any]:
     """
     assert at.run.members is not None
     inputs = artifacts.digest(*(artifacts.file_digest(_file(m, n)) for m in _members(at) for n in ("oof", "test")))
-    basis = artifacts.digest(at.data.metric_hash, inputs)
+    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs)
     if not scored_on(at, basis):
         stack = {m: read_table(_file(m, "oof")) for m in at.run.members}
         test = {m: read_table(_file(m, "test")).loc[at.data.test.ids] for m in at.run.members}

@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from competition import hooks
+from competition import confusion, hooks
 from competition.config import Kind, MetricSpec
 from competition.errors import ConfigFault, Finding, examples, nearest
 
@@ -47,16 +47,23 @@ class Metric:
 
     name: as in the config. needs: what the submission must hold. greater: whether the competition's figure is better
     when greater. function: (truth [n, c], prediction [n, c]) -> the competition's figure, nan where the rows leave it
-    undefined. k: length of a ranked list (mapk, top_error). levels: of an ordinal metric of distance, where each class
-    stands; the decision is then the class nearest to the expected level.
+    undefined. params: its parameters, defaults filled in, such as {"alpha": 0.9}: with the name all that a model needs
+    to know to fit to it. levels: of an ordinal metric of distance, where each class stands; the decision is then the
+    class nearest to the expected level. of_labels: with needs label, `function` of decisions.
     """
 
     name: str
     needs: Needs
     greater: bool
     function: Callable[[np.ndarray, np.ndarray], float]
-    k: int | None = None
+    params: dict[str, Any] = field(default_factory=dict)
     levels: tuple[float, ...] | None = None
+    of_labels: Function | None = None
+
+    @property
+    def k(self) -> int | None:
+        """Length of a ranked list (mapk, top_error)."""
+        return self.params["k"] if self.needs == "ranking" else None
 
     @property
     def sign(self) -> int:
@@ -70,6 +77,11 @@ class Metric:
         assert np.isfinite(guess).all(), "the prediction holds nan or inf, of which argmax would make class 0"
         return self.sign * float(self.function(truth.to_numpy(float), guess)) if len(truth) else float("nan")
 
+    def score_labels(self, true: np.ndarray, said: np.ndarray) -> float:
+        """`score` of decisions, as `labels` and `hard` return them; of a metric that needs labels."""
+        assert self.of_labels is not None, f"{self.name} does not score decisions"
+        return self.sign * float(self.of_labels(true, said))
+
     def shown(self, score: float) -> float:
         """The competition's own figure of a score."""
         return self.sign * score
@@ -80,7 +92,8 @@ class Entry:
     """A line of METRICS.
 
     functions: by kind. needs: for kinds with classes; regression's is always value. soft: takes soft truth as it is;
-    the others get the nearest 0/1. levels: makes an ordinal's `Metric.levels` of the class names.
+    the others get the nearest 0/1. levels: makes an ordinal's `Metric.levels` of the class names. params: what the
+    config may set, with defaults.
     """
 
     functions: dict[tuple[Kind, ...], Function]
@@ -88,6 +101,7 @@ class Entry:
     greater: bool
     soft: bool = False
     levels: Callable[[Sequence[str]], tuple[float, ...]] | None = None
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 def get(spec: MetricSpec, kind: Kind, classes: Sequence[str], folder: Path) -> Metric:
@@ -98,11 +112,11 @@ def get(spec: MetricSpec, kind: Kind, classes: Sequence[str], folder: Path) -> M
     entry = (_user_entry if ".py" in spec.name else _table_entry)(spec, kind, folder)
     function = next(f for kinds, f in entry.functions.items() if kind in kinds)
     needs: Needs = "value" if kind in VALUES else entry.needs
-    params = _params(spec, needs, folder)
-    k = params["k"] if needs == "ranking" else None
+    params = _params(spec, entry.params, folder)
     levels = entry.levels(classes) if entry.levels and kind == "ordinal" else None
-    metric = Metric(spec.name, needs, entry.greater, partial(function, **params), k, levels)
+    metric = Metric(spec.name, needs, entry.greater, partial(function, **params), params, levels)
     if needs == "label":  # partials, since a Metric travels to other processes
+        metric = replace(metric, of_labels=partial(_at_levels, levels, metric.function) if levels else metric.function)
         return replace(metric, function=partial(_score_labels, metric, kind))
     return metric if entry.soft or kind in VALUES else replace(metric, function=partial(_score_hard, metric, kind))
 
@@ -119,7 +133,7 @@ def labels(metric: Metric, kind: Kind, prediction: np.ndarray) -> np.ndarray:
     if metric.levels is not None:
         levels = np.array(metric.levels)
         return np.abs((prediction @ levels)[:, None] - levels).argmin(axis=1)
-    chosen = _plain(kind, prediction)
+    chosen = hard(kind, prediction)
     if metric.name == "f1_samples":
         empty = ~chosen.any(axis=1)
         chosen[empty, prediction[empty].argmax(axis=1)] = 1
@@ -131,23 +145,27 @@ def ranking(prediction: np.ndarray, k: int) -> np.ndarray:
     return np.argsort(-prediction, axis=1, kind="stable")[:, :k]
 
 
-def _plain(kind: Kind, table: np.ndarray) -> np.ndarray:
+def hard(kind: Kind, table: np.ndarray) -> np.ndarray:
+    """The nearest decisions of truth [n, c] that may be soft, in the form that `labels` returns."""
     if kind in CLASSES:
         return table.argmax(axis=1)
     return (table[:, 0] >= 0.5).astype(int) if kind == "binary" else (table >= 0.5).astype(int)
 
 
 def _score_labels(metric: Metric, kind: Kind, truth: np.ndarray, prediction: np.ndarray) -> float:
-    true, guess = _plain(kind, truth), labels(metric, kind, prediction)
-    if metric.levels is not None:
-        true, guess = np.array(metric.levels)[true], np.array(metric.levels)[guess]
-    return metric.function(true, guess)
+    assert metric.of_labels is not None
+    return metric.of_labels(hard(kind, truth), labels(metric, kind, prediction))
+
+
+def _at_levels(levels: tuple[float, ...], function: Function, true: np.ndarray, said: np.ndarray) -> float:
+    place = np.array(levels)
+    return function(place[true], place[said])
 
 
 def _score_hard(metric: Metric, kind: Kind, truth: np.ndarray, prediction: np.ndarray) -> float:
     """Soft truth becomes 0 or 1 [n, c]; one 1 a row where classes exclude each other."""
-    hard = _plain(kind, truth)[:, None] == np.arange(truth.shape[1]) if kind in CLASSES else truth >= 0.5
-    return metric.function(hard.astype(int), prediction)
+    certain = hard(kind, truth)[:, None] == np.arange(truth.shape[1]) if kind in CLASSES else truth >= 0.5
+    return metric.function(certain.astype(int), prediction)
 
 
 def _steps(classes: Sequence[str]) -> tuple[float, ...]:
@@ -169,12 +187,6 @@ def _sklearn(name: str, /, truth: np.ndarray, prediction: np.ndarray, **options:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return getattr(metrics, name)(truth, prediction, **options)
-
-
-def qwk(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Quadratic weighted kappa of levels [n]. Every level is named: without the absent ones distances would shrink."""
-    levels = np.arange(max(truth.max(), prediction.max()) + 1)
-    return _sklearn("cohen_kappa_score", truth, prediction, labels=levels, weights="quadratic")
 
 
 def _mean_column(function: Function, /, truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -273,10 +285,9 @@ def _table_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
         fitting = [name for name, e in METRICS.items() if any(kind in kinds for kinds in e.functions)]
         mend = f"set kind: {' or '.join(takes)}, or another metric; {nearest(spec.name, fitting)}"
         raise _fault(folder, f"{spec.name} does not score kind: {kind}", mend)
-    accepted = ["k"] if entry.needs == "ranking" else []
-    unknown = [key for key in spec.params if key not in accepted]
+    unknown = [key for key in spec.params if key not in entry.params]
     if unknown:
-        mend = nearest(unknown[0], accepted) if accepted else "it takes no parameter"
+        mend = nearest(unknown[0], entry.params) if entry.params else "it takes no parameter"
         raise _fault(folder, f"{spec.name} has no parameter {examples(unknown)}", mend, code="CFG-UNKNOWN")
     return entry
 
@@ -288,23 +299,24 @@ def _user_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
     needs = getattr(function, "needs", choices[0])
     if needs not in choices:
         raise _fault(folder, f"{name}.needs = {needs!r} with kind: {kind}", nearest(needs, choices))
+    defaults = LENGTH if needs == "ranking" else {}
     try:
-        inspect.signature(function).bind(None, None, **_params(spec, needs, folder))
+        inspect.signature(function).bind(None, None, **_params(spec, defaults, folder))
     except TypeError as e:
         mend = f"it is called as {name}(truth, prediction, **parameters of the config)"
         raise _fault(folder, f"{name}{inspect.signature(function)}: {e}", mend) from None
     greater = bool(getattr(function, "greater_is_better", True))
     call = partial(hooks.call, spec.name, folder, "metric")
-    return Entry({(kind,): call}, needs, greater, soft=needs == "probability")
+    return Entry({(kind,): call}, needs, greater, soft=needs == "probability", params=defaults)
 
 
-def _params(spec: MetricSpec, needs: Needs, folder: Path) -> dict[str, Any]:
-    """The config's parameters; a ranking has a length `k`."""
-    if needs != "ranking":
-        return spec.params
-    params = {"k": 5} | spec.params
-    if type(params["k"]) is not int or params["k"] < 1:
-        raise _fault(folder, f"k: {params['k']!r}", "k is the length of a ranked list, a whole number from 1 up")
+def _params(spec: MetricSpec, defaults: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The config's parameters over the defaults; those that have one are checked."""
+    params = defaults | spec.params
+    for key in defaults:
+        valid, mend = VALID[key]
+        if not valid(params[key]):
+            raise _fault(folder, f"{key}: {params[key]!r}", mend)
     return params
 
 
@@ -313,7 +325,11 @@ def _fault(folder: Path, found: str, mend: str, code: str = "CFG-VALUE") -> Conf
     return ConfigFault(Finding(code=code, what=what, where=where, found=found, risk="nothing was started", mend=mend))
 
 
-F1 = partial(_sklearn, "f1_score", zero_division=0)
+VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "k": (lambda k: type(k) is int and k >= 1, "k is the length of a ranked list, a whole number from 1 up"),
+    "alpha": (lambda a: type(a) is float and 0 < a < 1, "alpha is the quantile that is asked for, between 0 and 1"),
+}
+LENGTH = {"k": 5}
 AUC = partial(_mean_column, partial(_sklearn, "roc_auc_score"))
 AP = partial(_mean_column, partial(_sklearn, "average_precision_score"))
 RMSE = partial(_sklearn, "root_mean_squared_error")
@@ -322,14 +338,14 @@ MAE = partial(_sklearn, "mean_absolute_error")
 
 METRICS: dict[str, Entry] = {
     # decisions. accuracy of multilabel: the share of rows with every label right
-    "accuracy": Entry({ANY_CLASS: partial(_sklearn, "accuracy_score")}, "label", True),
-    "balanced_accuracy": Entry({ONE_LABEL: partial(_sklearn, "balanced_accuracy_score")}, "label", True),
-    "f1_macro": Entry({ANY_CLASS: partial(F1, average="macro")}, "label", True),
-    "f1_micro": Entry({ANY_CLASS: partial(F1, average="micro")}, "label", True),
-    "f1": Entry({("binary",): F1}, "label", True),
-    "f1_samples": Entry({("multilabel",): partial(F1, average="samples")}, "label", True),
-    "mcc": Entry({ONE_LABEL: partial(_sklearn, "matthews_corrcoef")}, "label", True),
-    "qwk": Entry({("ordinal",): qwk}, "label", True, levels=_steps),
+    "accuracy": Entry({ANY_CLASS: confusion.accuracy}, "label", True),
+    "balanced_accuracy": Entry({ONE_LABEL: confusion.balanced_accuracy}, "label", True),
+    "f1_macro": Entry({ANY_CLASS: confusion.f1_macro}, "label", True),
+    "f1_micro": Entry({ANY_CLASS: confusion.f1_micro}, "label", True),
+    "f1": Entry({("binary",): confusion.f1}, "label", True),
+    "f1_samples": Entry({("multilabel",): confusion.f1_samples}, "label", True),
+    "mcc": Entry({ONE_LABEL: confusion.mcc}, "label", True),
+    "qwk": Entry({("ordinal",): confusion.qwk}, "label", True, levels=_steps),
     # probabilities
     "auc": Entry({ANY_CLASS: AUC}, "probability", True),
     "mean_column_auc": Entry({ANY_CLASS: AUC}, "probability", True),
@@ -339,8 +355,8 @@ METRICS: dict[str, Entry] = {
     "kl": Entry({CLASSES: kl}, "probability", False, soft=True),
     "lwlrap": Entry({RANKED: lwlrap}, "probability", True),
     # rankings
-    "mapk": Entry({RANKED: mapk}, "ranking", True),
-    "top_error": Entry({CLASSES: top_error}, "ranking", False),
+    "mapk": Entry({RANKED: mapk}, "ranking", True, params=LENGTH),
+    "top_error": Entry({CLASSES: top_error}, "ranking", False, params=LENGTH),
     # values: each the mean over the target columns. mape is a share (0.1), smape a percentage (10)
     "rmse": Entry({VALUES: RMSE, ("ordinal",): RMSE}, "label", False, levels=_numbers),
     "mae": Entry({VALUES: MAE, ("ordinal",): MAE}, "label", False, levels=_numbers),
@@ -348,6 +364,7 @@ METRICS: dict[str, Entry] = {
     "mean_column_rmsle": Entry({VALUES: rmsle}, "value", False),
     "mape": Entry({VALUES: partial(_sklearn, "mean_absolute_percentage_error")}, "value", False),
     "smape": Entry({VALUES: smape}, "value", False),
+    "quantile": Entry({VALUES: partial(_sklearn, "mean_pinball_loss")}, "value", False, params={"alpha": 0.5}),
     "r2": Entry({VALUES: partial(_sklearn, "r2_score")}, "value", True),
     "spearman": Entry({(*VALUES, "multilabel"): partial(_mean_column, spearman)}, "probability", True, soft=True),
     "gini": Entry({(*VALUES, "binary"): partial(_mean_column, gini)}, "probability", True),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from competition import artifacts, board, decide
+from competition import artifacts, board, cuts, decide
 from competition.artifacts import read_table, write_json, write_table
 from competition.config import Run
 from competition.data import load
@@ -37,7 +37,7 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
         at.say(f"predicting {', '.join(s.name for s in missing)} in {len(at.run.task.views)} views")
         engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
     fits = [(at.folder / s.name / "fit.json").read_bytes() for s in at.table.splits]
-    basis = artifacts.digest(at.data.metric_hash, *at.run.task.views, *fits)
+    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, *at.run.task.views, *fits)
     if missing or not scored_on(at, basis):
         reduce(at, basis)
     show_score(at, "view")
@@ -45,7 +45,7 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
 
 
 def scored_on(at: Opened, basis: str) -> bool:
-    """Whether score.json, the last file of a score, is there and was made from the same metric and predictions."""
+    """Whether score.json, the last file of a score, is there and was made of the same metric, predictions, decisions."""
     path = at.folder / "score.json"
     return path.exists() and artifacts.read_json(path)["basis"] == basis
 
@@ -98,7 +98,7 @@ def reduce(at: Opened, basis: str) -> None:
 
 
 def write_run(at: Opened, choose: decide.Choose, stack: Stack, test: Stack) -> Nested:
-    """Decides on `stack` and writes the run's predictions: honest OOF, test by the decision on all folds."""
+    """Decides on `stack` and writes the run's predictions, uncut: honest OOF, test by the weights of all folds."""
     problem, truth = at.data.problem, at.data.train.truth
     assert truth is not None
     fold = scored_folds(at.table)
@@ -123,13 +123,16 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
 def score_record(
     problem: Problem, truth: pd.DataFrame, fold: pd.Series, stack: Stack, result: Nested
 ) -> dict[str, Any]:
-    """The score of the nested predictions over all rows, its spread over folds, and what each part of the stack adds."""
+    """The score of the nested decisions over all rows, its spread over folds, and what each part of the stack adds.
+
+    parts and mean are of uncut predictions; uncut: the score without cuts, None where no fold has one.
+    """
     metric = problem.metric
 
     def shown(prediction: pd.DataFrame) -> float:
         return metric.shown(metric.score(truth, prediction))
 
-    by_fold = decide.fold_scores(metric, truth, result.prediction, fold)
+    by_fold = decide.fold_scores(metric, truth, result.decided, fold)
     everything = metric.score(truth, decide.combine(stack, decide.mean(stack)))
 
     def gain(name: str) -> float | None:
@@ -139,10 +142,11 @@ def score_record(
     return {
         "metric": metric.name,
         "greater_is_better": metric.greater,
-        "score": shown(result.prediction),
+        "score": shown(result.decided),
         "std": float(by_fold.std()) if len(by_fold) > 1 else None,
         "folds": {f"fold{k}": metric.shown(v) for k, v in by_fold.items()},
-        "in_sample": shown(decide.combine(stack, result.final)),
+        "in_sample": shown(cuts.apply(result.cut, decide.combine(stack, result.final))),
+        "uncut": shown(result.prediction) if any(result.cuts_by_fold.values()) else None,
         "mean": shown(decide.combine(stack, decide.mean(stack))),
         "rows": len(truth),
         "parts": {
@@ -150,6 +154,8 @@ def score_record(
             for name, table in stack.items()
         },
         "weights_by_fold": {f"fold{k}": w for k, w in result.by_fold.items()},
+        "cut": result.cut and result.cut.plain(),
+        "cuts_by_fold": {f"fold{k}": cut and cut.plain() for k, cut in result.cuts_by_fold.items()},
     }
 
 
@@ -164,6 +170,8 @@ def show_score(at: Opened, part: str) -> None:
     board.console.print(table)
     at.say(headline(score))
     at.say(beside(score))
+    if score["uncut"] is not None:
+        at.say(decision(score))
 
 
 def headline(score: dict[str, Any]) -> str:
@@ -179,6 +187,16 @@ def beside(score: dict[str, Any]) -> str:
     best = (max if score["greater_is_better"] else min)(p["alone"] for p in score["parts"].values())
     others = f"best single {best:.4f}, plain mean {score['mean']:.4f}, in-sample {score['in_sample']:.4f}"
     return f"nested {score['score']:.4f}; {others}"
+
+
+def decision(score: dict[str, Any]) -> str:
+    """How the submission will decide, and what the default decision would have scored."""
+    cut = cuts.read(score["cut"])
+    if cut is None:
+        kept = sum(c is not None for c in score["cuts_by_fold"].values())
+        return f"no cut: {kept} of {len(score['folds'])} refits kept one; without any, {score['uncut']:.4f}"
+    default = {"threshold": "0.5", "factor": "the most probable class", "level": "the nearest level"}[cut.rule]
+    return f"{cut}, fitted on the other folds; {default} would give {score['uncut']:.4f}"
 
 
 def scored_folds(table: FoldTable) -> pd.Series:

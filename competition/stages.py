@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from competition import artifacts, board, ensemble, form, ledger, runs, submit
+from competition import artifacts, board, cuts, ensemble, form, ledger, runs, submit
 from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
@@ -49,11 +49,11 @@ def submission(run: Run, overrides: str = "") -> Path:
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
         _complete(run, engine, overrides)
         with runs.opened(run) as at:
-            prediction = artifacts.read_table(at.folder / "test.parquet")
+            score = artifacts.read_json(at.folder / "score.json")
+            prediction = cuts.apply(cuts.read(score["cut"]), artifacts.read_table(at.folder / "test.parquet"))
             path, notes = submit.write(at.data, run.name, prediction)
             for note in notes:
                 at.say(note)
-            score = artifacts.read_json(at.folder / "score.json")
             ledger.record(ledger_row(at, score))
             at.say(f"submission: {path}, {predicting.headline(score)}")
     return path

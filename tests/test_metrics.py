@@ -180,6 +180,7 @@ REFERENCES = {
         "mean_column_rmsle": mean_over_columns(lambda t, p: np.sqrt(np.mean(np.log((1 + t) / (1 + p)) ** 2))),
         "mape": mean_over_columns(lambda t, p: np.mean(abs(t - p) / t)),
         "smape": smape,
+        "quantile": sk.mean_pinball_loss,
         "r2": mean_over_columns(lambda t, p: 1 - ((t - p) ** 2).sum() / ((t - t.mean()) ** 2).sum()),
         "spearman": mean_over_columns(lambda t, p: spearmanr(t, p)[0]),
         "gini": mean_over_columns(kaggle_gini),
@@ -198,7 +199,7 @@ def test_equals_the_reference(name, kind):
 def test_design_names_all_exist():
     design = """accuracy balanced_accuracy f1_macro f1_micro f1_samples mcc qwk auc mean_column_auc average_precision
     logloss brier kl rmse mae rmsle mean_column_rmsle mape smape r2 spearman gini mapk top_error lwlrap"""
-    assert set(METRICS) == {*design.split(), "f1"}, "f1, of the positive class, is ours"
+    assert set(METRICS) == {*design.split(), "f1", "quantile"}, "f1, of the positive class, and quantile are ours"
 
 
 @pytest.mark.parametrize("name, kind", PAIRS)
@@ -320,7 +321,32 @@ def test_length_of_the_list(k):
     assert figure(metric_of("top_error", "multiclass", k=k), truth, prediction) == pytest.approx(error)
 
 
+@pytest.mark.parametrize("alpha", [0.1, 0.9])
+def test_quantile_asks_for_its_alpha(alpha):
+    """Too low costs alpha, too high 1 - alpha; a model reads from the metric what it must fit to."""
+    truth, prediction = draw("regression")
+    metric = metric_of("quantile", "regression", alpha=alpha)
+    assert (metric.name, metric.params, metric.greater) == ("quantile", {"alpha": alpha}, False)
+    expected = sk.mean_pinball_loss(truth, prediction, alpha=alpha)
+    assert figure(metric, truth, prediction) == pytest.approx(expected)
+    assert figure(metric, truth, truth - 1) == pytest.approx(alpha)
+    assert metric_of("quantile", "regression").params == {"alpha": 0.5}
+    assert (metric_of("rmse", "regression").params, metric_of("mapk", "multiclass").params) == ({}, {"k": 5})
+
+
 # --- formulas at their edges
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+@pytest.mark.parametrize("name", ["balanced_accuracy", "f1_macro", "f1_micro", "mcc"])
+def test_counts_agree_with_scikit_learn_where_classes_are_absent(name, kind):
+    """Three rows of six classes: some are never true, some never said, some neither."""
+    for seed in range(40):
+        truth, prediction = draw(kind, seed, n=3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = REFERENCES[kind][name](truth, prediction)
+        assert figure(metric_of(name, kind), truth, prediction) == pytest.approx(expected, abs=1e-12)
 
 
 def test_column_of_one_class_is_left_out():
@@ -460,6 +486,9 @@ def test_own_function_that_does_not_fit(tmp_path, name, kind, params, mend):
         ("mapk", "multiclass", {"k": 0}, "CFG-VALUE", "from 1 up"),
         ("mapk", "multiclass", {"k": True}, "CFG-VALUE", "from 1 up"),
         ("top_error", "multiclass", {"k": "5"}, "CFG-VALUE", "from 1 up"),
+        ("quantile", "regression", {"alpha": 1}, "CFG-VALUE", "between 0 and 1"),
+        ("quantile", "regression", {"alpha": 90.0}, "CFG-VALUE", "between 0 and 1"),
+        ("quantile", "regression", {"quantile": 0.9}, "CFG-UNKNOWN", "alpha"),
     ],
 )
 def test_a_mistake_names_the_nearest_choice(name, kind, params, code, mend):
