@@ -1,0 +1,1 @@
+"""The tabular task: columns, features and models of CSV tables."""
