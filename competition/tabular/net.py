@@ -142,7 +142,9 @@ def fit(
     at = torch.device(device)
     train, held = _table(at, x, y, weight), _table(at, *valid, np.ones(len(valid[0]))) if valid else None
     with torch.random.fork_rng([at] if at.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also touch GPUs that are not forked here
+        if at.type == "cuda":
+            torch.cuda.manual_seed(seed)
         training = Training(Network(architecture).to(at), loss, chosen, progress, stop)
         epochs, best_epoch = training.run(train, held, seed)
     net = Net(training.network.eval(), architecture, at)
@@ -192,13 +194,13 @@ def settings(params: dict[str, Any], rows: int, features: int, numeric: int, dev
 def automatic(rows: int, inputs: int, device: str) -> dict[str, int]:
     """What `auto` stands for.
 
-    On a GPU the size of the paper. A CPU has half its heads at a quarter of its width, for which a core takes 0.34 us
+    On a GPU the size of the paper. A CPU has half its heads at a quarter of its width, for which a core takes about 0.4 us
     * (inputs + 225) a row and epoch, whatever the batch: so batches stay small, and the epochs are those of five
     minutes, from 4 to 200 (`patience` ends small tables long before).
     """
     if device != "cpu":
         return {"k": 32, "d_block": 512, "batch": 256 if rows < 50_000 else 1024, "epochs": 200}
-    epochs = round(300 / (rows * (inputs + 225) * 0.34e-6))
+    epochs = round(300 / (rows * (inputs + 225) * 0.4e-6))
     return {"k": 16, "d_block": 128, "batch": 128 if rows < 10_000 else 256, "epochs": min(200, max(4, epochs))}
 
 
