@@ -194,9 +194,9 @@ def settings(params: dict[str, Any], rows: int, features: int, numeric: int, dev
 def automatic(rows: int, inputs: int, device: str) -> dict[str, int]:
     """What `auto` stands for.
 
-    On a GPU the size of the paper. A CPU has half its heads at a quarter of its width, for which a core takes about 0.4 us
-    * (inputs + 225) a row and epoch, whatever the batch: so batches stay small, and the epochs are those of five
-    minutes, from 4 to 200 (`patience` ends small tables long before).
+    On a GPU the size of the paper. A CPU has half its heads at a quarter of its width, for which a core takes about
+    0.4 us * (inputs + 225) a row and epoch, whatever the batch: so batches stay small, and the epochs are those of
+    five minutes, from 4 to 200 (`patience` ends small tables long before).
     """
     if device != "cpu":
         return {"k": 32, "d_block": 512, "batch": 256 if rows < 50_000 else 1024, "epochs": 200}
