@@ -1,1 +1,1 @@
-"""The tabular task: typed columns, features, boosters and networks on them."""
+"""The tabular task: columns, features and models of CSV tables."""
