@@ -3,9 +3,9 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME
 
-KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD PYTHON
+KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -15,7 +15,8 @@ endif
 need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition
 
-.PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission docs
+.PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission tabular \
+	portfolio docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,7 +78,15 @@ ensemble: setup ## COMP=<name> [RUNS="a b c"] [AS=<name>/blend]: blend of runs, 
 
 submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still needs, then its checked CSV
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
+	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+
+tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables; TIME: for the models of a preset
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+
+portfolio: setup ## RUN=<name>/<run>: what a preset tried, what it cost and what it weighs
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) portfolio "$$RUN"
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

@@ -44,7 +44,10 @@ def parser() -> argparse.ArgumentParser:
     verb("predict", "out-of-fold and test predictions, and the score", run)
     verb("ensemble", "blends runs by weights fitted on OOF", comp,
          ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), variant)  # fmt: skip
-    verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant)
+    clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
+    verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
+    verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
+    verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("demo", "the whole pipeline on handwritten digits")
     verb("schema", "every key of the configuration files, as a Markdown table")
     return main
@@ -118,7 +121,20 @@ def submission(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     run = runs.resolve(options.run, options.set, options.variant)
-    stages.submission(run, recorded_set(options))
+    stages.submission(run, recorded_set(options), options.time)
+
+
+def tabular(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    run = runs.resolve(options.run, options.set, options.variant)
+    stages.alternate(run, "tabular", recorded_set(options), options.time)
+
+
+def portfolio(options: argparse.Namespace) -> None:
+    from competition import portfolio, runs
+
+    portfolio.show(runs.resolve(options.run))
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -138,4 +154,5 @@ def recorded_set(options: argparse.Namespace) -> str:
     return "" if options.variant else options.set
 
 
-VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, demo, schema)}
+VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, portfolio,
+                                demo, schema)}  # fmt: skip

@@ -7,6 +7,8 @@ redoes its predictions, *machine* fields (workers, device) never count.
 from __future__ import annotations
 
 import importlib
+import re
+import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +18,8 @@ from competition import artifacts, yaml
 from competition.errors import ConfigFault, Finding, nearest
 
 Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression"]
-COMMON = ("members", "seed", "jobs")  # keys of every run, above the task's own
-TASKS = {"image": "competition.image.task:ImageTask"}
+COMMON = ("members", "preset", "time", "seed", "jobs")  # keys of every run, above the task's own
+TASKS = {"image": "competition.image.task:ImageTask", "tabular": "competition.tabular.task:TabularTask"}
 
 
 class Strict(BaseModel):
@@ -130,6 +132,12 @@ class Run(Strict):
     members: Annotated[tuple[str, ...], Field(min_length=2)] | None = fit(
         None, "runs that are blended, as <competition>/<run>; instead of `task`"
     )
+    preset: str | None = fit(
+        None, "a portfolio of the task's models, the most valuable first, blended; tabular: quick, good or best"
+    )
+    time: str | None = machine(
+        None, "how long a preset may train (`10m`, `2h`), what is done by then is kept; null: the preset's own"
+    )
     seed: int = fit(0, "master seed; every random draw of the run is derived from it", ge=0)
     jobs: int | None = machine(None, "folds at once; null: one a GPU, or one a CPU core", ge=1)
 
@@ -138,6 +146,13 @@ class Run(Strict):
     def _member_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("time", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        if value is not None:
+            seconds(value)
+        return value
+
     @property
     def competition(self) -> str:
         return self.name.partition("/")[0]
@@ -145,7 +160,9 @@ class Run(Strict):
     def config(self) -> dict[str, Any]:
         """The resolved configuration as plain values, in the form of the YAML file."""
         common = {"seed": self.seed, "jobs": self.jobs}
-        if self.members is not None:
+        if self.preset is not None:
+            common |= {"preset": self.preset, "time": self.time}
+        elif self.members is not None:
             return {"members": list(self.members), **common}
         return {"task": task_name(self.task), **common, **self.task.model_dump(mode="json")}
 
@@ -158,6 +175,15 @@ class Run(Strict):
             for key, field in model.model_fields.items()
             if isinstance(field.json_schema_extra, dict)
         }
+
+
+def seconds(duration: str) -> float:
+    """`90s`, `10m`, `1h30m`, `2d` as seconds. Raises ValueError."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    text = str(duration).replace(" ", "")
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+        raise ValueError(f"{duration!r} is not a time such as 90s, 10m or 1h30m")
+    return sum(float(number) * units[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", text))
 
 
 def task_class(name: str) -> type[BaseModel]:
@@ -192,17 +218,43 @@ def load_run(name: str, overrides: str | dict[str, Any] = "", above: tuple[str, 
     above: the blends that this run was reached through, which it must not be one of.
     """
     check_name(name)
+    parent, plus, member = name.partition("+")
+    if plus:
+        return _member(load_run(parent), name, member)
     path = artifacts.run_yaml(name)
     values, origins = _read_extended(path)
     for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
         _put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
-    for member in run.members or ():
+    for member in (run.members or ()) if run.preset is None else ():
         if member in (*above, name):
             raise ConfigFault(_bad_value("members", member, f"{name} is a blend of itself", f"remove it from {path}"))
         load_run(member, above=(*above, name))
     return run
+
+
+def expand(run: Run) -> dict[str, Run]:
+    """The members of a run with a preset, `<run>+<member>`, in its order: its own values, then the preset's over them."""
+    assert run.preset is not None and run.task is not None
+    own = {"task": task_name(run.task), "seed": run.seed, "jobs": run.jobs}
+    own |= run.task.model_dump(mode="json", exclude_unset=True)
+    portfolio = presets(run.task)[run.preset].members
+    return {f"{run.name}+{m}": make_run(f"{run.name}+{m}", own | values) for m, values in portfolio.items()}
+
+
+def presets(task: Any) -> dict[str, Any]:
+    """A task's portfolios by name; a task need not have any."""
+    return getattr(task, "presets", {})
+
+
+def _member(run: Run, name: str, member: str) -> Run:
+    members = {} if run.preset is None else expand(run)
+    if name not in members:
+        short = [m.partition("+")[2] for m in members]
+        found = f"{run.name} has " + (f"the members {', '.join(short)}" if members else "no preset, so no members")
+        raise ConfigFault(_bad_value("RUN", name, found, nearest(member, short)))
+    return members[name]
 
 
 def make_run(name: str, values: dict[str, Any], origins: yaml.Origins | None = None) -> Run:
@@ -221,6 +273,13 @@ def make_run(name: str, values: dict[str, Any], origins: yaml.Origins | None = N
         raise ConfigFault(_finding("CFG-TASK", ("task",), origins, str(path), found, TASKS))
     knobs = {k: v for k, v in values.items() if k not in ("task", *COMMON)}
     task = _validate(task_class(values["task"]), knobs, origins, str(path), also=("task", "extends", *COMMON))
+    preset = common.get("preset")
+    if preset is not None:
+        if preset not in presets(task):
+            choices = presets(task) or None
+            found = f"{preset!r}: " + ("unknown" if choices else f"the task {values['task']} has no presets")
+            raise ConfigFault(_finding("CFG-VALUE", ("preset",), origins, str(path), found, choices, preset))
+        common["members"] = [f"{name}+{member}" for member in presets(task)[preset].members]
     return _validate(Run, {"name": name, "task": task, **common}, origins, str(path))
 
 
@@ -326,9 +385,7 @@ def _explain(error: Any, model: type[BaseModel], origins: yaml.Origins, file: st
     inner: Any = model
     for key in path[:-1]:
         field = inner.model_fields.get(key) if inner else None
-        inner = next(
-            (t for t in (Folds, ImagePaths, MetricSpec) if field and t.__name__ in str(field.annotation)), None
-        )
+        inner = next(iter(_models(field.annotation)), None) if field else None
     keys = [*inner.model_fields, *also] if inner else []
     if error["type"] == "extra_forbidden":
         return _finding("CFG-UNKNOWN", path, origins, file, f"unknown key {path[-1]!r}", keys)
@@ -338,6 +395,12 @@ def _explain(error: Any, model: type[BaseModel], origins: yaml.Origins, file: st
     given = error["input"] if path else "the file as a whole"
     found = f"{given!r}: {error['msg'].removeprefix('Value error, ')}"
     return _finding("CFG-VALUE", path, origins, file, found, choices if choices != [""] else None, given)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's type holds: a section of the file has its keys there."""
+    inside = [model for part in typing.get_args(annotation) for model in _models(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else inside
 
 
 def _finding(

@@ -74,7 +74,12 @@ def load(name: str) -> Data:
         raise DataFault(Finding("LABEL-NAME", "a label has the name of our own column", where, "'view'", mend))
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
-    problem = Problem(name, config.kind, config.targets, classes, columns, metric)
+    found = describing(train, config)
+    inputs = tuple(column for column in found if column in test.columns)
+    if inputs and len(inputs) < len(found):
+        lacking = [column for column in found if column not in inputs]
+        notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
+    problem = Problem(name, config.kind, config.targets, classes, columns, metric, inputs)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
@@ -93,17 +98,11 @@ def load(name: str) -> Data:
     )
 
 
-def features(data: Data) -> list[str]:
-    """Columns that train and test share and that may be learned from: not the id, the targets or a picture's path."""
-    return [column for column in describing(data) if column in data.test.table.columns]
-
-
-def describing(data: Data) -> list[str]:
+def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     """Columns of train beside the id, the targets and what a picture's path is made of."""
-    config = data.config
     templates = "".join(config.image.model_dump().values()) if config.image else ""
     skip = {config.id, *config.targets, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
-    return [column for column in data.train.table.columns if column not in skip]
+    return tuple(column for column in train.columns if column not in skip)
 
 
 def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series | None:

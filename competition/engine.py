@@ -7,9 +7,11 @@ process each.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -24,12 +26,19 @@ from competition.errors import EnvironmentFault, Finding, Stopped
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _stop = threading.Event()
+_deadline = math.inf  # of the work at hand, by the clock of `time.time`
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def stopping() -> bool:
-    """True once a signal asked this process to end; long work polls it, saves itself and raises Stopped."""
+    """True once a signal asked this process to end or time is up; long work polls it, saves itself and raises Stopped."""
+    return _stop.is_set() or time.time() >= _deadline
+
+
+def signalled() -> bool:
+    """True where a signal, not the clock, asked for the end."""
     return _stop.is_set()
 
 
@@ -58,12 +67,22 @@ class Engine:
     def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
         self.size = 0
+        self.deadline = math.inf
 
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._end()
+
+    @contextmanager
+    def until(self, deadline: float) -> Generator[None]:
+        """What is mapped within is stopped at `deadline`, by the clock of `time.time`."""
+        self.deadline = deadline
+        try:
+            yield
+        finally:
+            self.deadline = math.inf
 
     def map(
         self, job: Callable[[Item], Result], items: Sequence[Item], device: str = "auto", jobs: int | None = None
@@ -75,24 +94,28 @@ class Engine:
         gpus = accelerators() if device != "cpu" else 0
         jobs = jobs or gpus or cores()
         if jobs == 1 or (len(items) == 1 and gpus <= 1):
-            return [_run(job, item) for item in items]
+            return [_run(job, item, self.deadline) for item in items]
         if self.size != jobs:
             self._end()
             self._start(jobs, gpus)
         assert self.pool is not None
         with board.forwarding(self.events):
             with _signals_wait():
-                futures = [self.pool.submit(_run, job, item) for item in items]
+                futures = [self.pool.submit(_run, job, item, self.deadline) for item in items]
             waiting: set[Future] = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
                 broken = any(isinstance(f.exception(), BrokenProcessPool) for f in done)
-                if stopping() or any(f.exception() for f in done):
+                faults = [
+                    e for f in done if (e := f.exception()) and not isinstance(e, Stopped)
+                ]  # workers hear the clock
+                if signalled() or faults:
                     self._tell_workers(signal.SIGKILL if broken else signal.SIGTERM)
                     for future in waiting:
                         future.cancel()
                     wait(waiting)
                     waiting = set()
+                    self._end()  # workers that were told to stop take no more work
             return _results(futures)
 
     def _start(self, jobs: int, gpus: int) -> None:
@@ -140,10 +163,15 @@ def _signals_wait() -> Generator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _run(job: Callable[[Item], Result], item: Item) -> Result:
-    if stopping():
-        raise Stopped("stopped before the next fold")
-    return job(item)
+def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
+    global _deadline
+    _deadline = deadline
+    try:
+        if stopping():
+            raise Stopped("stopped before the next fold")
+        return job(item)
+    finally:
+        _deadline = math.inf
 
 
 def _begin(events: Any, slots: Any, parent: int) -> None:
@@ -170,7 +198,9 @@ def _visible(slot: int) -> str:
 
 
 def accelerators() -> int:
-    """GPUs of this process; Apple's counts as one."""
+    """GPUs of this process; Apple's counts as one. Without a driver torch, which takes seconds, need not be asked."""
+    if sys.platform == "linux" and not any(map(os.path.exists, DRIVERS)):
+        return 0
     import torch
 
     return torch.cuda.device_count() or int(torch.backends.mps.is_available())

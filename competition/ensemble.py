@@ -23,7 +23,7 @@ def declare(competition: str, members: list[str], name: str) -> Run:
     """
     every = not members
     members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition)
-    unknown = [m for m in members if not artifacts.run_yaml(m).exists()]
+    unknown = [m for m in members if not artifacts.run_yaml(m).exists() and runs.recorded(m) is None]
     if unknown or len(members) < 2:
         have = [f"{competition}/{p.stem}" for p in sorted((artifacts.CONFIGS / competition).glob("*.yaml"))]
         runs_there = [r for r in have if not r.endswith("/competition")]
@@ -69,7 +69,7 @@ def scored(competition: str) -> list[str]:
     scores = {}
     for name in names:
         record = runs.recorded(name)
-        if record and "members" not in record["config"]:
+        if record and not record["config"].keys() & {"members", "preset"}:
             score = read_json(artifacts.run_folder(name) / "score.json")
             scores[name] = score["score"] * (1 if score["greater_is_better"] else -1)
     return sorted(scores, key=lambda n: (-scores[n], n))

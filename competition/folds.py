@@ -16,7 +16,7 @@ import pandas as pd
 
 from competition import artifacts, dates
 from competition.config import Folds
-from competition.data import Data, features
+from competition.data import Data
 from competition.errors import DataFault, Finding, examples
 from competition.split import Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
 from competition.tables import read_csv
@@ -67,7 +67,7 @@ def time_notes(data: Data) -> list[str]:
     scheme, group = data.config.folds.scheme, data.config.folds.group
     if scheme == "time":
         return []
-    columns = [column for column in features(data) if column != group]
+    columns = [column for column in data.problem.inputs if column != group]
     orders = list(dates.orders(data.train.table, data.test.table, columns))
     late = [order for order in orders if order.later >= LATER]
     if late:

@@ -42,15 +42,38 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
 
     Raises ConfigFault RUN-DIFFERS where the run folder holds another configuration.
     """
+    if "+" in name and (overrides or variant):
+        raise ConfigFault(
+            Finding(
+                code="CFG-VALUE",
+                what="a member of a preset has the settings of the preset",
+                where=f"RUN={name}",
+                found=f"SET={overrides} AS={variant}",
+                mend=f"write a run of its own with the config of {artifacts.run_folder(name)}/run.json, changed",
+            )
+        )
     record = recorded(name)
     if variant:
         before = config.parse_set(record["set"]) if record else {}
         config.write_variant(name, variant, before | config.parse_set(overrides))
         name, overrides, record = variant, "", recorded(variant)
-    if record is None:
-        return config.load_run(name, overrides)
+    if record is None or "+" in name:
+        return as_begun(config.load_run(name, overrides))
     run = config.load_run(name, f"{record['set']} {overrides}")
-    if run.members is not None:  # a blend is made anew when its members are others
+    return run if run.members is not None else as_begun(run)  # a blend is made anew when its members are others
+
+
+def members(run: Run) -> list[Run]:
+    """The runs that a blend or a preset consists of."""
+    if run.preset is None:
+        return [resolve(member) for member in run.members or ()]
+    return [as_begun(member) for name, member in config.expand(run).items() if name in (run.members or ())]
+
+
+def as_begun(run: Run) -> Run:
+    """The run, if its folder holds this configuration or none. Raises ConfigFault RUN-DIFFERS."""
+    name, record = run.name, recorded(run.name)
+    if record is None:
         return run
     before = config.make_run(name, record["config"])
     fields = run.parts()
@@ -80,8 +103,8 @@ def identity(run: Run, wanted: tuple[str, ...]) -> str:
     """
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
-    members = [identity(resolve(m), wanted) for m in run.members or ()]
-    values = {"members": members, "seed": run.seed, "task": run.config().get("task")} | chosen
+    inner = [identity(member, wanted) for member in members(run)]
+    values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | chosen
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
     return artifacts.digest(json.dumps(kept, sort_keys=True))
 

@@ -48,6 +48,23 @@ def split(rows: Rows, kind: Kind, folds: Folds) -> tuple[pd.DataFrame, list[str]
     return table, notes_of(rows, kind, folds, table)
 
 
+def inner(rows: Rows, kind: Kind, folds: Folds, n: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """(fit, hold out) of a fold's training rows, made as the folds are: n of them, fewer where groups or rows are few.
+
+    Of rows in the order of time, one: the last of n + 1 blocks is held out. Two rows or groups or times are the least.
+    """
+    rows = rows.take(pd.Index(sorted(rows.ids)))
+    units = rows.table[folds.group].nunique() if folds.group else len(rows)
+    if folds.time:
+        units = times_of(rows.table[folds.time]).nunique() - 1
+    n = min(n, units)
+    if n < 2:
+        return []
+    number = _split_once(rows, kind, folds.model_copy(update={"n": n}), seed)
+    chosen = [n - 1] if folds.time else range(n)
+    return [(rows.take(rows.ids[number != k]), rows.take(rows.ids[number == k])) for k in chosen]
+
+
 def _split_once(rows: Rows, kind: Kind, folds: Folds, seed: int) -> np.ndarray:
     """[rows] fold numbers; `rows` sorted by id."""
     random = np.random.RandomState(seed % 2**32)  # its stream is frozen; that of default_rng may change with numpy

@@ -6,13 +6,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from competition import artifacts, board, cuts, ensemble, form, ledger, runs, submit
+from competition import artifacts, board, config, cuts, ensemble, form, ledger, portfolio, runs, submit
 from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signals
 from competition.errors import ConfigFault, Finding
+
+ALTERNATES = ("tabular",)  # tasks whose runs have a make target of their own
 
 
 @contextmanager
@@ -30,7 +32,7 @@ def train(run: Run, overrides: str = "", fold: int | None = None) -> None:
                 what="a blend is not trained",
                 where=f"RUN={run.name}",
                 found=f"members: {', '.join(run.members)}",
-                mend=f"make submission RUN={run.name}, which trains what its members need",
+                mend=f"make submission RUN={run.name}, which trains what its members need, or make train RUN=<member>",
             )
         )
     with working() as engine, runs.opened(run, overrides) as at:
@@ -40,14 +42,14 @@ def train(run: Run, overrides: str = "", fold: int | None = None) -> None:
 def predict(run: Run) -> None:
     """OOF, test predictions and score of a trained run, or of a blend of predicted ones."""
     with working() as engine:
-        _predict(run, engine)
+        _predict(run if run.preset is None else portfolio.finished(run), engine)
 
 
-def submission(run: Run, overrides: str = "") -> Path:
+def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
     """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger."""
     with working() as engine:
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
-        _complete(run, engine, overrides)
+        run = _complete(run, engine, overrides, time)
         with runs.opened(run) as at:
             score = artifacts.read_json(at.folder / "score.json")
             prediction = cuts.apply(cuts.read(score["cut"]), artifacts.read_table(at.folder / "test.parquet"))
@@ -75,13 +77,28 @@ def ledger_row(at: runs.Opened, score: dict) -> dict:
     }
 
 
-def _complete(run: Run, engine: Engine, overrides: str = "") -> None:
-    for member in run.members or ():
-        _complete(runs.resolve(member), engine)
-    if run.members is None:
+def alternate(run: Run, task: str, overrides: str = "", time: str | None = None) -> Path:
+    """`submission`, for a run of this task only. Raises ConfigFault CFG-TASK."""
+    name = None if run.task is None else config.task_name(run.task)
+    if name != task:
+        command = f"make {name if name in ALTERNATES else 'submission'} RUN={run.name}"
+        found = "a blend" if name is None else f"task: {name}"
+        raise ConfigFault(Finding("CFG-TASK", f"this is no run of the task {task}", f"RUN={run.name}", found, command))
+    return submission(run, overrides, time)
+
+
+def _complete(run: Run, engine: Engine, overrides: str = "", time: str | None = None) -> Run:
+    """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed."""
+    if run.preset is not None:
+        run = portfolio.complete(run, engine, _predict, overrides, time)
+    elif run.members is not None:
+        for member in runs.members(run):
+            _complete(member, engine)
+    else:
         with runs.opened(run, overrides) as at:
             training.train(at, engine)
     _predict(run, engine)
+    return run
 
 
 def _predict(run: Run, engine: Engine) -> None:
@@ -92,3 +109,5 @@ def _predict(run: Run, engine: Engine) -> None:
             predicting.predict(at, engine)
         else:
             ensemble.blend(at)
+        if run.preset is not None:
+            portfolio.show(run)

@@ -21,6 +21,7 @@ class Problem:
 
     columns: the prediction columns. multiclass, ordinal: one probability a class, rows sum to 1; binary: one, the
     probability of the positive class `classes[-1]`; multilabel: one probability a label; regression: one value a target.
+    inputs: the columns that train and test share, but for the id, the targets and the paths of templates.
     """
 
     competition: str
@@ -29,6 +30,7 @@ class Problem:
     classes: tuple[str, ...]
     columns: tuple[str, ...]
     metric: Metric
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ class Fold:
 
     log(step, values): one line of history. report(epoch, prediction): scores the validation rows by the competition's
     metric and returns the figure as the competition shows it. progress(done, total, text): what the screen shows.
-    stop(): True once the work should save itself and raise Stopped.
+    stop(): True once the work should save itself and raise Stopped. inner(n): splits of `train` into rows to fit and rows
+    to stop by, at most n, made as the folds are (groups whole, time in order); empty where there are too few rows.
+    ordered: whether the folds follow time; there is then one such split, its hold-out the latest rows.
     """
 
     name: str
@@ -80,6 +84,8 @@ class Fold:
     report: Callable[[int, pd.DataFrame], float]
     progress: Progress
     stop: Callable[[], bool]
+    inner: Callable[[int], list[tuple[Rows, Rows]]]
+    ordered: bool
     origin: dict[str, str]
 
 

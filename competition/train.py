@@ -16,6 +16,7 @@ from competition.engine import Engine, stopping
 from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import FoldTable, Split
 from competition.runs import Opened
+from competition.split import inner
 from competition.task import Fold, Rows
 from competition.tracking import History
 
@@ -76,7 +77,7 @@ def fit_fold(run: Run, split: Split) -> None:
     folder = artifacts.run_folder(run.name) / split.name
     with artifacts.locked(folder, wait=10):
         record = run.task.fit(open_fold(run, split))
-        files = {p.name: artifacts.file_digest(p) for p in sorted(folder.iterdir()) if p.suffix == ".safetensors"}
+        files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)
 
@@ -88,7 +89,8 @@ def open_fold(run: Run, split: Split) -> Fold:
     train_ids, held_out = table.ids(split)
     folder = artifacts.run_folder(run.name) / split.name
     history = History(folder)
-    valid = data.train.take(held_out)
+    valid, train = data.train.take(held_out), data.train.take(train_ids)
+    seed = fold_seed(run.seed, split)
 
     def log(step: int, values: dict[str, Any]) -> None:
         history.log(step, values)
@@ -105,14 +107,16 @@ def open_fold(run: Run, split: Split) -> Fold:
     return Fold(
         name=split.name,
         problem=data.problem,
-        train=data.train.take(train_ids),
+        train=train,
         valid=valid,
         folder=folder,
-        seed=fold_seed(run.seed, split),
+        seed=seed,
         log=log,
         report=report,
         progress=functools.partial(board.show, f"{run.name} {split.name}"),
         stop=stopping,
+        inner=lambda n: inner(train, data.problem.kind, data.config.folds, n, seed),
+        ordered=data.config.folds.time is not None,
         origin={
             "run": run.name,
             "competition": run.competition,

@@ -75,7 +75,7 @@ def test_init_writes_the_types_and_says_the_command(tables, capsys: pytest.Captu
             "category": ["colour", "a: b, 'c'"],
             "date": ["when"],
             "text": ["told"],
-            "ignore": ["no", "size again", "casual"],
+            "ignore": ["no", "size again"],
         },
     }
     text = Path("configs/toy/baseline.yaml").read_text()
@@ -85,8 +85,10 @@ def test_init_writes_the_types_and_says_the_command(tables, capsys: pytest.Captu
     assert said.strip().endswith("next: make tabular RUN=toy/baseline")
     assert "test lacks it" in said and "dates like 1/01/2020" in said
     assert "column 'when' is a time, but test does not lie after train by it" in " ".join(said.replace("│", "").split())
-    told = resolve(load("toy").train.table, Columns.model_validate(baseline()["columns"]))
-    assert {c.name: c.type for c in columns.of(load("toy"))}.items() <= {c.name: c.type for c in told}.items()
+    told = resolve(load("toy").train.table.drop(columns="casual"), Columns.model_validate(baseline()["columns"]))
+    assert {c.name: c.type for c in columns.of(load("toy")) if c.name != "casual"}.items() <= {
+        c.name: c.type for c in told
+    }.items()
     Path("configs/toy/baseline.yaml").write_text("mine")
     assert init() == 0
     assert Path("configs/toy/baseline.yaml").read_text() == "mine"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from competition import artifacts, board, folds, form
-from competition.data import Data, features, load
+from competition.data import Data, load
 from competition.errors import examples
 from competition.image.cache import BadPicture, decode, refuse
 from competition.inspect import columns, leaks
@@ -30,7 +30,7 @@ def audit(name: str) -> None:
         if data.train.pictures is not None:
             for note in duplicates(data, read_pictures(data)):
                 board.say(f"note: {note}")
-        if features(data) or data.train.pictures is None:
+        if data.problem.inputs or data.train.pictures is None:
             for note in leaks.notes(data, columns.of(data)):
                 board.say(f"note: {note}")
         form.infer(data)

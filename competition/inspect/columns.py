@@ -9,19 +9,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from competition import board
-from competition.data import Data, describing, features
+from competition.data import Data, describing
 from competition.errors import examples
 from competition.inspect.guess import flow
 from competition.tabular.columns import Column, ColumnType, infer
 
 WIDTH = 120
+LACKING = "test lacks it"
 FULL = 40  # columns that are shown one by one
 
 
 def of(data: Data) -> list[Column]:
     """Every column of train beside id, targets and picture paths, in its order; those that test lacks are left out."""
-    told = {column.name: column for column in infer(data.train.table[features(data)])}
-    return [told.get(name) or Column(name, "ignore", "test lacks it") for name in describing(data)]
+    told = {column.name: column for column in infer(data.train.table[list(data.problem.inputs)])}
+    lacking = describing(data.train.table, data.config)
+    return [told.get(name) or Column(name, "ignore", LACKING) for name in lacking]
 
 
 def show(columns: Sequence[Column], name: str) -> None:
@@ -49,7 +51,9 @@ def text(columns: Sequence[Column], name: str) -> str:
     ]
     for kind, some in _by_type(columns).items():
         if kind == "ignore":
-            lines += ["  ignore:", *(f"    - {flow(column.name)}   # {column.reason}" for column in some)]
+            lines += ["  ignore:" if any(c.reason != LACKING for c in some) else "  ignore: []"]
+            marks = ["  # " if column.reason == LACKING else "" for column in some]
+            lines += [f"  {m}  - {flow(c.name)}   # {c.reason}" for m, c in zip(marks, some, strict=True)]
         else:
             lines += _wrapped(f"  {kind}: [", [flow(column.name) for column in some])
     return "\n".join(lines) + "\n"

@@ -1,0 +1,101 @@
+"""A preset: as many of a task's models as the time allows, the most valuable first; then their blend.
+
+Members are runs like any other, `runs/<name>/<run>+<member>`; what the clock cuts short is continued by the same command.
+`portfolio.json` in the run's folder lists what was tried, what it cost and what it weighs.
+"""
+
+from __future__ import annotations
+
+import math
+import time as clock
+from collections.abc import Callable
+from typing import Any
+
+from rich.table import Table
+
+from competition import artifacts, board, config, runs, train
+from competition.config import Run
+from competition.engine import Engine, signalled
+from competition.errors import ConfigFault, Fault, Finding, Stopped
+
+
+def complete(
+    run: Run, engine: Engine, predict: Callable[[Run, Engine], None], overrides: str = "", time: str | None = None
+) -> Run:
+    """Trains and predicts the members in their order until the time is up; returns the run with those that are whole.
+
+    The first one is always finished. A member that fails is said and left out. time: as TIME= has it; None: the run's.
+    Raises Stopped where a signal asked for it, and the first fault where every member fails.
+    """
+    with runs.opened(run, overrides) as at:
+        assert run.preset is not None
+        allowed = config.seconds(time or run.time or config.presets(run.task)[run.preset].time)
+        at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
+        deadline, whole, faults, states = clock.time() + allowed, [], [], {}
+        for member in runs.members(run):
+            try:
+                with engine.until(deadline if whole else math.inf), runs.opened(member) as opened:
+                    train.train(opened, engine)
+                predict(member, engine)
+            except Stopped:
+                if signalled():
+                    raise
+                states[member.name] = "time is up"
+            except ConfigFault:
+                raise
+            except Fault as fault:
+                faults.append(fault)
+                states[member.name] = f"failed: {fault.findings[0].code}"
+                at.say(f"{member.name} is left out:\n{fault}")
+            else:
+                whole.append(member.name)
+                states[member.name] = "whole"
+        if not whole:
+            raise faults[0]
+        cut = [name for name, state in states.items() if state == "time is up"]
+        if cut:
+            at.say(f"time is up; the same command goes on with {', '.join(short(name) for name in cut)}")
+        artifacts.write_json(at.folder / "portfolio.json", states)
+    return run.model_copy(update={"members": tuple(whole)})
+
+
+def finished(run: Run) -> Run:
+    """The run with the members that have predictions. Raises ConfigFault RUN-PARTIAL where none has."""
+    whole = tuple(m for m in run.members or () if (artifacts.run_folder(m) / "score.json").exists())
+    if not whole:
+        raise ConfigFault(
+            Finding(
+                code="RUN-PARTIAL",
+                what="no model of the preset is trained",
+                where=f"RUN={run.name}",
+                found=f"none of {', '.join(short(m) for m in run.members or ())}",
+                mend=f"make submission RUN={run.name}",
+            )
+        )
+    return run.model_copy(update={"members": whole})
+
+
+def show(run: Run) -> None:
+    """What was tried, what it scores alone, what it cost and what it weighs, as a table."""
+    folder = artifacts.run_folder(run.name)
+    if not (folder / "portfolio.json").exists():
+        finished(run.model_copy(update={"members": ()}))
+    states, score = artifacts.read_json(folder / "portfolio.json"), artifacts.read_json(folder / "score.json")
+    table = Table(
+        "model", "state", f"{score['metric']} alone", "model time", "weight", title=f"{run.name}: {run.preset}"
+    )
+    for name, state in states.items():
+        part = score["parts"].get(name)
+        alone, weight = ("", "") if part is None else (f"{part['alone']:.4f}", f"{part['weight']:.3f}")
+        table.add_row(short(name), state, alone, f"{cost(name):.1f} s", weight)
+    board.console.print(table)
+
+
+def cost(name: str) -> float:
+    """Seconds that the folds of a run were fitted for, all added up."""
+    records: list[dict[str, Any]] = [artifacts.read_json(f) for f in artifacts.run_folder(name).glob("fold*/fit.json")]
+    return sum(record["seconds"] for record in records)
+
+
+def short(name: str) -> str:
+    return name.partition("+")[2]

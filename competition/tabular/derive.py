@@ -1,0 +1,51 @@
+"""Numbers and categories that lie in other columns: parts of dates, letters and digits of codes, sizes of texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+DATE_PARTS = ("year", "month", "day", "dayofweek", "dayofyear", "hour")
+CODE_LEVELS = 32  # a category of more levels is taken apart, if
+CODE_SHARE = 0.5  # so large a share of them has digits: `C85`, `PC 17599`
+
+
+@dataclass
+class Derived:
+    """Decided on training rows, applied to any. date_parts: those that vary, by column. codes: categories taken apart."""
+
+    date_parts: dict[str, list[str]]
+    codes: list[str]
+
+    def numbers(self, dates: pd.DataFrame, categories: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+        new: dict[str, pd.Series] = {}
+        for column, parts in self.date_parts.items():
+            new[f"{column}: days"] = (dates[column] - pd.Timestamp(0)).dt.total_seconds() / 86_400
+            new |= {f"{column}: {part}": getattr(dates[column].dt, part).astype(float) for part in parts}
+        for column in self.codes:
+            digits = categories[column].str.extract(r"(\d+)\D*$")[0]
+            new[f"{column}: digits"] = pd.to_numeric(digits, errors="coerce").astype(float)
+            new[f"{column}: words"] = categories[column].str.count(r"\S+").astype(float)
+        for column in texts:
+            new[f"{column}: words"] = texts[column].str.count(r"\S+").astype(float)
+            new[f"{column}: characters"] = texts[column].str.len().astype(float)
+        return pd.DataFrame(new, index=categories.index)
+
+    def categories(self, categories: pd.DataFrame) -> pd.DataFrame:
+        letters = {
+            f"{column}: letters": categories[column].str.extract(r"^\s*([^\d\s]+)")[0].fillna("").astype(object)
+            for column in self.codes
+        }
+        return pd.DataFrame(letters, index=categories.index, dtype=object)
+
+
+def derived(dates: pd.DataFrame, categories: pd.DataFrame) -> Derived:
+    """What these training rows offer."""
+    parts = {str(c): [p for p in DATE_PARTS if getattr(dates[c].dt, p).nunique() > 1] for c in dates}
+    return Derived(parts, [str(c) for c in categories if _is_code(categories[c])])
+
+
+def _is_code(cells: pd.Series) -> bool:
+    known = pd.Series(cells[cells != ""].unique(), dtype=object)
+    return len(known) > CODE_LEVELS and known.str.contains(r"\d", regex=True).mean() >= CODE_SHARE

@@ -1,0 +1,244 @@
+"""Fits a fold's models and predicts by them: early stopping on inner hold-outs of the fold's own training rows, bagged.
+
+A model that stops early needs rows that it is not trained on. Those of the scored fold would make the score too good, so
+they are an inner fold; with `bag: 5` five models hold out a fifth each, and their mean has seen every training row.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from competition import artifacts, hooks
+from competition.engine import accelerators, cores
+from competition.errors import DataFault, Fault, Finding, Stopped
+from competition.tabular import columns, models, skopsfile, target
+from competition.tabular.features import Features, Matrix
+from competition.tabular.models import Held, Job, Library
+from competition.tabular.target import Target
+from competition.task import Fold, Problem, Rows
+
+if TYPE_CHECKING:
+    from competition.tabular.task import TabularTask
+
+HELD = 10  # a single model holds out a tenth of its rows
+BAGS = ((5_000, 8), (20_000, 5), (50_000, 3))  # up to so many rows, so many models; above, one
+PREDICTED = 100_000  # rows at a time
+SHOWN = 0.5  # seconds between two pictures of progress
+HOOK_ROWS = 100  # that a user's function is tried on first
+
+
+def prepare(task: TabularTask, problem: Problem, rows: Rows) -> str:
+    """Refuses columns that are not there and a hook that fails; returns a hash of the hook's file."""
+    columns.resolve(inputs(task, problem, rows.table.head(HOOK_ROWS)), task.columns)
+    if not task.features:
+        return ""
+    return artifacts.digest(hooks.content(task.features, artifacts.competition_yaml(problem.competition).parent))
+
+
+def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
+    """Writes the fold's models; returns what `predict` needs to know and what is worth recording."""
+    for stale in fold.folder.glob("model*"):
+        stale.unlink()
+    assert fold.train.truth is not None
+    library, goal = models.library(task.model), target.of(fold.problem, fold.train.truth)
+    splits = _splits(task, library, fold)
+    bag: list[dict[str, Any]] = []
+    for n, (train, held) in enumerate(splits):
+        part = _Part(task, library, fold, goal, n, len(splits))
+        record = part.fit(train, held)
+        if held is not None and fold.ordered:  # the latest rows are the most like the test rows: learn from them too
+            record = part.fit(fold.train, None, rounds=max(o["rounds"] for o in record["outputs"]))
+        bag.append(record)
+        fold.log(n, {"model": task.model, "part": n, **record})
+    return {"model": task.model, "target": vars(goal), "seconds": sum(p["seconds"] for p in bag), "bag": bag}
+
+
+def predict(task: TabularTask, rows: Rows, fold: Fold) -> pd.DataFrame:
+    """[rows, problem.columns] by id: the mean of the bag."""
+    record = artifacts.read_json(fold.folder / "fit.json")
+    library, goal, bag = models.library(task.model), Target(**record["target"]), record["bag"]
+    table = inputs(task, fold.problem, rows.table)
+    total = np.zeros((len(table), goal.outputs))
+    for n, part in enumerate(bag):
+        features: Features = skopsfile.load(fold.folder / f"model{n}-features.skops")
+        files = [_file(fold.folder, library, n, j) for j in range(len(part["outputs"]))]
+        fitted = [library.load(file, device_of(task)) if file.exists() else None for file in files]
+        for start in range(0, len(table), PREDICTED):
+            some = slice(start, start + PREDICTED)
+            x = features.transform(table[some])
+            y = [_output(library, m, x, o, goal) for m, o in zip(fitted, part["outputs"], strict=True)]
+            total[some] += goal.decode(np.hstack(y)) / len(bag)
+            fold.progress((n * len(table) + start + len(x)) // len(bag), len(table), "predicting")
+    return pd.DataFrame(total, index=rows.ids, columns=list(fold.problem.columns))
+
+
+def device_of(task: TabularTask) -> str:
+    return "cuda" if task.device != "cpu" and accelerators() else "cpu"
+
+
+def threads() -> int:
+    """What this process may use: the engine gives a worker one."""
+    return int(os.environ.get("OMP_NUM_THREADS") or cores())
+
+
+def inputs(task: TabularTask, problem: Problem, table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that may be looked at, and those that the user's `features:` function makes of them."""
+    table = table[list(problem.inputs)]
+    if not task.features:
+        return table
+    home = artifacts.competition_yaml(problem.competition).parent
+    new = hooks.call(task.features, home, "features", table.copy())
+    if not isinstance(new, pd.DataFrame) or not new.index.equals(table.index):
+        raise DataFault(
+            Finding(
+                code="HOOK-FEATURES",
+                what="a function of yours returns something else than columns of these rows",
+                where=f"{home}, key features: {task.features}",
+                found=f"{type(new).__name__}" + (f" of {len(new)} rows" if isinstance(new, pd.DataFrame) else ""),
+                mend="return a DataFrame with the index of the one given, its new columns only",
+            )
+        )
+    return table.drop(columns=[c for c in new if c in table]).join(new.astype(str).where(new.notna(), ""))
+
+
+def _splits(task: TabularTask, library: Library, fold: Fold) -> list[tuple[Rows, Rows | None]]:
+    """(rows to fit, rows that stop it early or None), a model each."""
+    if not library.STOPS:
+        return [(fold.train, None)]
+    bag = task.bag or next((size for rows, size in BAGS if len(fold.train) <= rows), 1)
+    inner = fold.inner(max(bag, 2) if bag > 1 else HELD)[:bag]
+    return list(inner) if inner else [(fold.train, None)]
+
+
+def _file(folder: Path, library: Library, part: int, output: int) -> Path:
+    return folder / f"model{part}-{output}{library.SUFFIX}"
+
+
+def _output(library: Library, model: Any, x: Matrix, record: dict[str, Any], goal: Target) -> np.ndarray:
+    """[rows, outputs of this model], classes that its rows lacked at a small floor."""
+    if "constant" in record:
+        return np.tile(np.array(record["constant"], float), (len(x), 1))
+    found = np.asarray(library.predict(model, x), float)
+    if library.JOINT:
+        return found
+    if goal.loss != "softmax":
+        return found[:, -1:] if found.ndim == 2 else found[:, None]
+    wide = np.full((len(x), goal.outputs), record["floor"])
+    wide[:, record["classes"]] = found
+    return wide
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One member of the bag: features, and a model for each output (or one for all)."""
+
+    task: TabularTask
+    library: Library
+    fold: Fold
+    goal: Target
+    number: int
+    parts: int
+
+    def fit(self, train: Rows, held: Rows | None, rounds: int | None = None) -> dict[str, Any]:
+        began = time.monotonic()
+        table, y = self._read(train)
+        features = Features(
+            columns.resolve(table, self.task.columns), self.library.FORM, self.task.max_levels, self.task.text_dims
+        )
+        x = features.fit_transform(table, y, self.fold.seed % 2**31 + self.number)
+        skopsfile.save(features, self.fold.folder / f"model{self.number}-features.skops")
+        inner = None
+        if held is not None:
+            other, truth = self._read(held)
+            inner = (features.transform(other), truth)
+        weight = np.ones(len(train)) if train.weight is None else train.weight.to_numpy(float)
+        outputs = []
+        for j, one in enumerate(self._targets(y)):
+            valid = None if inner is None else (inner[0], self._targets(inner[1])[j])
+            outputs.append(self._fit_output(j, x, one, weight, valid, rounds))
+        seconds = round(time.monotonic() - began, 2)
+        return {"rows": len(train), "features": len(x.names), "seconds": seconds, "outputs": outputs}
+
+    def _read(self, rows: Rows) -> tuple[pd.DataFrame, np.ndarray]:
+        assert rows.truth is not None
+        return inputs(self.task, self.fold.problem, rows.table), self.goal.encode(rows.truth)
+
+    def _targets(self, y: np.ndarray) -> list[np.ndarray]:
+        """What each model learns: all outputs, the class, or one output."""
+        if self.library.JOINT:
+            return [y]
+        return [y.argmax(axis=1)] if self.goal.loss == "softmax" else list(y.T)
+
+    def _fit_output(
+        self, j: int, x: Matrix, y: np.ndarray, weight: np.ndarray, valid: Held | None, rounds: int | None
+    ) -> dict[str, Any]:
+        """Classes that these rows lack are left out; where only one value is left, there is nothing to fit."""
+        record: dict[str, Any] = {"rounds": 0}
+        known = np.unique(y)
+        if self.goal.loss == "softmax" and not self.library.JOINT:
+            record |= {"classes": known.tolist(), "floor": 0.5 / len(y)}
+            y = np.searchsorted(known, y)
+            if valid is not None:
+                valid = _of_classes(*valid, known)
+        if len(known) == 1:
+            wide = np.eye(self.goal.outputs)[known[0]] if self.goal.loss == "softmax" else known
+            return record | {"constant": wide.tolist()}
+        job = Job(
+            x=x,
+            y=y,
+            weight=weight,
+            valid=valid,
+            loss=self.goal.loss,
+            classes=len(known),
+            alpha=self.goal.alpha,
+            params=dict(self.task.params) | ({} if rounds is None else {self.library.ROUNDS: rounds}),
+            seed=self.fold.seed % 2**31 + self.number,
+            threads=threads(),
+            device=device_of(self.task),
+            round=self._rounds(),
+        )
+        try:
+            model, record["rounds"] = self.library.fit(job)
+        except (Fault, Stopped):
+            raise
+        except Exception as e:  # whatever a library raises becomes one message that names it
+            raise DataFault(
+                Finding(
+                    code="TAB-MODEL",
+                    what=f"{self.task.model} can't be fitted",
+                    where=f"{self.fold.origin['run']} {self.fold.name}",
+                    found=f"{type(e).__name__}: {e}",
+                    mend="mend `params:` or take another `model:`; --debug shows where",
+                )
+            ) from e
+        self.library.save(model, _file(self.fold.folder, self.library, self.number, j))
+        return record
+
+    def _rounds(self) -> Callable[[int, int], None]:
+        """`Job.round`: shows progress now and then, and raises Stopped as soon as it is time."""
+        shown = 0.0
+
+        def one(done: int, total: int) -> None:
+            nonlocal shown
+            if self.fold.stop():
+                raise Stopped(f"{self.fold.name} stopped while {self.task.model} was fitted")
+            if time.monotonic() - shown > SHOWN:
+                shown = time.monotonic()
+                text = f"{self.task.model} {self.number + 1} of {self.parts}"
+                self.fold.progress(self.number * total + done, self.parts * total, text)
+
+        return one
+
+
+def _of_classes(x: Matrix, y: np.ndarray, known: np.ndarray) -> Held | None:
+    """The rows of known classes, as their positions among them; None where there is none."""
+    some = np.isin(y, known)
+    return (replace(x, values=x.values[some]), np.searchsorted(known, y[some])) if some.any() else None

@@ -1,0 +1,84 @@
+"""One file a library, each with the same names, so that a model is chosen by the name of its file.
+
+FORM     the features that it takes (features.ENCODINGS)
+STOPS    whether an inner hold-out stops it early
+ROUNDS   the parameter that says how many rounds there are
+JOINT    whether one model learns all outputs; else each output has a model of its own, classes apart
+SUFFIX   of its file, in the library's own safe format
+fit(job) -> model, rounds      predict(model, x) -> [rows] or [rows, outputs]
+save(model, path)              load(path, device) -> model          importance(model, x) -> [features], where it has one
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from competition.errors import ConfigFault, Finding, nearest
+from competition.tabular.features import Form, Matrix
+from competition.tabular.target import Loss
+
+Held = tuple[Matrix, np.ndarray]  # an inner hold-out
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the tabular task hands to a library: rows, and what is to be learned of them.
+
+    y: [rows] the class (softmax), 0..1 (sigmoid) or a standardised value; [rows, outputs] for a library that is JOINT.
+    classes: how many there are (softmax). weight: [rows], mean 1. valid: an inner hold-out of the training rows, which
+    chooses the number of rounds; None: all of them. alpha: of the pinball loss. params: over our defaults.
+    round(done, total): shows progress; raises Stopped.
+    """
+
+    x: Matrix
+    y: np.ndarray
+    weight: np.ndarray
+    valid: Held | None
+    loss: Loss
+    classes: int
+    alpha: float
+    params: dict[str, Any]
+    seed: int
+    threads: int
+    device: str
+    round: Callable[[int, int], None]
+
+
+class Library(Protocol):
+    FORM: Form
+    STOPS: bool
+    ROUNDS: str
+    JOINT: bool
+    SUFFIX: str
+
+    def fit(self, job: Job) -> tuple[Any, int]: ...
+    def predict(self, model: Any, x: Matrix) -> np.ndarray: ...
+    def save(self, model: Any, path: Path) -> None: ...
+    def load(self, path: Path, device: str) -> Any: ...
+
+
+def library(name: str) -> Library:
+    return cast(Library, importlib.import_module(f"competition.tabular.models.{name}"))
+
+
+def checked(params: dict[str, Any], known: Iterable[str], name: str) -> dict[str, Any]:
+    """The user's `params`. Raises ConfigFault CFG-UNKNOWN where the library would ignore one or fail late."""
+    names = set(known)
+    unknown = [key for key in params if key not in names]
+    if unknown:
+        raise ConfigFault(
+            Finding(
+                code="CFG-UNKNOWN",
+                what=f"{name} has no such parameter",
+                where=f"params: {unknown[0]}",
+                found=f"{params[unknown[0]]!r}",
+                mend=nearest(unknown[0], sorted(names)),
+            )
+        )
+    return params

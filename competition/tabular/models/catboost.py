@@ -1,0 +1,77 @@
+"""CatBoost, whose ordered target statistics take categories of any number of levels."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from catboost import CatBoost, CatBoostClassifier, Pool
+
+from competition import artifacts
+from competition.tabular.features import Matrix
+from competition.tabular.models import Job, checked
+
+FORM, STOPS, ROUNDS, JOINT, SUFFIX = "codes", True, "iterations", False, ".cbm"
+OBJECTIVES = {"softmax": "MultiClass", "sigmoid": "CrossEntropy", "squared": "RMSE", "absolute": "MAE"}
+DEFAULTS = {"iterations": 1000, "od_wait": 50, "learning_rate": 0.05, "depth": 6, "allow_writing_files": False}
+
+
+class _Rounds:
+    """CatBoost swallows no exception of a callback, but it has to be told to stop."""
+
+    def __init__(self, job: Job, total: int):
+        self.job, self.total = job, total
+
+    def after_iteration(self, info: Any) -> bool:
+        self.job.round(info.iteration, self.total)
+        return True
+
+
+def fit(job: Job) -> tuple[CatBoost, int]:
+    known = inspect.signature(CatBoostClassifier.__init__).parameters
+    params = _defaults(job) | checked(job.params, known, "CatBoost")
+    gpu = job.device == "cuda"  # it takes no callbacks there
+    model = CatBoost(params)
+    model.fit(
+        _pool(job.x, job.y, job.weight),
+        eval_set=None if job.valid is None else _pool(*job.valid),
+        callbacks=None if gpu else [_Rounds(job, params["iterations"])],
+        verbose=False,
+    )
+    return model, int(model.tree_count_ or 0)
+
+
+def _defaults(job: Job) -> dict[str, Any]:
+    objective = OBJECTIVES.get(job.loss, f"Quantile:alpha={job.alpha}")
+    task = {"task_type": "GPU"} if job.device == "cuda" else {"thread_count": job.threads}
+    return DEFAULTS | task | {"loss_function": objective, "random_seed": job.seed}
+
+
+def _pool(x: Matrix, y: np.ndarray | None = None, weight: np.ndarray | None = None) -> Pool:
+    table = pd.DataFrame(x.values)
+    for j in x.categorical:
+        table[j] = np.nan_to_num(x.values[:, j], nan=-1).astype(np.int32)
+    return Pool(table, label=y, weight=weight, cat_features=list(x.categorical))
+
+
+def predict(model: CatBoost, x: Matrix) -> np.ndarray:
+    loss = model.get_all_params()["loss_function"]
+    if loss in ("MultiClass", "CrossEntropy"):
+        found = np.asarray(model.predict(_pool(x), prediction_type="Probability"))
+        return found if loss == "MultiClass" else found[:, 1]
+    return np.asarray(model.predict(_pool(x)))
+
+
+def save(model: CatBoost, path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.cbm"
+        model.save_model(str(file))
+        artifacts.write_bytes(path, file.read_bytes())
+
+
+def load(path: Path, device: str) -> CatBoost:
+    return CatBoost().load_model(blob=path.read_bytes())

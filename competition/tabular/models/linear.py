@@ -1,0 +1,54 @@
+"""Regularised linear models: ridge and logistic regression, their strength chosen by cross-validation of training rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression, QuantileRegressor, RidgeCV
+from sklearn.model_selection import GridSearchCV
+
+from competition.tabular import skopsfile
+from competition.tabular.features import Matrix
+from competition.tabular.models import Job, checked
+
+FORM, STOPS, ROUNDS, JOINT, SUFFIX = "dense", False, "max_iter", False, ".skops"
+CS = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
+ALPHAS = [0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
+CHOOSING = 20_000  # rows that are enough to choose the strength of a logistic regression
+QUANTILE_ROWS = 5_000  # a linear programme grows too slow with more
+
+
+def fit(job: Job) -> tuple[Any, int]:
+    x, y, weight = job.x.values, job.y, job.weight
+    if job.loss == "pinball":
+        rows = _some(job, QUANTILE_ROWS)
+        model: Any = QuantileRegressor(quantile=job.alpha, **_given(job, QuantileRegressor(), {"alpha": 0.001}))
+        return model.fit(x[rows], y[rows], sample_weight=weight[rows]), 1
+    if job.loss not in ("softmax", "sigmoid"):
+        return RidgeCV(**_given(job, RidgeCV(), {"alphas": ALPHAS})).fit(x, y, sample_weight=weight), 1
+    y = (y >= 0.5).astype(int) if job.loss == "sigmoid" else y
+    given = _given(job, LogisticRegression(), {"max_iter": 300})
+    job.round(0, 2)
+    if "C" not in given:
+        rows = _some(job, CHOOSING)
+        search = GridSearchCV(LogisticRegression(**given), {"C": CS}, scoring="neg_log_loss", cv=3)
+        given |= search.fit(x[rows], y[rows], sample_weight=weight[rows]).best_params_
+    job.round(1, 2)
+    return LogisticRegression(**given).fit(x, y, sample_weight=weight), 1
+
+
+def _given(job: Job, model: Any, defaults: dict[str, Any]) -> dict[str, Any]:
+    return defaults | checked(job.params, model.get_params(), type(model).__name__)
+
+
+def _some(job: Job, most: int) -> np.ndarray:
+    """Positions of at most so many rows, drawn by the seed."""
+    return np.random.default_rng(job.seed).permutation(len(job.x))[:most]
+
+
+def predict(model: Any, x: Matrix) -> np.ndarray:
+    return skopsfile.predict(model, x.values)
+
+
+save, load = skopsfile.save, skopsfile.load

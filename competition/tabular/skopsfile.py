@@ -1,0 +1,37 @@
+"""Fitted scikit-learn objects and `Features` on disk, by skops: no code runs when a file is read (DESIGN 9.10)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skops.io
+
+from competition import artifacts
+
+# All that our files hold beyond what skops trusts by itself.
+TRUSTED = [
+    "competition.tabular.columns.Column",
+    "competition.tabular.features.Features",
+    "competition.tabular.derive.Derived",
+    "competition.tabular.encoders.Levels",
+    "competition.tabular.encoders.TargetMeans",
+    "competition.tabular.encoders.Text",
+    "competition.tabular.encoders.Scaling",
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+]
+
+
+def save(model: Any, path: Path) -> None:
+    artifacts.write_bytes(path, skops.io.dumps(model))
+
+
+def load(path: Path, device: str = "cpu") -> Any:
+    return skops.io.load(path, trusted=TRUSTED)
+
+
+def predict(model: Any, x: np.ndarray) -> np.ndarray:
+    """[rows, classes] probabilities, or [rows] values."""
+    return model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x)

@@ -1,0 +1,56 @@
+"""The tabular task's knobs, and the seam's three calls; the work is in the modules beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+from competition.config import Strict, fit, machine
+from competition.tabular.columns import Columns
+from competition.tabular.presets import PRESETS
+from competition.task import Fold, Problem, Progress, Rows
+
+Model = Literal["lightgbm", "xgboost", "catboost", "histgb", "extratrees", "randomforest", "linear", "knn", "tabm"]
+
+
+class TabularTask(Strict):
+    """`task: tabular`: one model on the columns of the tables. `preset:` makes a portfolio of such runs."""
+
+    presets: ClassVar[dict[str, Any]] = PRESETS
+
+    model: Model = fit("lightgbm", "the library that learns")
+    params: dict[str, Any] = fit({}, "parameters of the model's own library, over our defaults: {learning_rate: 0.02}")
+    columns: Columns = fit(Columns(), "types of columns that are not as inferred: {category: [zip], ignore: [row]}")
+    features: str | None = fit(
+        None, "file.py:function, which makes further columns of a table of text; it is called for each part alone"
+    )
+    bag: int | None = fit(
+        None,
+        "models a fold, each stopped early by its own inner fold and averaged; 1: one model, a tenth held out; null: "
+        "8 up to 5,000 rows, 5 up to 20,000, 3 up to 50,000, else 1. Models that do not stop early have no bag",
+        ge=1,
+    )
+    max_levels: int = fit(32, "a category of more levels is encoded by its mean target and its count", ge=2, le=250)
+    text_dims: int = fit(16, "numbers that a free text becomes", ge=1)
+    device: Literal["auto", "cpu", "cuda"] = machine("auto", "auto: a GPU where there is one and the library has it")
+
+    @property
+    def views(self) -> Sequence[str]:
+        return ("plain",)
+
+    def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
+        from competition.tabular import fitting
+
+        return fitting.prepare(self, problem, rows)
+
+    def fit(self, fold: Fold) -> dict[str, Any]:
+        from competition.tabular import fitting
+
+        return fitting.fit(self, fold)
+
+    def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
+        from competition.tabular import fitting
+
+        return fitting.predict(self, rows, fold)
