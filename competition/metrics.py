@@ -358,8 +358,8 @@ METRICS: dict[str, Entry] = {
     "mapk": Entry({RANKED: mapk}, "ranking", True, params=LENGTH),
     "top_error": Entry({CLASSES: top_error}, "ranking", False, params=LENGTH),
     # values: each the mean over the target columns. mape is a share (0.1), smape a percentage (10)
-    "rmse": Entry({VALUES: RMSE, ("ordinal",): RMSE}, "label", False, levels=_numbers),
-    "mae": Entry({VALUES: MAE, ("ordinal",): MAE}, "label", False, levels=_numbers),
+    "rmse": Entry({VALUES: RMSE, ("ordinal",): confusion.rmse}, "label", False, levels=_numbers),
+    "mae": Entry({VALUES: MAE, ("ordinal",): confusion.mae}, "label", False, levels=_numbers),
     "rmsle": Entry({VALUES: rmsle}, "value", False),
     "mean_column_rmsle": Entry({VALUES: rmsle}, "value", False),
     "mape": Entry({VALUES: partial(_sklearn, "mean_absolute_percentage_error")}, "value", False),
