@@ -126,7 +126,14 @@ class Ours:
         metric = metrics.get(MetricSpec(name="accuracy"), "multiclass", [str(c) for c in range(CLASSES)], Path())
         columns = tuple(str(c) for c in range(CLASSES))
         problem = Problem("bench", "multiclass", ("label",), columns, columns, metric)
-        quiet = {"log": nothing, "report": nothing, "progress": nothing, "stop": nothing}
+        quiet = {
+            "log": nothing,
+            "report": nothing,
+            "progress": nothing,
+            "stop": nothing,
+            "inner": nothing,
+            "ordered": False,
+        }
         fold = Fold(
             name="fold0", problem=problem, train=self.rows, valid=None, folder=self.folder, seed=0, origin={}, **quiet
         )

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -98,12 +99,24 @@ def mismatch(data: Data, table: FoldTable) -> list[str]:
     )
 
 
+_checked: dict[Any, FoldTable] = {}  # the last file that was read: every fold of a run asks for it
+
+
 def load(data: Data) -> FoldTable:
     """Reads and checks folds/<name>.csv. Raises DataFault with every problem: FOLD-MISSING, -IDS, -VALUE, -GROUP, -TIME."""
     path, folds = artifacts.fold_table(data.name), data.config.folds
     if not path.exists():
         mend = f"make folds COMP={data.name}"
         raise DataFault(Finding("FOLD-MISSING", "there is no fold table", str(path), "no such file", mend))
+    key = (data.name, data.hash, folds, artifacts.file_digest(path))
+    if key not in _checked:
+        _checked.clear()
+        _checked[key] = _read(path, data)
+    return _checked[key]
+
+
+def _read(path: Path, data: Data) -> FoldTable:
+    folds = data.config.folds
     cells = read_csv(path).apply(lambda column: column.str.strip())
     columns = [Split(0, r).column for r in range(max(1, len(cells.columns) - 1))]
     if set(cells.columns) != {"id", *columns}:

@@ -18,6 +18,8 @@ from competition.config import Run
 from competition.engine import Engine, signalled
 from competition.errors import ConfigFault, Fault, Finding, Stopped
 
+LATE = "time is up"
+
 
 def complete(
     run: Run, engine: Engine, predict: Callable[[Run, Engine], None], overrides: str = "", time: str | None = None
@@ -33,6 +35,9 @@ def complete(
         at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
         deadline, whole, faults, states = clock.time() + allowed, [], [], {}
         for member in runs.members(run):
+            if whole and clock.time() > deadline and not (artifacts.run_folder(member.name) / "score.json").exists():
+                states[member.name] = LATE
+                continue
             try:
                 with engine.until(deadline if whole else math.inf), runs.opened(member) as opened:
                     train.train(opened, engine)
@@ -40,7 +45,7 @@ def complete(
             except Stopped:
                 if signalled():
                     raise
-                states[member.name] = "time is up"
+                states[member.name] = LATE
             except ConfigFault:
                 raise
             except Fault as fault:
@@ -52,7 +57,7 @@ def complete(
                 states[member.name] = "whole"
         if not whole:
             raise faults[0]
-        cut = [name for name, state in states.items() if state == "time is up"]
+        cut = [name for name, state in states.items() if state == LATE]
         if cut:
             at.say(f"time is up; the same command goes on with {', '.join(short(name) for name in cut)}")
         artifacts.write_json(at.folder / "portfolio.json", states)

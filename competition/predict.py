@@ -162,16 +162,22 @@ def score_record(
 def show_score(at: Opened, part: str) -> None:
     """The score as a sentence, and what each view or member adds as a table."""
     score = artifacts.read_json(at.folder / "score.json")
-    table = Table(part, "alone", "gain in the mean", "weight", title=f"{at.run.name}: {score['metric']} by {part}")
+    if len(score["parts"]) > 1:
+        board.console.print(parts_table(at.run.name, part, score))
+    at.say(headline(score))
+    if len(score["parts"]) > 1:
+        at.say(beside(score))
+    if score["uncut"] is not None:
+        at.say(decision(score))
+
+
+def parts_table(run: str, part: str, score: dict[str, Any]) -> Table:
+    table = Table(part, "alone", "gain in the mean", "weight", title=f"{run}: {score['metric']} by {part}")
     for name, values in score["parts"].items():
         gain = "" if values["gain"] is None else f"{values['gain']:+.4f}"
         weight = f"{values['weight']:.3f}" if values["weight"] else "dropped"
         table.add_row(name, f"{values['alone']:.4f}", gain, weight)
-    board.console.print(table)
-    at.say(headline(score))
-    at.say(beside(score))
-    if score["uncut"] is not None:
-        at.say(decision(score))
+    return table
 
 
 def headline(score: dict[str, Any]) -> str:

@@ -48,8 +48,8 @@ def split(rows: Rows, kind: Kind, folds: Folds) -> tuple[pd.DataFrame, list[str]
     return table, notes_of(rows, kind, folds, table)
 
 
-def inner(rows: Rows, kind: Kind, folds: Folds, n: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """(fit, hold out) of a fold's training rows, made as the folds are: n of them, fewer where groups or rows are few.
+def inner(rows: Rows, kind: Kind, folds: Folds, n: int, seed: int) -> list[tuple[pd.Index, pd.Index]]:
+    """Ids (to fit, to hold out) of a fold's training rows, split as the folds are: n, or fewer where groups or rows are few.
 
     Of rows in the order of time, one: the last of n + 1 blocks is held out. Two rows or groups or times are the least.
     """
@@ -62,7 +62,7 @@ def inner(rows: Rows, kind: Kind, folds: Folds, n: int, seed: int) -> list[tuple
         return []
     number = _split_once(rows, kind, folds.model_copy(update={"n": n}), seed)
     chosen = [n - 1] if folds.time else range(n)
-    return [(rows.take(rows.ids[number != k]), rows.take(rows.ids[number == k])) for k in chosen]
+    return [(rows.ids[number != k], rows.ids[number == k]) for k in chosen]
 
 
 def _split_once(rows: Rows, kind: Kind, folds: Folds, seed: int) -> np.ndarray:

@@ -69,8 +69,8 @@ class Fold:
 
     log(step, values): one line of history. report(epoch, prediction): scores the validation rows by the competition's
     metric and returns the figure as the competition shows it. progress(done, total, text): what the screen shows.
-    stop(): True once the work should save itself and raise Stopped. inner(n): splits of `train` into rows to fit and rows
-    to stop by, at most n, made as the folds are (groups whole, time in order); empty where there are too few rows.
+    stop(): True once the work should save itself and raise Stopped. inner(n): splits of the ids of `train` into those to
+    fit and those to stop by, at most n, made as the folds are (groups whole, time in order); empty where rows are few.
     ordered: whether the folds follow time; there is then one such split, its hold-out the latest rows.
     """
 
@@ -84,7 +84,7 @@ class Fold:
     report: Callable[[int, pd.DataFrame], float]
     progress: Progress
     stop: Callable[[], bool]
-    inner: Callable[[int], list[tuple[Rows, Rows]]]
+    inner: Callable[[int], list[tuple[pd.Index, pd.Index]]]
     ordered: bool
     origin: dict[str, str]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -24,20 +25,34 @@ class Derived:
             new[f"{column}: days"] = (dates[column] - pd.Timestamp(0)).dt.total_seconds() / 86_400
             new |= {f"{column}: {part}": getattr(dates[column].dt, part).astype(float) for part in parts}
         for column in self.codes:
-            digits = categories[column].str.extract(r"(\d+)\D*$")[0]
-            new[f"{column}: digits"] = pd.to_numeric(digits, errors="coerce").astype(float)
-            new[f"{column}: words"] = categories[column].str.count(r"\S+").astype(float)
+            new[f"{column}: digits"] = _by_level(categories[column], _digits).astype(float)
+            new[f"{column}: words"] = _by_level(categories[column], _words).astype(float)
         for column in texts:
-            new[f"{column}: words"] = texts[column].str.count(r"\S+").astype(float)
+            new[f"{column}: words"] = _words(texts[column]).astype(float)
             new[f"{column}: characters"] = texts[column].str.len().astype(float)
         return pd.DataFrame(new, index=categories.index)
 
     def categories(self, categories: pd.DataFrame) -> pd.DataFrame:
-        letters = {
-            f"{column}: letters": categories[column].str.extract(r"^\s*([^\d\s]+)")[0].fillna("").astype(object)
-            for column in self.codes
-        }
+        letters = {f"{column}: letters": _by_level(categories[column], _letters) for column in self.codes}
         return pd.DataFrame(letters, index=categories.index, dtype=object)
+
+
+def _by_level(cells: pd.Series, function: Callable[[pd.Series], pd.Series]) -> pd.Series:
+    """The function of each cell, computed once a level."""
+    codes, levels = pd.factorize(cells)
+    return pd.Series(function(pd.Series(levels, dtype=object)).to_numpy()[codes], index=cells.index)
+
+
+def _letters(cells: pd.Series) -> pd.Series:
+    return cells.str.extract(r"^\s*([^\d\s]+)")[0].fillna("").astype(object)
+
+
+def _digits(cells: pd.Series) -> pd.Series:
+    return pd.to_numeric(cells.str.extract(r"(\d+)\D*$")[0], errors="coerce")
+
+
+def _words(cells: pd.Series) -> pd.Series:
+    return cells.str.count(r"\S+")
 
 
 def derived(dates: pd.DataFrame, categories: pd.DataFrame) -> Derived:

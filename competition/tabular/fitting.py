@@ -51,9 +51,10 @@ def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
     library, goal = models.library(task.model), target.of(fold.problem, fold.train.truth)
     splits = _splits(task, library, fold)
     bag: list[dict[str, Any]] = []
-    for n, (train, held) in enumerate(splits):
+    for n, (ids, stop_ids) in enumerate(splits):
         part = _Part(task, library, fold, goal, n, len(splits))
-        record = part.fit(train, held)
+        held = None if stop_ids is None else fold.train.take(stop_ids)
+        record = part.fit(fold.train.take(ids), held)
         if held is not None and fold.ordered:  # the latest rows are the most like the test rows: learn from them too
             record = part.fit(fold.train, None, rounds=max(o["rounds"] for o in record["outputs"]))
         bag.append(record)
@@ -109,13 +110,13 @@ def inputs(task: TabularTask, problem: Problem, table: pd.DataFrame) -> pd.DataF
     return table.drop(columns=[c for c in new if c in table]).join(new.astype(str).where(new.notna(), ""))
 
 
-def _splits(task: TabularTask, library: Library, fold: Fold) -> list[tuple[Rows, Rows | None]]:
-    """(rows to fit, rows that stop it early or None), a model each."""
+def _splits(task: TabularTask, library: Library, fold: Fold) -> list[tuple[pd.Index, pd.Index | None]]:
+    """(ids to fit, ids that stop it early or None), a model each."""
     if not library.STOPS:
-        return [(fold.train, None)]
+        return [(fold.train.ids, None)]
     bag = task.bag or next((size for rows, size in BAGS if len(fold.train) <= rows), 1)
-    inner = fold.inner(max(bag, 2) if bag > 1 else HELD)[:bag]
-    return list(inner) if inner else [(fold.train, None)]
+    inner = fold.inner(bag if bag > 1 else HELD)[:bag]
+    return list(inner) if inner else [(fold.train.ids, None)]
 
 
 def _file(folder: Path, library: Library, part: int, output: int) -> Path:

@@ -19,6 +19,7 @@ TRUSTED = [
     "competition.tabular.encoders.TargetMeans",
     "competition.tabular.encoders.Text",
     "competition.tabular.encoders.Scaling",
+    "sklearn.model_selection._split.KFold",
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 ]
