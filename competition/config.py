@@ -19,7 +19,11 @@ from competition.errors import ConfigFault, Finding, nearest
 
 Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression"]
 COMMON = ("members", "preset", "time", "seed", "jobs")  # keys of every run, above the task's own
-TASKS = {"image": "competition.image.task:ImageTask", "tabular": "competition.tabular.task:TabularTask"}
+TASKS = {
+    "image": "competition.image.task:ImageTask",
+    "tabular": "competition.tabular.task:TabularTask",
+    "imported": "competition.imported:ImportedTask",
+}
 
 
 class Strict(BaseModel):
