@@ -44,10 +44,11 @@ def machine(default: Any, help: str, **limits: Any) -> Any:
 
 class Folds(Strict):
     n: int = fit(5, "number of folds", ge=2)
-    scheme: Literal["stratified", "plain", "time"] = fit(
+    scheme: Literal["stratified", "plain", "time", "test_like"] = fit(
         "stratified",
         "stratified: by class, by label set (multilabel) or by quantile (regression); plain: at random; "
-        "time: blocks in the order of `time`, each fold trained on the blocks before it",
+        "time: blocks in the order of `time`, each fold trained on the blocks before it; test_like: stratified, of the "
+        "half of the rows that looks most like test, while the other half is always in training",
     )
     group: str | None = fit(None, "column whose equal values stay in one fold (patient, site, video)")
     time: str | None = fit(None, "column to order by, for scheme time")
