@@ -3,9 +3,9 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE
 
-KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME PYTHON
+KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -14,9 +14,10 @@ endif
 # A target that needs a variable says so, with an example, before Python starts.
 need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition
+comma := ,
 
 .PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission tabular \
-	portfolio docs
+	import portfolio docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +84,11 @@ submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still ne
 tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables; TIME: for the models of a preset
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+
+import: setup ## FILE=oof.csv,test.csv RUN=<name>/<run>: brings another program's predictions in as a run
+	$(call need,FILE,FILE=oof.csv$(comma)test.csv RUN=<name>/<run>)
+	$(call need,RUN,FILE=oof.csv$(comma)test.csv RUN=<name>/<run>)
+	@$(podium) import "$$FILE" "$$RUN"
 
 portfolio: setup ## RUN=<name>/<run>: what a preset tried, what it cost and what it weighs
 	$(call need,RUN,RUN=<name>/<run>)

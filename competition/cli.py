@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
+    verb("import", "brings another program's predictions in as a run",
+         ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("demo", "the whole pipeline on handwritten digits")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -131,6 +133,12 @@ def tabular(options: argparse.Namespace) -> None:
     stages.alternate(run, "tabular", recorded_set(options), options.time)
 
 
+def bring(options: argparse.Namespace) -> None:
+    from competition import stages
+
+    stages.bring_in(options.run, options.files)
+
+
 def portfolio(options: argparse.Namespace) -> None:
     from competition import portfolio, runs
 
@@ -155,4 +163,4 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, portfolio,
-                                demo, schema)}  # fmt: skip
+                                demo, schema)} | {"import": bring}  # fmt: skip

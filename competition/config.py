@@ -19,7 +19,11 @@ from competition.errors import ConfigFault, Finding, nearest
 
 Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression"]
 COMMON = ("members", "preset", "time", "seed", "jobs")  # keys of every run, above the task's own
-TASKS = {"image": "competition.image.task:ImageTask", "tabular": "competition.tabular.task:TabularTask"}
+TASKS = {
+    "image": "competition.image.task:ImageTask",
+    "tabular": "competition.tabular.task:TabularTask",
+    "imported": "competition.imported:ImportedTask",
+}
 
 
 class Strict(BaseModel):
@@ -40,10 +44,11 @@ def machine(default: Any, help: str, **limits: Any) -> Any:
 
 class Folds(Strict):
     n: int = fit(5, "number of folds", ge=2)
-    scheme: Literal["stratified", "plain", "time"] = fit(
+    scheme: Literal["stratified", "plain", "time", "test_like"] = fit(
         "stratified",
         "stratified: by class, by label set (multilabel) or by quantile (regression); plain: at random; "
-        "time: blocks in the order of `time`, each fold trained on the blocks before it",
+        "time: blocks in the order of `time`, each fold trained on the blocks before it; test_like: stratified, of the "
+        "half of the rows that looks most like test, while the other half is always in training",
     )
     group: str | None = fit(None, "column whose equal values stay in one fold (patient, site, video)")
     time: str | None = fit(None, "column to order by, for scheme time")

@@ -19,6 +19,7 @@ from competition import artifacts, dates
 from competition.config import Folds
 from competition.data import Data
 from competition.errors import DataFault, Finding, examples
+from competition.likeness import least_like_test
 from competition.split import Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
 from competition.tables import read_csv
 from competition.task import Rows
@@ -54,13 +55,20 @@ def make(data: Data) -> tuple[FoldTable, list[str]]:
     """Writes folds/<name>.csv, unless a table that fits is there. Returns it and the sentences that a user should see."""
     path, folds = artifacts.fold_table(data.name), data.config.folds
     if not path.exists():
-        table, notes = split(data.train, data.config.kind, folds)
+        table, notes = draw(data)
         artifacts.write_text(path, table.to_csv(lineterminator="\n"))
         return load(data), notes + time_notes(data)
     found = load(data)
     notes = [f"{path} exists and fits the data; it is left as it is (delete it to split anew)"]
     notes += mismatch(data, found) + notes_of(data.train, data.config.kind, folds, found.table)
     return found, notes + time_notes(data)
+
+
+def draw(data: Data) -> tuple[pd.DataFrame, list[str]]:
+    """The table as the configuration asks for it, not written, and the sentences that a user should see."""
+    always, told = least_like_test(data) if data.config.folds.scheme == "test_like" else (None, [])
+    table, notes = split(data.train, data.config.kind, data.config.folds, always)
+    return table, told + notes
 
 
 def time_notes(data: Data) -> list[str]:
@@ -88,15 +96,15 @@ def time_notes(data: Data) -> list[str]:
 
 
 def mismatch(data: Data, table: FoldTable) -> list[str]:
-    """A sentence where the table has other folds than the configuration; the table counts."""
+    """Sentences where the table has other folds than the configuration; the table counts."""
     have = f"{table.table['fold'].max() + 1} folds x {table.table.shape[1]}"
     want = f"{data.config.folds.n} folds x {data.config.folds.repeats}"
+    differing = [(have, want)] if have != want else []
+    if data.config.folds.scheme == "test_like" and (table.table["fold"] >= 0).all():
+        differing.append(("no row that is always in training", "scheme: test_like"))
     path = artifacts.fold_table(data.name)
-    return (
-        []
-        if have == want
-        else [f"{path} has {have}, competition.yaml says {want}: the file counts (delete it to split anew)"]
-    )
+    counts = "the file counts (delete it to split anew)"
+    return [f"{path} has {there}, competition.yaml says {said}: {counts}" for there, said in differing]
 
 
 _checked: dict[Any, FoldTable] = {}  # the last file that was read: every fold of a run asks for it

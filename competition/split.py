@@ -34,17 +34,19 @@ class Split:
         return f"repeat{self.repeat}" if self.repeat else "fold"
 
 
-def split(rows: Rows, kind: Kind, folds: Folds) -> tuple[pd.DataFrame, list[str]]:
+def split(rows: Rows, kind: Kind, folds: Folds, always: pd.Index | None = None) -> tuple[pd.DataFrame, list[str]]:
     """The table [rows, repeats] by id, and the notes (FOLD-RARE, FOLD-BALANCE). Repeat r is split by seed + r.
 
-    Raises DataFault FOLD-ROWS, FOLD-GROUP or FOLD-TIME where no table can be made.
+    always: ids of rows that are always in training, -1 in the table. Raises DataFault FOLD-ROWS, FOLD-GROUP or FOLD-TIME
+    where no table can be made.
     """
     rows = rows.take(pd.Index(sorted(rows.ids)))
-    problems = [*_too_few(rows, folds), *bad_cells(rows, folds)]
+    dealt = rows if always is None else rows.take(rows.ids[~rows.ids.isin(always)])
+    problems = [*_too_few(dealt, folds), *bad_cells(rows, folds)]
     if problems:
         raise DataFault(*problems)
-    numbers = {Split(0, r).column: _split_once(rows, kind, folds, folds.seed + r) for r in range(folds.repeats)}
-    table = pd.DataFrame(numbers, index=rows.ids.rename("id"), dtype="int64")
+    numbers = {Split(0, r).column: _split_once(dealt, kind, folds, folds.seed + r) for r in range(folds.repeats)}
+    table = pd.DataFrame(numbers, index=dealt.ids, dtype="int64").reindex(rows.ids.rename("id"), fill_value=-1)
     return table, notes_of(rows, kind, folds, table)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from competition import artifacts, board, config, cuts, ensemble, form, ledger, portfolio, runs, submit
+from competition import artifacts, board, bring, config, cuts, ensemble, folds, form, ledger, portfolio, runs, submit
 from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
@@ -43,6 +43,21 @@ def predict(run: Run) -> None:
     """OOF, test predictions and score of a trained run, or of a blend of predicted ones."""
     with working() as engine:
         _predict(run if run.preset is None else portfolio.finished(run), engine)
+
+
+def bring_in(name: str, files: str) -> None:
+    """A run of another program's predictions, scored like any run. files: `oof.csv,test.csv`."""
+    config.check_name(name)
+    data = load(name.partition("/")[0])
+    brought = bring.read(data, folds.load(data), files)
+    run = bring.declare(name, brought.task)
+    with working() as engine:
+        with runs.opened(run) as at:
+            for note in brought.notes:
+                at.say(note)
+            bring.keep(at, brought)
+            training.train(at, engine)
+        _predict(run, engine)
 
 
 def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:

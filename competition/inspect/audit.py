@@ -14,7 +14,6 @@ from competition.errors import examples
 from competition.image.cache import BadPicture, decode, refuse
 from competition.inspect import columns, leaks
 from competition.prefetch import ahead
-from competition.split import split
 
 SIDE = 32  # pictures are decoded, not kept: the smallest side is the quickest
 
@@ -37,7 +36,7 @@ def audit(name: str) -> None:
         if artifacts.fold_table(name).exists():
             notes = folds.mismatch(data, folds.load(data))
         else:
-            _, notes = split(data.train, data.config.kind, data.config.folds)
+            _, notes = folds.draw(data)
         for note in notes + folds.time_notes(data):
             board.say(f"note: {note}")
         board.say(f"{name}: nothing that must be mended")

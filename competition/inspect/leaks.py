@@ -11,17 +11,17 @@ from competition import board
 from competition.config import Kind
 from competition.data import Data
 from competition.errors import examples
+from competition.likeness import FEW, FOLDS, tell, values
 from competition.split import labels_of, truth_of
 from competition.tabular import columns as typed
 from competition.tabular.columns import Column
 
 ROWS = 20_000  # that leaks and drift are measured on
 LEAK = 0.99  # AUC, or rank correlation, of one column alone
-FEW_CLASS, FEW = 5, 50  # rows of a class, and rows, below which a perfect column is chance
+FEW_CLASS = 5  # rows of a class, below which a perfect column is chance, as of FEW rows in all
 BINS = 100  # that a number is cut into
 CLASSES = 10  # the commonest, that a column is tried on
 DRIFT = 0.7  # AUC of train against test, from which on it is told
-FOLDS = 3
 
 
 def notes(data: Data, columns: Sequence[Column]) -> list[str]:
@@ -54,10 +54,10 @@ def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Itera
     truth = truth[truth.sum().nlargest(CLASSES).index] if kind != "regression" else truth
     of = "rank correlation" if kind == "regression" else "AUC"
     for column in columns:
-        values = _values(frame[column.name])
-        known = ~np.isnan(values)
+        cells = values(frame[column.name])
+        known = ~np.isnan(cells)
         names = column.type in ("category", "text")
-        tried = [_strength(values[known], t, names, kind) for t in truth[known].to_numpy(dtype="float64").T]
+        tried = [_strength(cells[known], t, names, kind) for t in truth[known].to_numpy(dtype="float64").T]
         found = [strength for strength in tried if strength]  # without classes of too few rows
         best = max(found, default=0) if kind in ("multilabel", "regression") else float(np.mean(found or [0]))
         if best > LEAK:
@@ -69,30 +69,12 @@ def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Itera
 
 def drifting(train: pd.DataFrame, test: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]:
     """TAB-DRIFT where a model tells test rows from training rows, with the columns that it tells them by."""
-    from lightgbm import LGBMClassifier
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold
-
-    if min(len(train), len(test)) < FEW:
-        return
-    both, is_test = pd.concat([train, test]), np.repeat([0, 1], [len(train), len(test)])
-    values = {c.name: _values(both[c.name]) for c in columns if not _is_own(both[c.name], c)}
-    if not values:
-        return
-    table, gain, told = np.column_stack(list(values.values())), np.zeros(len(values)), np.zeros(len(both))
-    for fitted, held in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(table, is_test):
-        model = LGBMClassifier(
-            n_estimators=60, num_leaves=15, importance_type="gain", random_state=0, verbose=-1, n_jobs=2
-        )
-        model.fit(table[fitted], is_test[fitted])
-        told[held] = np.asarray(model.predict_proba(table[held]))[:, 1]
-        gain += model.feature_importances_
-    auc = roc_auc_score(is_test, told)
-    if auc > DRIFT:
-        most = [list(values)[i] for i in np.argsort(-gain, kind="stable")[:3] if gain[i] > 0]
+    told = tell(train, test, columns)
+    if told is not None and told.auc > DRIFT:
+        by = examples(told.by[:3])
         yield (
-            f"TAB-DRIFT: a model tells test from train (AUC {auc:.3f}, 0.5 is none), mostly by {examples(most)}: "
-            "the CV score may not be that of test"
+            f"TAB-DRIFT: a model tells test from train (AUC {told.auc:.3f}, 0.5 is none), mostly by {by}: "
+            "the CV score may not be that of test; folds: {scheme: test_like} scores the training rows most like it"
         )
 
 
@@ -118,25 +100,10 @@ def _some(table: pd.DataFrame, rows: int) -> pd.DataFrame:
     return table if len(table) <= rows else table.sample(rows, random_state=0)
 
 
-def _values(column: pd.Series) -> np.ndarray:
-    """[rows] float64, NaN where missing: numbers and dates by value, names by rank in the order of text."""
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return np.where(column.isna(), np.nan, column.to_numpy().astype("datetime64[us]").astype("float64"))
-    if pd.api.types.is_float_dtype(column):
-        return column.to_numpy(dtype="float64")
-    codes = pd.factorize(column, sort=True)[0]
-    return np.where(column == "", np.nan, codes)
-
-
 def _bins(values: np.ndarray) -> np.ndarray:
     """[rows] whole numbers: bins of as many rows, equal values in one."""
     bins = min(BINS, max(1, len(values) // 20))
     return (pd.Series(values).rank().to_numpy() * bins / (len(values) + 1)).astype("int64")
-
-
-def _is_own(column: pd.Series, kind: Column) -> bool:
-    """Names of which nearly every row has its own: an id in all but name, by which any row is told from any other."""
-    return kind.type in ("category", "text") and column.nunique() > typed.OWN * len(column)
 
 
 def _strength(values: np.ndarray, target: np.ndarray, names: bool, kind: Kind) -> float:
