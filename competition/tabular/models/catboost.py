@@ -18,6 +18,11 @@ from competition.tabular.models import Job, checked
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "codes", True, "iterations", False, ".cbm"
 OBJECTIVES = {"softmax": "MultiClass", "sigmoid": "CrossEntropy", "squared": "RMSE", "absolute": "MAE"}
 DEFAULTS = {"iterations": 1000, "od_wait": 50, "learning_rate": 0.05, "depth": 6, "allow_writing_files": False}
+ALIASES = {
+    "n_estimators": "iterations", "num_boost_round": "iterations", "num_trees": "iterations", "max_depth": "depth",
+    "eta": "learning_rate", "early_stopping_rounds": "od_wait", "random_state": "random_seed",
+    "objective": "loss_function",
+}  # fmt: skip
 
 
 class _Rounds:
@@ -32,8 +37,8 @@ class _Rounds:
 
 
 def fit(job: Job) -> tuple[CatBoost, int]:
-    known = inspect.signature(CatBoostClassifier.__init__).parameters
-    params = _defaults(job) | checked(job.params, known, "CatBoost")
+    known = inspect.signature(CatBoostClassifier).parameters
+    params = _defaults(job) | checked(job.params, known, "CatBoost", ALIASES)
     gpu = job.device == "cuda"  # it takes no callbacks there
     model = CatBoost(params)
     model.fit(
