@@ -31,7 +31,7 @@ def complete(
     """
     with runs.opened(run, overrides) as at:
         assert run.preset is not None
-        allowed = config.seconds(time or run.time or config.presets(run.task)[run.preset].time)
+        allowed = duration(time or run.time or config.presets(run.task)[run.preset].time)
         at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
         deadline, whole, faults, states = clock.time() + allowed, [], [], {}
         for member in runs.members(run):
@@ -64,27 +64,35 @@ def complete(
     return run.model_copy(update={"members": tuple(whole)})
 
 
+def duration(time: str) -> float:
+    """TIME= as seconds. Raises ConfigFault CFG-VALUE."""
+    try:
+        return config.seconds(time)
+    except ValueError as e:
+        raise ConfigFault(
+            Finding("CFG-VALUE", "the command has a mistake", f"TIME={time}", str(e), "TIME=10m")
+        ) from None
+
+
 def finished(run: Run) -> Run:
     """The run with the members that have predictions. Raises ConfigFault RUN-PARTIAL where none has."""
     whole = tuple(m for m in run.members or () if (artifacts.run_folder(m) / "score.json").exists())
     if not whole:
-        raise ConfigFault(
-            Finding(
-                code="RUN-PARTIAL",
-                what="no model of the preset is trained",
-                where=f"RUN={run.name}",
-                found=f"none of {', '.join(short(m) for m in run.members or ())}",
-                mend=f"make submission RUN={run.name}",
-            )
-        )
+        found = f"none of {', '.join(short(m) for m in run.members or ())}"
+        raise ConfigFault(_partial(run, "no model of the preset is trained", found))
     return run.model_copy(update={"members": whole})
+
+
+def _partial(run: Run, what: str, found: str) -> Finding:
+    return Finding("RUN-PARTIAL", what, f"RUN={run.name}", found, f"make submission RUN={run.name}")
 
 
 def show(run: Run) -> None:
     """What was tried, what it scores alone, what it cost and what it weighs, as a table."""
     folder = artifacts.run_folder(run.name)
-    if not (folder / "portfolio.json").exists():
-        finished(run.model_copy(update={"members": ()}))
+    lacking = [name for name in ("portfolio.json", "score.json") if not (folder / name).exists()]
+    if lacking:
+        raise ConfigFault(_partial(run, "the preset has no blend yet", f"no {lacking[0]} in {folder}"))
     states, score = artifacts.read_json(folder / "portfolio.json"), artifacts.read_json(folder / "score.json")
     table = Table(
         "model", "state", f"{score['metric']} alone", "model time", "weight", title=f"{run.name}: {run.preset}"

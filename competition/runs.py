@@ -18,7 +18,10 @@ from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, Finding
 from competition.folds import FoldTable
 
-PACKAGES = ("torch", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy")
+PACKAGES = (
+    "torch", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy", "lightgbm",
+    "xgboost-cpu", "catboost", "tabm", "skops",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def check_inputs(at: Opened, inputs: str) -> None:
     if record["inputs"] is None:
         artifacts.write_json(path, record | {"inputs": inputs})
     else:
-        _same("RUN-DATA", "pictures", record["inputs"], inputs, at.run.name)
+        _same("RUN-DATA", "pictures or functions of yours", record["inputs"], inputs, at.run.name)
 
 
 def surroundings() -> dict[str, Any]:

@@ -38,9 +38,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def competition(workspace: Path) -> Callable[..., str]:
-    """Makes the competition `toy` of a kind: bright and dark squares, whose brightness is what is to be told."""
+    """Makes the competition `toy` of a kind: bright and dark squares, whose brightness is what is to be told.
 
-    def make(kind: str = "multiclass", run: str = "", **keys: object) -> str:
+    columns: whether a number, a name, a date and words stand beside each; a tabular run has no other rows to learn from.
+    """
+
+    def make(
+        kind: str = "multiclass", run: str = "", task: str = "image", columns: bool = False, **keys: object
+    ) -> str:
         rng = np.random.default_rng(0)
         level = np.arange(TRAIN + TEST) % 3
         ids = [f"{n:03d}" for n in range(TRAIN + TEST)]
@@ -56,11 +61,13 @@ def competition(workspace: Path) -> Callable[..., str]:
             "ordinal": pd.DataFrame({"label": level}),
             "regression": pd.DataFrame({"label": level * 100.0 + rng.normal(0, 5, len(level))}),
         }[kind].astype(str)
-        table = pd.concat([pd.DataFrame({"id": ids}), labels], axis=1)
+        known = cells(level) if columns or task == "tabular" else pd.DataFrame(index=labels.index)
+        table = pd.concat([pd.DataFrame({"id": ids}), known, labels], axis=1)
         empty = {"multiclass": "dark", "ordinal": "0"}.get(kind, "0.5")
         table[:TRAIN].to_csv("data/train.csv", index=False)
-        table[TRAIN:][["id"]].to_csv("data/test.csv", index=False)
-        table[TRAIN:].assign(**dict.fromkeys(labels, empty)).to_csv("data/sample_submission.csv", index=False)
+        table[TRAIN:][["id", *known]].to_csv("data/test.csv", index=False)
+        sample = table[TRAIN:][["id", *labels]].assign(**dict.fromkeys(labels, empty))
+        sample.to_csv("data/sample_submission.csv", index=False)
         values = {
             "data": "data",
             "id": "id",
@@ -71,15 +78,37 @@ def competition(workspace: Path) -> Callable[..., str]:
             "folds": {"n": 2},
         }
         write("configs/toy/competition.yaml", values | keys)
-        write("configs/toy/base.yaml", RUN | parse(run))
+        write("configs/toy/base.yaml", RUNS[task] | parse(run))
         return "toy/base"
 
     return make
 
 
-RUN: dict[str, object] = {
-    "task": "image", "backbone": BACKBONE, "pretrained": False, "size": 32, "epochs": 3, "batch": 8, "lr": 0.003,
-    "warmup": 0.5, "augment": "light", "views": ["plain", "hflip"], "jobs": 1,
+def cells(level: np.ndarray) -> pd.DataFrame:
+    """Columns that tell a level of 0, 1 or 2, but not for sure."""
+    rng = np.random.default_rng(1)
+    blurred = np.where(rng.random(len(level)) < 0.2, rng.integers(0, 3, len(level)), level)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 900, len(level)), unit="D")
+    words = np.array([" ".join(rng.choice(list("abcdefgh"), 5)) for _ in level])
+    return pd.DataFrame(
+        {
+            "size": (level + rng.normal(0, 0.7, len(level))).round(3),
+            "colour": np.array(["red", "green", "blue"])[blurred],
+            "day": days.strftime("%Y-%m-%d"),
+            "note": np.char.add(np.char.add("it is lot ", words), np.array([" old", " used", " new"])[blurred]),
+        }
+    ).astype(str)
+
+
+RUNS: dict[str, dict[str, object]] = {
+    "image": {
+        "task": "image", "backbone": BACKBONE, "pretrained": False, "size": 32, "epochs": 3, "batch": 8, "lr": 0.003,
+        "warmup": 0.5, "augment": "light", "views": ["plain", "hflip"], "jobs": 1,
+    },
+    "tabular": {
+        "task": "tabular", "model": "lightgbm", "bag": 2, "jobs": 1,
+        "params": {"num_iterations": 30, "early_stopping_round": 5, "min_data_in_leaf": 3},
+    },
 }  # fmt: skip
 
 

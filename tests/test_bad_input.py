@@ -127,7 +127,7 @@ def test_changed_data_pictures_and_folds_are_refused(competition: Callable[..., 
     assert cli.main(["train", run, "--fold", "0"]) == 0
     shutil.copy("data/images/000.png", "data/images/001.png")
     assert cli.main(["train", run]) == 3
-    assert "the pictures changed" in capsys.readouterr().err
+    assert "the pictures or functions of yours changed" in capsys.readouterr().err
     edit(CSV, lambda t: t.replace("000,dark", "000,light"))
     data.load.cache_clear()
     assert cli.main(["train", run]) == 3

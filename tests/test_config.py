@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import RUN, write
+from conftest import RUNS, write
 
 from competition import cli, config, schema, yaml
 from competition.errors import ConfigFault, Fault, SafetyFault
@@ -82,7 +82,7 @@ def test_code_and_bombs_are_refused(text: str, workspace: Path):
 
 def test_missing_files_offer_the_nearest(workspace: Path, capsys: pytest.CaptureFixture):
     write("configs/leaves/competition.yaml", COMPETITION)
-    write("configs/leaves/baseline.yaml", RUN)
+    write("configs/leaves/baseline.yaml", RUNS["image"])
     assert cli.main(["train", "leaves/baselin"]) == 2
     assert "baseline.yaml" in capsys.readouterr().err
     assert cli.main(["train", "leafs/baseline"]) == 2
@@ -92,10 +92,15 @@ def test_missing_files_offer_the_nearest(workspace: Path, capsys: pytest.Capture
 
 
 def test_extends_takes_the_parents_values_and_set_wins(workspace: Path):
-    write("configs/c/a.yaml", RUN)
+    write("configs/c/a.yaml", RUNS["image"])
     write("configs/c/b.yaml", {"extends": "a.yaml", "epochs": 7})
     run = config.load_run("c/b", "lr=1e-4 views=[plain, zoom]")
-    assert (run.task.epochs, run.task.lr, run.task.size, run.task.views) == (7, 1e-4, RUN["size"], ("plain", "zoom"))
+    assert (run.task.epochs, run.task.lr, run.task.size, run.task.views) == (
+        7,
+        1e-4,
+        RUNS["image"]["size"],
+        ("plain", "zoom"),
+    )
     assert config.make_run("c/b", run.config()) == run, "what run.json records makes the same run"
     config.write_variant("c/b", "c/d", {"seed": 3})
     assert config.load_run("c/d").task.epochs == 7

@@ -18,6 +18,7 @@ from conftest import KINDS, TEST, TRAIN
 from safetensors.numpy import load_file
 
 from competition import artifacts, cli, decide, metrics
+from competition.config import TASKS
 from competition.data import load
 from competition.folds import load as load_folds
 from competition.tracking import read as read_history
@@ -29,10 +30,11 @@ def state(folder: Path) -> dict[str, tuple[int, str]]:
     return {str(p): (p.stat().st_mtime_ns, artifacts.file_digest(p)) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_contract_of_every_kind(kind: str, competition: Callable[..., str], workspace: Path):
+def test_contract_of_every_task_and_kind(kind: str, task: str, competition: Callable[..., str], workspace: Path):
     """From the YAML to a checked CSV: OOF has each training row once, the score is theirs, a second call does nothing."""
-    run = competition(kind)
+    run = competition(kind, task=task)
     before = state(workspace / "data")
     assert cli.main(["submission", run]) == 0
     data, folder = load("toy"), Path("runs/toy/base")
@@ -42,8 +44,12 @@ def test_contract_of_every_kind(kind: str, competition: Callable[..., str], work
     assert len(oof) == TRAIN
     assert list(test.index) == list(data.test.ids)
     assert len(test) == TEST
-    if kind in ("multiclass", "ordinal"):
-        np.testing.assert_allclose(oof.sum(axis=1), 1, atol=1e-9)
+    for table in (oof, test):
+        assert np.isfinite(table.to_numpy()).all()
+        if kind != "regression":
+            assert table.min(axis=None) >= 0 and table.max(axis=None) <= 1 + 1e-9
+        if kind in ("multiclass", "ordinal"):
+            np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-9)
     score = json.loads((folder / "score.json").read_text())
     truth = data.train.truth
     assert truth is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-DATE_PARTS = ("year", "month", "day", "dayofweek", "dayofyear", "hour")
+DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 CODE_LEVELS = 32  # a category of more levels is taken apart, if
 CODE_SHARE = 0.5  # so large a share of them has digits: `C85`, `PC 17599`
 

@@ -16,6 +16,7 @@ TEXT_ROWS = 20_000  # rows that the directions of a text are found on
 HASHES = 2**15
 SKEWED = 1.0  # skewness, from which on a quantity is made symmetric
 CLIP = 3.0
+FAR = 1e6  # whose square is finite; beyond it the smooth clip gives 3 all the same
 
 
 class Levels:
@@ -50,7 +51,7 @@ class Levels:
         return codes
 
     def one_hot(self, cells: np.ndarray) -> np.ndarray:
-        """[rows, levels] 0 or 1; all 0 where unseen and no level is rare. Two levels need one column, the second's."""
+        """[rows, levels] 0 or 1; all 0 where unseen and no level is rare."""
         return (self.codes(cells)[:, None] == np.arange(len(self))).astype(np.float32)
 
     def log_counts(self, cells: np.ndarray) -> np.ndarray:
@@ -142,7 +143,7 @@ class Scaling:
 
     def transform(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[rows, quantities] and [rows, quantities with gaps], 1 where missing."""
-        scaled = (self._straight(self._filled(values)) - self.centre) / self.width
+        scaled = np.clip((self._straight(self._filled(values)) - self.centre) / self.width, -FAR, FAR)
         return scaled / np.sqrt(1 + np.square(scaled / CLIP)), np.isnan(values[:, self.gaps]).astype(float)
 
     def _filled(self, values: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ from competition.tabular.columns import Column, read
 from competition.tabular.derive import derived
 from competition.tabular.encoders import Levels, Scaling, TargetMeans, Text
 
+LARGEST = float(np.finfo(np.float32).max)  # libraries refuse what is infinite
+
 Form = Literal["native", "codes", "forest", "dense"]
 Encoding = Literal["code", "onehot", "target", "count"]
 
@@ -64,7 +66,7 @@ class Features:
         self.means = TargetMeans(seed)
         means = self.means.fit_transform(self._codes(categories, "target"), y)
         quantities = self._quantities(numbers, categories, texts, means)
-        self.scaling = Scaling().fit(quantities.to_numpy()) if self.form == "dense" else None
+        self.scaling = Scaling().fit(_finite(quantities)) if self.form == "dense" else None
         return self._matrix(quantities, categories)
 
     def transform(self, table: pd.DataFrame) -> Matrix:
@@ -100,9 +102,9 @@ class Features:
         return pd.concat([numbers, means, pd.DataFrame(counts, index=numbers.index), *directions], axis=1)
 
     def _matrix(self, quantities: pd.DataFrame, categories: pd.DataFrame) -> Matrix:
-        values, names = quantities.to_numpy(np.float32), [str(c) for c in quantities]
+        values, names = _finite(quantities), [str(c) for c in quantities]
         if self.scaling is not None:
-            values, missing = self.scaling.transform(quantities.to_numpy())
+            values, missing = self.scaling.transform(values)
         numeric = len(names)
         blocks = [values]
         if self.scaling is not None:
@@ -120,3 +122,8 @@ class Features:
             tuple(range(len(names) - len(coded), len(names))),
             numeric,
         )
+
+
+def _finite(quantities: pd.DataFrame) -> np.ndarray:
+    """[rows, quantities] float64 within the range of float32; NaN stays."""
+    return quantities.to_numpy(float).clip(-LARGEST, LARGEST)

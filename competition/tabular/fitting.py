@@ -37,7 +37,14 @@ HOOK_ROWS = 100  # that a user's function is tried on first
 
 def prepare(task: TabularTask, problem: Problem, rows: Rows) -> str:
     """Refuses columns that are not there and a hook that fails; returns a hash of the hook's file."""
-    columns.resolve(inputs(task, problem, rows.table.head(HOOK_ROWS)), task.columns)
+    table = inputs(task, problem, rows.table.head(HOOK_ROWS))
+    if table.empty:
+        what, where = "there is no column to learn from", f"{problem.competition}: train and test"
+        found = "no column but the id, the targets and what paths are made of stands in both"
+        raise DataFault(
+            Finding("TAB-COLUMNS", what, where, found, "another `task:`, or further columns in both tables")
+        )
+    columns.resolve(table, task.columns)
     if not task.features:
         return ""
     return artifacts.digest(hooks.content(task.features, artifacts.competition_yaml(problem.competition).parent))
@@ -56,7 +63,7 @@ def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
         held = None if stop_ids is None else fold.train.take(stop_ids)
         record = part.fit(fold.train.take(ids), held)
         if held is not None and fold.ordered:  # the latest rows are the most like the test rows: learn from them too
-            record = part.fit(fold.train, None, rounds=max(o["rounds"] for o in record["outputs"]))
+            record = part.fit(fold.train, None, rounds=max(o["rounds"] for o in record["outputs"]) or None)
         bag.append(record)
         fold.log(n, {"model": task.model, "part": n, **record})
     return {"model": task.model, "target": vars(goal), "seconds": sum(p["seconds"] for p in bag), "bag": bag}
@@ -82,7 +89,12 @@ def predict(task: TabularTask, rows: Rows, fold: Fold) -> pd.DataFrame:
 
 
 def device_of(task: TabularTask) -> str:
-    return "cuda" if task.device != "cpu" and accelerators() else "cpu"
+    """Apple's GPU counts for the engine, but no library here has it."""
+    if task.device == "cpu" or not accelerators():
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def threads() -> int:
@@ -96,17 +108,20 @@ def inputs(task: TabularTask, problem: Problem, table: pd.DataFrame) -> pd.DataF
     if not task.features:
         return table
     home = artifacts.competition_yaml(problem.competition).parent
-    new = hooks.call(task.features, home, "features", table.copy())
+    function = hooks.find(task.features, home, "features")
+    where = f"{home}, key features: {task.features}"
+    try:
+        new = function(table.copy())
+    except Exception as e:  # whatever the user's function raises
+        what, found = "a function of yours fails", f"{type(e).__name__}: {e}"
+        mend = "mend that function; it is given a DataFrame of text, missing cells as they stand in the file"
+        raise DataFault(Finding("HOOK-FEATURES", what, where, found, mend)) from e
     if not isinstance(new, pd.DataFrame) or not new.index.equals(table.index):
-        raise DataFault(
-            Finding(
-                code="HOOK-FEATURES",
-                what="a function of yours returns something else than columns of these rows",
-                where=f"{home}, key features: {task.features}",
-                found=f"{type(new).__name__}" + (f" of {len(new)} rows" if isinstance(new, pd.DataFrame) else ""),
-                mend="return a DataFrame with the index of the one given, its new columns only",
-            )
-        )
+        what = "a function of yours returns something else than columns of these rows"
+        found = type(new).__name__ + (f" of {len(new)} rows" if isinstance(new, pd.DataFrame) else "")
+        mend = "return a DataFrame with the index of the one given, its new columns only"
+        raise DataFault(Finding("HOOK-FEATURES", what, where, found, mend))
+    new = new.set_axis(new.columns.astype(str), axis=1)
     return table.drop(columns=[c for c in new if c in table]).join(new.astype(str).where(new.notna(), ""))
 
 

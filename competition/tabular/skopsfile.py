@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import skops.io
+from skops.io.exceptions import UntrustedTypesFoundException
 
 from competition import artifacts
+from competition.errors import Finding, SafetyFault
 
 # All that our files hold beyond what skops trusts by itself.
 TRUSTED = [
@@ -30,7 +32,20 @@ def save(model: Any, path: Path) -> None:
 
 
 def load(path: Path, device: str = "cpu") -> Any:
-    return skops.io.load(path, trusted=TRUSTED)
+    """Raises SafetyFault SKOPS-TYPE where the file holds what we never write."""
+    try:
+        return skops.io.load(path, trusted=TRUSTED)
+    except UntrustedTypesFoundException as e:
+        raise SafetyFault(
+            Finding(
+                code="SKOPS-TYPE",
+                what="a model file holds what this pipeline never writes",
+                where=str(path),
+                found=str(e).splitlines()[0],
+                risk="reading it could run foreign code; nothing of it was run",
+                mend=f"delete {path.parent} and give the same command again: that fold is trained anew",
+            )
+        ) from None
 
 
 def predict(model: Any, x: np.ndarray) -> np.ndarray:

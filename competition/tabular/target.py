@@ -67,6 +67,9 @@ def of(problem: Problem, truth: pd.DataFrame) -> Target:
     log = metric.name in LOG_METRICS and bool(values.min() > -1)
     values = np.log1p(values) if log else values
     room = BEYOND * np.ptp(values, axis=0)
+    low = values.min(axis=0) - room
+    if log:  # counts and prices stay so: hosts refuse what is negative
+        low = np.where(values.min(axis=0) >= 0, low.clip(0), low)
     return Target(
         LOSSES.get(metric.name, "squared"),
         outputs,
@@ -74,6 +77,6 @@ def of(problem: Problem, truth: pd.DataFrame) -> Target:
         log,
         tuple(values.mean(axis=0).tolist()),
         tuple(np.maximum(values.std(axis=0), 1e-12).tolist()),
-        tuple((values.min(axis=0) - room).tolist()),
+        tuple(low.tolist()),
         tuple((values.max(axis=0) + room).tolist()),
     )

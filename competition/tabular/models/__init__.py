@@ -12,9 +12,10 @@ save(model, path)              load(path, device) -> model          importance(m
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -67,9 +68,14 @@ def library(name: str) -> Library:
     return cast(Library, importlib.import_module(f"competition.tabular.models.{name}"))
 
 
-def checked(params: dict[str, Any], known: Iterable[str], name: str) -> dict[str, Any]:
-    """The user's `params`. Raises ConfigFault CFG-UNKNOWN where the library would ignore one or fail late."""
-    names = set(known)
+def checked(
+    params: dict[str, Any], known: Iterable[str], name: str, aliases: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The user's `params`, each by the one name that our defaults have too.
+
+    Raises ConfigFault CFG-UNKNOWN where the library would ignore one or fail late.
+    """
+    names = {*known, *aliases}
     unknown = [key for key in params if key not in names]
     if unknown:
         raise ConfigFault(
@@ -81,4 +87,13 @@ def checked(params: dict[str, Any], known: Iterable[str], name: str) -> dict[str
                 mend=nearest(unknown[0], sorted(names)),
             )
         )
-    return params
+    return {aliases.get(key, key): value for key, value in params.items()}
+
+
+def of_classes(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of 0..1 for libraries that learn only whole classes: a soft label is a row of each, weighed by it."""
+    if np.isin(y, (0, 1)).all():
+        return x, y.astype(int), weight
+    whole = np.repeat([1, 0], len(y))
+    both = np.concatenate([weight * y, weight * (1 - y)])
+    return np.vstack([x, x])[both > 0], whole[both > 0], both[both > 0]

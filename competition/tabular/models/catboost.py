@@ -21,6 +21,11 @@ OBJECTIVES = {"softmax": "MultiClass", "sigmoid": "CrossEntropy", "squared": "RM
 DEFAULTS = {
     "iterations": 1000, "od_wait": 50, "learning_rate": 0.08, "max_ctr_complexity": 1, "allow_writing_files": False,
 }  # fmt: skip
+ALIASES = {
+    "n_estimators": "iterations", "num_boost_round": "iterations", "num_trees": "iterations", "max_depth": "depth",
+    "eta": "learning_rate", "early_stopping_rounds": "od_wait", "random_state": "random_seed",
+    "objective": "loss_function",
+}  # fmt: skip
 
 
 class _Rounds:
@@ -35,8 +40,8 @@ class _Rounds:
 
 
 def fit(job: Job) -> tuple[CatBoost, int]:
-    known = inspect.signature(CatBoostClassifier.__init__).parameters
-    params = _defaults(job) | checked(job.params, known, "CatBoost")
+    known = inspect.signature(CatBoostClassifier).parameters
+    params = _defaults(job) | checked(job.params, known, "CatBoost", ALIASES)
     gpu = job.device == "cuda"  # it takes no callbacks there
     model = CatBoost(params)
     model.fit(

@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from competition.tabular import skopsfile
 from competition.tabular.features import Matrix
-from competition.tabular.models import Job, checked
+from competition.tabular.models import Job, checked, of_classes
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "native", True, "max_iter", False, ".skops"
 LOSSES = {"squared": "squared_error", "absolute": "absolute_error", "pinball": "quantile"}
@@ -23,23 +23,27 @@ def fit(job: Job) -> tuple[Any, int]:
     params: dict[str, Any] = DEFAULTS | checked(job.params, kind().get_params(), "HistGradientBoosting")
     total = params.pop("max_iter")
     more = {} if classes else {"loss": LOSSES[job.loss], "quantile": job.alpha if job.loss == "pinball" else None}
-    model = kind(
-        categorical_features=list(job.x.categorical) or None, warm_start=True, random_state=job.seed,
-        early_stopping=job.valid is not None, max_iter=1, **(params | more),
-    )  # fmt: skip
-    held = {} if job.valid is None else {"X_val": job.valid[0].values, "y_val": _labels(job, job.valid[1])}
-    y = _labels(job, job.y)
+    ours: dict[str, Any] = {
+        "categorical_features": list(job.x.categorical) or None, "warm_start": True, "random_state": job.seed,
+        "early_stopping": job.valid is not None,
+    }  # fmt: skip
+    model = kind(**(ours | more | params))
+    x, y, weight = _rows(job, job.x.values, job.y, job.weight)
+    held = {}
+    if job.valid is not None:
+        names = ("X_val", "y_val", "sample_weight_val")
+        held = dict(zip(names, _rows(job, job.valid[0].values, job.valid[1], np.ones(len(job.valid[1]))), strict=True))
     for rounds in range(STEP, total + STEP, STEP):
         model.set_params(max_iter=min(rounds, total))
-        model.fit(job.x.values, y, sample_weight=job.weight, **held)
+        model.fit(x, y, sample_weight=weight, **held)
         job.round(model.n_iter_, total)
         if model.n_iter_ < min(rounds, total):
             break
     return model, model.n_iter_
 
 
-def _labels(job: Job, y: np.ndarray) -> np.ndarray:
-    return (y >= 0.5).astype(int) if job.loss == "sigmoid" else y
+def _rows(job: Job, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return of_classes(x, y, weight) if job.loss == "sigmoid" else (x, y, weight)
 
 
 def predict(model: Any, x: Matrix) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from competition.tabular import skopsfile
@@ -18,8 +18,10 @@ MOST, CHOOSING = 50_000, 5_000  # rows that are kept; rows that the number is ch
 
 
 def fit(job: Job) -> tuple[Any, int]:
-    classes = job.loss in ("softmax", "sigmoid")
-    y = (job.y >= 0.5).astype(int) if job.loss == "sigmoid" else job.y
+    y = job.y
+    classes = job.loss == "softmax" or (
+        job.loss == "sigmoid" and bool(np.isin(y, (0, 1)).all())
+    )  # soft ones are values
     rows = np.random.default_rng(job.seed).permutation(len(job.x))[:MOST]
     x, y = job.x.values[rows], y[rows]
     kind = KNeighborsClassifier if classes else KNeighborsRegressor
@@ -28,7 +30,7 @@ def fit(job: Job) -> tuple[Any, int]:
         few = [k for k in NEIGHBOURS if k < min(len(x), CHOOSING) // 2] or [1]
         # probabilities of neighbours hold zeros, of which a log loss would be infinite
         scoring = "accuracy" if classes else "neg_mean_squared_error"
-        search = GridSearchCV(kind(**given), {"n_neighbors": few}, scoring=scoring, cv=3)
+        search = GridSearchCV(kind(**given), {"n_neighbors": few}, scoring=scoring, cv=KFold(3))  # of shuffled rows
         given["n_neighbors"] = search.fit(x[:CHOOSING], y[:CHOOSING]).best_params_["n_neighbors"]
     job.round(0, 1)
     return kind(**given).fit(x, y), 1

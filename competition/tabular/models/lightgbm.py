@@ -26,10 +26,9 @@ VALUES = {"learning_rate": 0.05, "num_leaves": 31, "bagging_fraction": 0.7, "fea
 
 def fit(job: Job) -> tuple[lgb.Booster, int]:
     aliases = _ConfigAliases._get_all_param_aliases()
-    given = checked(job.params, {*aliases, *(a for names in aliases.values() for a in names)}, "LightGBM")
-    params = _defaults(job) | {
-        next((k for k, names in aliases.items() if key in names), key): v for key, v in given.items()
-    }
+    params = _defaults(job) | checked(
+        job.params, aliases, "LightGBM", {a: k for k, names in aliases.items() for a in names}
+    )
     total, patience = params.pop("num_iterations"), params.pop("early_stopping_round")
     options: dict[str, Any] = {"categorical_feature": list(job.x.categorical), "free_raw_data": True}
     train = lgb.Dataset(job.x.values, job.y, weight=job.weight, **options)
@@ -47,7 +46,7 @@ def _defaults(job: Job) -> dict[str, Any]:
     more = {"softmax": {"num_class": job.classes}, "pinball": {"alpha": job.alpha}}.get(job.loss, {})
     return ALL | (CLASSES if job.loss in ("softmax", "sigmoid") else VALUES) | more | {
         "objective": OBJECTIVES[job.loss], "seed": job.seed, "num_threads": job.threads, "verbosity": -1,
-        "deterministic": True, "force_row_wise": True, "device_type": "gpu" if job.device == "cuda" else "cpu",
+        "deterministic": True, "force_row_wise": True,  # which the GPU's sums are not
     }  # fmt: skip
 
 

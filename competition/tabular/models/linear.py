@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,31 @@ from sklearn.model_selection import GridSearchCV
 
 from competition.tabular import skopsfile
 from competition.tabular.features import Matrix
-from competition.tabular.models import Job, checked
+from competition.tabular.models import Job, checked, of_classes
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "dense", False, "max_iter", False, ".skops"
 CS = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 ALPHAS = [0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
 CHOOSING = 20_000  # rows that are enough to choose the strength of a logistic regression
+LEAST = 1e-15
 QUANTILE_ROWS = 5_000  # a linear programme grows too slow with more
 
 
 def fit(job: Job) -> tuple[Any, int]:
     x, y, weight = job.x.values, job.y, job.weight
     if job.loss == "pinball":
-        rows = _some(job, QUANTILE_ROWS)
+        rows = _some(job, len(x), QUANTILE_ROWS)
         model: Any = QuantileRegressor(quantile=job.alpha, **_given(job, QuantileRegressor(), {"alpha": 0.001}))
         return model.fit(x[rows], y[rows], sample_weight=weight[rows]), 1
     if job.loss not in ("softmax", "sigmoid"):
         return RidgeCV(**_given(job, RidgeCV(), {"alphas": ALPHAS})).fit(x, y, sample_weight=weight), 1
-    y = (y >= 0.5).astype(int) if job.loss == "sigmoid" else y
+    if job.loss == "sigmoid":
+        x, y, weight = of_classes(x, y, weight)
     given = _given(job, LogisticRegression(), {"max_iter": 300})
     job.round(0, 2)
     if "C" not in given:
-        rows = _some(job, CHOOSING)
-        search = GridSearchCV(LogisticRegression(**given), {"C": CS}, scoring="neg_log_loss", cv=3)
-        given |= search.fit(x[rows], y[rows], sample_weight=weight[rows]).best_params_
+        rows = _some(job, len(x), CHOOSING)
+        given["C"] = _strength(given, x[rows], y[rows], weight[rows])
     job.round(1, 2)
     return LogisticRegression(**given).fit(x, y, sample_weight=weight), 1
 
@@ -42,9 +44,26 @@ def _given(job: Job, model: Any, defaults: dict[str, Any]) -> dict[str, Any]:
     return defaults | checked(job.params, model.get_params(), type(model).__name__)
 
 
-def _some(job: Job, most: int) -> np.ndarray:
+def _some(job: Job, rows: int, most: int) -> np.ndarray:
     """Positions of at most so many rows, drawn by the seed."""
-    return np.random.default_rng(job.seed).permutation(len(job.x))[:most]
+    return np.random.default_rng(job.seed).permutation(rows)[:most]
+
+
+def _strength(given: dict[str, Any], x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
+    """The best of CS by 3 folds; the middle one where every class is too rare to be split."""
+    if np.unique(y, return_counts=True)[1].max() < 3:
+        return CS[len(CS) // 2]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        search = GridSearchCV(LogisticRegression(**given), {"C": CS}, scoring=_likelihood, cv=3)
+        return search.fit(x, y, sample_weight=weight).best_params_["C"]
+
+
+def _likelihood(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> float:
+    """Mean log likelihood. A class that the model's rows lacked costs the same at any strength (sklearn's log loss: NaN)."""
+    at = np.searchsorted(model.classes_, y).clip(max=len(model.classes_) - 1)
+    given = np.where(model.classes_[at] == y, model.predict_proba(x)[np.arange(len(y)), at], 0.0)
+    return float(np.log(given.clip(LEAST)).mean())
 
 
 def predict(model: Any, x: Matrix) -> np.ndarray:

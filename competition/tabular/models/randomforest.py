@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from competition.tabular import skopsfile
 from competition.tabular.features import Matrix
-from competition.tabular.models import Job, checked
+from competition.tabular.models import Job, checked, of_classes
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "forest", False, "n_estimators", False, ".skops"
 TREES, STEP = 300, 10
@@ -28,11 +28,13 @@ def grow(job: Job, classifier: Any, regressor: Any) -> tuple[Any, int]:
     defaults = {"n_estimators": TREES, "min_samples_leaf": leaf, "max_features": "sqrt" if classes else 0.33}
     params: dict[str, Any] = defaults | checked(job.params, kind().get_params(), kind.__name__)
     total = params.pop("n_estimators")
-    model = kind(warm_start=True, n_jobs=job.threads, random_state=job.seed, **params)
-    y = (job.y >= 0.5).astype(int) if job.loss == "sigmoid" else job.y
+    model = kind(**({"warm_start": True, "n_jobs": job.threads, "random_state": job.seed} | params))
+    x, y, weight = job.x.values, job.y, job.weight
+    if job.loss == "sigmoid":
+        x, y, weight = of_classes(x, y, weight)
     for trees in range(STEP, total + STEP, STEP):
         model.set_params(n_estimators=min(trees, total))
-        model.fit(job.x.values, y, sample_weight=job.weight)
+        model.fit(x, y, sample_weight=weight)
         job.round(min(trees, total), total)
     return model, total
 

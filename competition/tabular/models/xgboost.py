@@ -25,6 +25,11 @@ CLASSES = {
     "learning_rate": 0.08, "max_depth": 6, "min_child_weight": 5e-6, "colsample_bylevel": 0.9, "subsample": 0.65,
 }  # fmt: skip
 VALUES = {"learning_rate": 0.05, "max_depth": 6, "min_child_weight": 2.0, "colsample_bytree": 0.5, "subsample": 0.7}
+ALIASES = {
+    "n_estimators": "rounds", "num_boost_round": "rounds", "early_stopping_rounds": "patience", "eta": "learning_rate",
+    "lambda": "reg_lambda", "alpha": "reg_alpha", "n_jobs": "nthread", "random_state": "seed",
+}  # fmt: skip
+WRAPPERS = {"callbacks", "enable_categorical", "feature_types", "feature_weights", "importance_type", "missing"}
 
 
 class _Rounds(TrainingCallback):
@@ -37,8 +42,8 @@ class _Rounds(TrainingCallback):
 
 
 def fit(job: Job) -> tuple[xgb.Booster, int]:
-    known = {*ALL, *xgb.XGBModel().get_params()}
-    params = _defaults(job) | checked(job.params, known, "XGBoost")
+    known = {*ALL, *xgb.XGBModel().get_params()} - WRAPPERS
+    params = _defaults(job) | checked(job.params, known, "XGBoost", ALIASES)
     total, patience = params.pop("rounds"), params.pop("patience")
     train, rounds = _matrix(job.x, job.y, job.weight), _Rounds(job, total)
     if job.valid is None:
