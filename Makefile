@@ -16,7 +16,7 @@ need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition
 
 .PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission tabular \
-	portfolio docs
+	portfolio importance docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run o
 portfolio: setup ## RUN=<name>/<run>: what a preset tried, what it cost and what it weighs
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) portfolio "$$RUN"
+
+importance: setup ## RUN=<name>/<run>: what each column is worth to a trained run, as a table and a picture
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) importance "$$RUN"
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

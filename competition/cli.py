@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
+    verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
     verb("demo", "the whole pipeline on handwritten digits")
     verb("schema", "every key of the configuration files, as a Markdown table")
     return main
@@ -137,6 +138,12 @@ def portfolio(options: argparse.Namespace) -> None:
     portfolio.show(runs.resolve(options.run))
 
 
+def importance(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.explain(runs.resolve(options.run))
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -155,4 +162,4 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, portfolio,
-                                demo, schema)}  # fmt: skip
+                                importance, demo, schema)}  # fmt: skip

@@ -66,6 +66,11 @@ def predict(model: CatBoost, x: Matrix) -> np.ndarray:
     return np.asarray(model.predict(_pool(x)))
 
 
+def contributions(model: CatBoost, x: Matrix) -> np.ndarray:
+    found = model.get_feature_importance(_pool(x), type="ShapValues")
+    return np.asarray(found).reshape(len(x), -1, x.values.shape[1] + 1)
+
+
 def save(model: CatBoost, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.cbm"
