@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission tabular \
-	import portfolio docs
+	import portfolio importance bench-tables docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ lint: setup
 
 bench: setup ## images/s of our loop beside the bare step and a plain loop
 	@$(PYTHON) -m benchmarks.loop
+
+bench-tables: setup ## time and memory of each tabular model and of the preset quick on 250,000 x 24
+	@$(PYTHON) -m benchmarks.tables
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
@@ -93,6 +96,10 @@ import: setup ## FILE=oof.csv,test.csv RUN=<name>/<run>: brings another program'
 portfolio: setup ## RUN=<name>/<run>: what a preset tried, what it cost and what it weighs
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) portfolio "$$RUN"
+
+importance: setup ## RUN=<name>/<run>: what each column is worth to a trained run, as a table and a picture
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) importance "$$RUN"
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     verb("import", "brings another program's predictions in as a run",
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
+    verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
     verb("demo", "the whole pipeline on handwritten digits")
     verb("schema", "every key of the configuration files, as a Markdown table")
     return main
@@ -145,6 +146,12 @@ def portfolio(options: argparse.Namespace) -> None:
     portfolio.show(runs.resolve(options.run))
 
 
+def importance(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.explain(runs.resolve(options.run))
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -163,4 +170,4 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, portfolio,
-                                demo, schema)} | {"import": bring}  # fmt: skip
+                                importance, demo, schema)} | {"import": bring}  # fmt: skip

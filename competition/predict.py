@@ -61,7 +61,7 @@ def predicted_views(run: Run, split: Split) -> list[str]:
 def predict_fold(run: Run, split: Split) -> None:
     """One fold's rows in every view that is missing, in whatever process the engine chose."""
     fold = open_fold(run, split)
-    _intact(fold.folder)
+    intact(fold.folder)
     assert fold.valid is not None
     have = predicted_views(run, split)
     parts = {"oof": fold.valid, "test": load(run.competition).test}
@@ -252,7 +252,8 @@ def cover(stack: Stack, ids: pd.Index, name: str) -> None:
         raise DataFault(*problems)
 
 
-def _intact(folder: Path) -> None:
+def intact(folder: Path) -> None:
+    """Raises EnvironmentFault CKPT-CORRUPT where a file of a trained fold is not what was written."""
     for name, expected in artifacts.read_json(folder / "fit.json")["files"].items():
         found = artifacts.file_digest(folder / name)
         if found != expected:

@@ -6,7 +6,21 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from competition import artifacts, board, bring, config, cuts, ensemble, folds, form, ledger, portfolio, runs, submit
+from competition import (
+    artifacts,
+    board,
+    bring,
+    config,
+    cuts,
+    ensemble,
+    folds,
+    form,
+    importance,
+    ledger,
+    portfolio,
+    runs,
+    submit,
+)
 from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
@@ -58,6 +72,20 @@ def bring_in(name: str, files: str) -> None:
             bring.keep(at, brought)
             training.train(at, engine)
         _predict(run, engine)
+
+
+def explain(run: Run) -> None:
+    """importance.csv and importance.png of a trained run, a blend or a preset."""
+    if run.preset is not None:
+        run = portfolio.finished(run)
+    importance.check(run)
+    with working() as engine:
+        _predict(run, engine)
+        for member in importance.models(run):
+            with runs.opened(member) as at:
+                training.prepare(at)
+        with runs.opened(run) as at:
+            importance.explain(at, engine)
 
 
 def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -110,4 +110,22 @@ class Task(Protocol):
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         """[rows, problem.columns] by id, from the model in `fold.folder`."""
+        ...
+
+
+@runtime_checkable
+class Explained(Task, Protocol):
+    """A task that learns from columns, whose importance can be told."""
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether what is predicted of a row doesn't depend on the rows beside it."""
+        ...
+
+    def reads(self, problem: Problem) -> Sequence[str]:
+        """Those of `problem.inputs` that the run doesn't leave out."""
+        ...
+
+    def contributions(self, rows: Rows, fold: Fold) -> pd.DataFrame | None:
+        """[rows, (output, column)] what each column adds to the raw output, by id; None where it can't be told."""
         ...

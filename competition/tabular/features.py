@@ -49,6 +49,11 @@ class Matrix:
         return len(self.values)
 
 
+def source(name: str, columns: Sequence[str]) -> str:
+    """The column that a feature is made of: `Cabin: letters = C` -> `Cabin`. Of several that fit, the longest name."""
+    return max((c for c in columns if name == c or name.startswith((f"{c}: ", f"{c} = "))), key=len)
+
+
 class Features:
     """All that turns a table's text into a `Matrix`. Its attributes are what skops can store."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from competition.task import Fold, Problem, Rows
 if TYPE_CHECKING:
     from competition.tabular.task import TabularTask
 
+Fitted = tuple[Any, dict[str, Any]]  # a model, None where it is a constant, and its record
 HELD = 10  # a single model holds out a tenth of its rows
 BAGS = ((5_000, 8), (20_000, 5), (50_000, 3))  # up to so many rows, so many models; above, one
 PREDICTED = 100_000  # rows at a time
@@ -75,17 +76,23 @@ def predict(task: TabularTask, rows: Rows, fold: Fold) -> pd.DataFrame:
     library, goal, bag = models.library(task.model), Target(**record["target"]), record["bag"]
     table = inputs(task, fold.problem, rows.table)
     total = np.zeros((len(table), goal.outputs))
-    for n, part in enumerate(bag):
-        features: Features = skopsfile.load(fold.folder / f"model{n}-features.skops")
-        files = [_file(fold.folder, library, n, j) for j in range(len(part["outputs"]))]
-        fitted = [library.load(file, device_of(task)) if file.exists() else None for file in files]
+    for n, (features, fitted) in enumerate(fitted_bag(task, fold, bag)):
         for start in range(0, len(table), PREDICTED):
             some = slice(start, start + PREDICTED)
             x = features.transform(table[some])
-            y = [_output(library, m, x, o, goal) for m, o in zip(fitted, part["outputs"], strict=True)]
+            y = [_output(library, model, x, output, goal) for model, output in fitted]
             total[some] += goal.decode(np.hstack(y)) / len(bag)
             fold.progress((n * len(table) + start + len(x)) // len(bag), len(table), "predicting")
     return pd.DataFrame(total, index=rows.ids, columns=list(fold.problem.columns))
+
+
+def fitted_bag(task: TabularTask, fold: Fold, bag: list[dict[str, Any]]) -> Iterator[tuple[Features, list[Fitted]]]:
+    """Of each part of the bag in fit.json its features, and the model and record of each output."""
+    library = models.library(task.model)
+    for n, part in enumerate(bag):
+        files = [_file(fold.folder, library, n, j) for j in range(len(part["outputs"]))]
+        fitted = [library.load(file, device_of(task)) if file.exists() else None for file in files]
+        yield skopsfile.load(fold.folder / f"model{n}-features.skops"), list(zip(fitted, part["outputs"], strict=True))
 
 
 def device_of(task: TabularTask) -> str:

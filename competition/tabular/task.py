@@ -54,3 +54,15 @@ class TabularTask(Strict):
         from competition.tabular import fitting
 
         return fitting.predict(self, rows, fold)
+
+    @property
+    def rowwise(self) -> bool:
+        return self.features is None  # a user's function may count or rank the rows it gets
+
+    def reads(self, problem: Problem) -> Sequence[str]:
+        return [c for c in problem.inputs if self.features or c not in self.columns.ignore]
+
+    def contributions(self, rows: Rows, fold: Fold) -> pd.DataFrame | None:
+        from competition.tabular import explaining
+
+        return explaining.contributions(self, rows, fold)

@@ -6,7 +6,9 @@ ROUNDS   the parameter that says how many rounds there are
 JOINT    whether one model learns all outputs; else each output has a model of its own, classes apart
 SUFFIX   of its file, in the library's own safe format
 fit(job) -> model, rounds      predict(model, x) -> [rows] or [rows, outputs]
-save(model, path)              load(path, device) -> model          importance(model, x) -> [features], where it has one
+save(model, path)              load(path, device) -> model
+contributions(model, x) -> [rows, outputs, features + 1], only of trees: exact SHAP values of the raw output (log odds or
+a standardised value), which they sum to, the last being the same for all rows (TreeSHAP, Lundberg et al. 2020)
 """
 
 from __future__ import annotations

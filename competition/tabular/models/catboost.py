@@ -12,6 +12,7 @@ import pandas as pd
 from catboost import CatBoost, CatBoostClassifier, Pool
 
 from competition import artifacts
+from competition.errors import Stopped
 from competition.tabular.features import Matrix
 from competition.tabular.models import Job, checked
 
@@ -29,27 +30,34 @@ ALIASES = {
 
 
 class _Rounds:
-    """CatBoost swallows no exception of a callback, but it has to be told to stop."""
+    """Ends the fit where `Job.round` raises; CatBoost would turn what a callback raises into an error of its own."""
 
     def __init__(self, job: Job, total: int):
         self.job, self.total = job, total
+        self.stopped: Stopped | None = None
 
     def after_iteration(self, info: Any) -> bool:
-        self.job.round(info.iteration, self.total)
-        return True
+        try:
+            self.job.round(info.iteration, self.total)
+        except Stopped as stopped:
+            self.stopped = stopped
+        return self.stopped is None
 
 
 def fit(job: Job) -> tuple[CatBoost, int]:
     known = inspect.signature(CatBoostClassifier).parameters
     params = _defaults(job) | checked(job.params, known, "CatBoost", ALIASES)
     gpu = job.device == "cuda"  # it takes no callbacks there
+    rounds = _Rounds(job, params["iterations"])
     model = CatBoost(params)
     model.fit(
         _pool(job.x, job.y, job.weight),
         eval_set=None if job.valid is None else _pool(*job.valid),
-        callbacks=None if gpu else [_Rounds(job, params["iterations"])],
+        callbacks=None if gpu else [rounds],
         verbose=False,
     )
+    if rounds.stopped:
+        raise rounds.stopped
     return model, int(model.tree_count_ or 0)
 
 
@@ -72,6 +80,11 @@ def predict(model: CatBoost, x: Matrix) -> np.ndarray:
         found = np.asarray(model.predict(_pool(x), prediction_type="Probability"))
         return found if loss == "MultiClass" else found[:, 1]
     return np.asarray(model.predict(_pool(x)))
+
+
+def contributions(model: CatBoost, x: Matrix) -> np.ndarray:
+    found = model.get_feature_importance(_pool(x), type="ShapValues")
+    return np.asarray(found).reshape(len(x), -1, x.values.shape[1] + 1)
 
 
 def save(model: CatBoost, path: Path) -> None:

@@ -54,6 +54,10 @@ def predict(model: lgb.Booster, x: Matrix) -> np.ndarray:
     return np.asarray(model.predict(x.values))
 
 
+def contributions(model: lgb.Booster, x: Matrix) -> np.ndarray:
+    return np.asarray(model.predict(x.values, pred_contrib=True)).reshape(len(x), -1, x.values.shape[1] + 1)
+
+
 def save(model: lgb.Booster, path: Path) -> None:
     artifacts.write_text(path, model.model_to_string(num_iteration=model.best_iteration))
 

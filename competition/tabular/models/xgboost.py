@@ -71,6 +71,10 @@ def predict(model: xgb.Booster, x: Matrix) -> np.ndarray:
     return model.predict(_matrix(x))
 
 
+def contributions(model: xgb.Booster, x: Matrix) -> np.ndarray:
+    return model.predict(_matrix(x), pred_contribs=True).reshape(len(x), -1, x.values.shape[1] + 1)
+
+
 def save(model: xgb.Booster, path: Path) -> None:
     artifacts.write_bytes(path, bytes(model.save_raw("ubj")))
 

@@ -1,0 +1,252 @@
+"""What each column is worth to a trained run: `make importance RUN=leaves/trees` -> importance.csv, importance.png.
+
+Permutation: how much worse the out-of-fold score gets when a column's cells change places among a fold's held-out rows
+(Breiman 2001; Fisher et al. 2019). A blend is predicted whole, by its members' weights. SHAP: mean absolute share of a
+column in what trees say of a held-out row; of a single run, for shares of several models don't add up to a blend's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from competition import artifacts, board, chart, cuts, decide, runs
+from competition.config import Run, task_name
+from competition.cuts import Cut
+from competition.engine import Engine, stopping
+from competition.errors import ConfigFault, Finding, Stopped, examples
+from competition.predict import intact
+from competition.runs import Opened
+from competition.split import Split
+from competition.task import Explained, Fold, Rows
+from competition.train import fold_seed, open_fold
+
+ROWS, SHAP_ROWS = 5_000, 2_000  # that are enough, drawn from larger tables
+REPEATS, SHUFFLES = 3, 300  # of a column; of all columns, beyond which each has fewer
+STACKED = 20_000  # rows that are predicted at once
+SHOWN = 25
+HEADERS = {"permutation": "score lost when shuffled", "std": "± over folds", "shap": "mean |SHAP|"}
+
+
+Piece = tuple[Split, pd.Index, int]  # of a fold: the split, ids of held-out rows, how many of them SHAP looks at
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run with a task, one of those whose weighted sum is the prediction of a fold."""
+
+    run: Run
+    fold: Fold
+    view: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Held:
+    """A fold's held-out rows: predicted as they are, and by column with its cells shuffled, once a repeat.
+
+    shap: mean |SHAP| by column, the mean over outputs; None of a blend and of models without trees.
+    """
+
+    fold: int
+    plain: pd.DataFrame
+    shuffled: dict[str, list[pd.DataFrame]]
+    shap: pd.Series | None
+
+
+def check(run: Run) -> None:
+    """Raises ConfigFault CFG-TASK where a model of the run learns from something else than columns."""
+    others = [leaf for leaf in _leaves(run) if not isinstance(leaf.task, Explained)]
+    if others:
+        raise ConfigFault(
+            *(
+                Finding(
+                    code="CFG-TASK",
+                    what="importance is of columns, and this run learns from none",
+                    where=f"RUN={run.name}",
+                    found=f"task: {task_name(leaf.task)}" + (f" in {leaf.name}" if leaf.name != run.name else ""),
+                    mend="name a run of the task tabular",
+                )
+                for leaf in others
+            )
+        )
+
+
+def models(run: Run) -> list[Run]:
+    """The runs with a task that have a weight in some fold of a run with a score."""
+    score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
+    return list({leaf.name: leaf for fold in score["folds"] for leaf, _, _ in _shares(run, fold)}.values())
+
+
+def explain(at: Opened, engine: Engine) -> pd.DataFrame:
+    """Writes importance.csv and importance.png of a run with a score, and shows them. Raises Stopped.
+
+    Returns [columns], the best first: permutation (the score that is lost), its std over folds, shap.
+    """
+    tasks = [model.task for model in models(at.run)]
+    read = {column for task in tasks for column in task.reads(at.data.problem)}
+    columns = [column for column in at.data.problem.inputs if column in read]
+    device = "cpu" if all(task.device == "cpu" for task in tasks) else "auto"
+    held = engine.map(functools.partial(explain_fold, at.run, columns), _pieces(at), device, at.run.jobs)
+    worth = summary(at, held)
+    score = artifacts.read_json(at.folder / "score.json")
+    title = f"{at.run.name}: {score['metric']} {score['score']:.4f}"
+    artifacts.write_text(at.folder / "importance.csv", worth.to_csv(lineterminator="\n", float_format="%.6g"))
+    artifacts.write_bytes(at.folder / "importance.png", chart.importance(worth[:SHOWN], title, score["metric"]))
+    _show(at, worth, title)
+    return worth
+
+
+def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
+    """One fold, in whatever process the engine chose."""
+    split, ids, shap_rows = piece
+    parts = [Part(model, open_fold(model, split), view, weight) for model, view, weight in _shares(run, split.name)]
+    for part in parts:
+        intact(part.fold.folder)
+    valid = parts[0].fold.valid
+    assert valid is not None
+    repeats = max(1, min(REPEATS, SHUFFLES // max(1, len(columns))))
+    score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
+    tables = _predictions(
+        parts,
+        valid.table.loc[ids],
+        ["", *(column for column in columns for _ in range(repeats))],
+        cuts.read(score["cuts_by_fold"][split.name]),
+        np.random.default_rng(fold_seed(run.seed, split)),
+        f"{run.name} {split.name} importance",
+    )
+    return Held(
+        fold=split.fold,
+        plain=tables[0],
+        shuffled={column: tables[1 + n * repeats :][:repeats] for n, column in enumerate(columns)},
+        shap=_shap(parts[0], valid.take(ids[:shap_rows])) if run.members is None else None,
+    )
+
+
+def summary(at: Opened, held: Sequence[Held]) -> pd.DataFrame:
+    """All folds' rows scored together; the spread is over folds, each the mean of its repeats."""
+    metric, truth = at.data.problem.metric, at.data.train.truth
+    assert truth is not None
+    fold = pd.concat([pd.Series(h.fold, h.plain.index) for h in held])
+    truth = truth.loc[fold.index]
+
+    def scores(tables: list[pd.DataFrame]) -> pd.Series:
+        """The score of all rows, and those of the folds."""
+        table = pd.concat(tables)
+        return pd.Series({"all": metric.score(truth, table), **decide.fold_scores(metric, truth, table, fold)})
+
+    plain, lost = scores([h.plain for h in held]), {}
+    for column, tables in held[0].shuffled.items():
+        repeats = [plain - scores([h.shuffled[column][n] for h in held]) for n in range(len(tables))]
+        lost[column] = sum(repeats) / len(repeats)
+    worth = pd.DataFrame({
+        "permutation": {column: values["all"] for column, values in lost.items()},
+        "std": {column: values.drop("all").std() for column, values in lost.items()},
+    }, dtype=float)  # fmt: skip
+    worth = worth.join(_mean_shap(held).rename("shap"), how="outer").rename_axis("column")
+    return worth.sort_values(["permutation", "shap"], ascending=False, kind="stable")
+
+
+def needless(worth: pd.DataFrame, folds: int) -> list[str]:
+    """Columns that lose nothing beyond noise when they are shuffled: at most one standard error over folds."""
+    noise = worth["std"].fillna(0) / folds**0.5
+    return list(worth.index[worth["permutation"] <= noise])
+
+
+def _leaves(run: Run) -> list[Run]:
+    """The run, or the runs with a task that a blend or a preset consists of in the end."""
+    return [run] if run.members is None else [leaf for member in runs.members(run) for leaf in _leaves(member)]
+
+
+def _shares(run: Run, fold: str) -> Iterator[tuple[Run, str, float]]:
+    """(run with a task, view, weight) of all that the prediction of a fold's held-out rows is the weighted sum of."""
+    score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
+    weights = {name: weight for name, weight in score["weights_by_fold"][fold].items() if weight}
+    if run.members is None:
+        yield from ((run, view, weight) for view, weight in weights.items())
+        return
+    for member in runs.members(run):
+        if member.name in weights:
+            yield from ((leaf, view, weights[member.name] * part) for leaf, view, part in _shares(member, fold))
+
+
+def _pieces(at: Opened) -> list[Piece]:
+    """The splits of the first repeat, each with its share of the rows that are drawn, in a random order."""
+    splits = [split for split in at.table.splits if split.repeat == 0]
+    held = [at.table.ids(split)[1] for split in splits]
+    total = sum(map(len, held))
+    rng, pieces = np.random.default_rng(at.run.seed), []
+    for split, ids in zip(splits, held, strict=True):
+        some, shap = (round(len(ids) * min(1, most / total)) for most in (ROWS, SHAP_ROWS))
+        pieces.append((split, ids[rng.permutation(len(ids))[: max(1, some)]], max(1, shap)))
+    return pieces
+
+
+def _predictions(
+    parts: list[Part], table: pd.DataFrame, names: list[str], cut: Cut | None, rng: np.random.Generator, show: str
+) -> list[pd.DataFrame]:
+    """The table predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
+    most = max(1, STACKED // len(table)) if all(part.run.task.rowwise for part in parts) else 1
+    said: list[pd.DataFrame] = []
+    for start in range(0, len(names), most):
+        some = names[start : start + most]
+        stack = pd.concat([_shuffled(table, name, rng) for name in some])
+        rows = Rows(stack.set_axis(pd.RangeIndex(len(stack)).astype(str)))
+        found, weights = {}, {}
+        for n, part in enumerate(parts):
+            before, steps = start * len(parts) + n * len(some), len(names) * len(parts)
+            fold = _counting(part.fold, show, before, len(some), steps)
+            found[str(n)], weights[str(n)] = part.run.task.predict(rows, fold, part.view), part.weight
+        prediction = cuts.apply(cut, decide.combine(found, weights))
+        copies = [prediction[at : at + len(table)] for at in range(0, len(stack), len(table))]
+        said += [copy.set_axis(table.index) for copy in copies]
+    return said
+
+
+def _shuffled(table: pd.DataFrame, column: str, rng: np.random.Generator) -> pd.DataFrame:
+    return table.assign(**{column: rng.permutation(table[column].to_numpy())}) if column else table
+
+
+def _counting(fold: Fold, name: str, before: int, tables: int, steps: int) -> Fold:
+    """The fold, whose progress counts tables predicted by a model and hears the request to stop."""
+
+    def progress(done: int, total: int, text: str) -> None:
+        board.show(name, before + tables * done // total, steps, text)
+        if stopping():
+            raise Stopped(f"{fold.name} stopped while columns were shuffled")
+
+    return replace(fold, progress=progress)
+
+
+def _shap(part: Part, rows: Rows) -> pd.Series | None:
+    """[columns] mean |SHAP|."""
+    fold = _counting(part.fold, f"{part.run.name} {part.fold.name} SHAP", 0, len(rows), len(rows))
+    table = part.run.task.contributions(rows, fold)
+    return None if table is None else table.abs().mean().groupby(level="column").mean()
+
+
+def _mean_shap(held: Sequence[Held]) -> pd.Series:
+    """[columns] over folds; a column that a fold leaves out adds nothing there. Empty where there are none."""
+    parts = [h.shap for h in held if h.shap is not None]
+    return pd.concat(parts, axis=1).fillna(0).mean(axis=1) if parts else pd.Series(dtype=float)
+
+
+def _show(at: Opened, worth: pd.DataFrame, title: str) -> None:
+    some = worth[:SHOWN].dropna(axis=1, how="all")
+    table = Table("column", *(HEADERS[column] for column in some), title=title)
+    for name, row in some.iterrows():
+        table.add_row(escape(str(name)), *("" if np.isnan(v) else f"{v:z.4f}" for v in row))
+    board.console.print(table)
+    none = needless(worth, len([s for s in at.table.splits if s.repeat == 0]))
+    if none:
+        at.say(
+            f"no better than noise, candidates for `columns: ignore:` {examples(none, 12)}; try it as a run of its own, "
+            "for columns that tell the same hide each other"
+        )
+    at.say(f"importance: {at.folder / 'importance.csv'}, {at.folder / 'importance.png'}")
