@@ -91,13 +91,14 @@ def fitted_bag(task: TabularTask, fold: Fold, bag: list[dict[str, Any]]) -> Iter
     library = models.library(task.model)
     for n, part in enumerate(bag):
         files = [_file(fold.folder, library, n, j) for j in range(len(part["outputs"]))]
-        fitted = [library.load(file, device_of(task)) if file.exists() else None for file in files]
+        fitted = [library.load(file, device_of(task, library)) if file.exists() else None for file in files]
         yield skopsfile.load(fold.folder / f"model{n}-features.skops"), list(zip(fitted, part["outputs"], strict=True))
 
 
-def device_of(task: TabularTask) -> str:
+def device_of(task: TabularTask, library: Library) -> str:
     """Apple's GPU counts for the engine, but no library here has it."""
-    if task.device == "cpu" or not accelerators():
+    wanted = task.device == "cuda" or (task.device == "auto" and library.GPU == "auto")
+    if not wanted or library.GPU == "never" or not accelerators():
         return "cpu"
     import torch
 
@@ -225,7 +226,7 @@ class _Part:
             params=dict(self.task.params) | ({} if rounds is None else {self.library.ROUNDS: rounds}),
             seed=self.fold.seed % 2**31 + self.number,
             threads=threads(),
-            device=device_of(self.task),
+            device=device_of(self.task, self.library),
             round=self._rounds(),
         )
         try:

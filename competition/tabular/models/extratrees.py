@@ -11,6 +11,7 @@ from competition.tabular.models import Job
 from competition.tabular.models.randomforest import grow, predict
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "forest", False, "n_estimators", False, ".skops"
+GPU = "never"
 
 
 def fit(job: Job) -> tuple[Any, int]:
@@ -18,4 +19,4 @@ def fit(job: Job) -> tuple[Any, int]:
 
 
 save, load = skopsfile.save, skopsfile.load
-__all__ = ["FORM", "JOINT", "ROUNDS", "STOPS", "SUFFIX", "fit", "load", "predict", "save"]
+__all__ = ["FORM", "GPU", "JOINT", "ROUNDS", "STOPS", "SUFFIX", "fit", "load", "predict", "save"]

@@ -16,6 +16,7 @@ from competition.tabular.features import Matrix
 from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "native", True, "num_iterations", False, ".txt"
+GPU = "asked"  # by OpenCL, which few machines have
 OBJECTIVES = {
     "softmax": "multiclass", "sigmoid": "cross_entropy", "squared": "l2", "absolute": "l1", "pinball": "quantile",
 }  # fmt: skip
