@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import PowerTransformer, TargetEncoder
 
@@ -68,7 +69,8 @@ class TargetMeans:
     def fit_transform(self, codes: pd.DataFrame, y: np.ndarray) -> pd.DataFrame:
         """codes: [rows, categories]. Cross-fitted: a row's means come from the other four fifths of the rows."""
         self.outputs = np.sort(np.argsort(-y.sum(axis=0), kind="stable")[:OUTPUTS]) if len(codes.columns) else []
-        self.encoders = [TargetEncoder(target_type="continuous", random_state=self.seed) for _ in self.outputs]
+        folds = KFold(5, shuffle=True, random_state=self.seed)
+        self.encoders = [TargetEncoder(target_type="continuous", cv=folds) for _ in self.outputs]
         parts = [e.fit_transform(codes, y[:, j]) for e, j in zip(self.encoders, self.outputs, strict=True)]
         return self._named(codes, parts)
 

@@ -46,7 +46,7 @@ def fit(job: Job) -> tuple[xgb.Booster, int]:
     train, rounds = _matrix(job.x, job.y, job.weight), _Rounds(job, total)
     if job.valid is None:
         return xgb.train(params, train, total, callbacks=[rounds]), total
-    stop = EarlyStopping(patience, save_best=True)
+    stop = EarlyStopping(rounds=patience, save_best=True)
     held = [(_matrix(*job.valid), "inner")]
     model = xgb.train(params, train, total, evals=held, callbacks=[rounds, stop], verbose_eval=False)
     return model, model.num_boosted_rounds()
