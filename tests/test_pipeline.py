@@ -30,7 +30,7 @@ def state(folder: Path) -> dict[str, tuple[int, str]]:
     return {str(p): (p.stat().st_mtime_ns, artifacts.file_digest(p)) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", sorted(TASKS.keys() - {"imported"}))  # which learns nothing: tests/test_import.py
 @pytest.mark.parametrize("kind", KINDS)
 def test_contract_of_every_task_and_kind(kind: str, task: str, competition: Callable[..., str], workspace: Path):
     """From the YAML to a checked CSV: OOF has each training row once, the score is theirs, a second call does nothing."""

@@ -21,6 +21,8 @@ TRUSTED = [
     "competition.tabular.encoders.TargetMeans",
     "competition.tabular.encoders.Text",
     "competition.tabular.encoders.Scaling",
+    "functools.partial",  # of trusted functions only; HistGradientBoosting checks its categories by one
+    "sklearn.utils.validation.check_array",
     "sklearn.model_selection._split.KFold",
     "sklearn.tree._tree.Tree",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

@@ -60,11 +60,13 @@ def _strength(given: dict[str, Any], x: np.ndarray, y: np.ndarray, weight: np.nd
         return search.fit(x, y, sample_weight=weight).best_params_["C"]
 
 
-def _likelihood(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> float:
+def _likelihood(
+    model: LogisticRegression, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
     """Mean log likelihood. A class that the model's rows lacked costs the same at any strength (sklearn's log loss: NaN)."""
     at = np.searchsorted(model.classes_, y).clip(max=len(model.classes_) - 1)
     given = np.where(model.classes_[at] == y, model.predict_proba(x)[np.arange(len(y)), at], 0.0)
-    return float(np.log(given.clip(LEAST)).mean())
+    return float(np.average(np.log(given.clip(LEAST)), weights=sample_weight))
 
 
 def predict(model: Any, x: Matrix) -> np.ndarray:
