@@ -18,7 +18,7 @@ from competition.config import Run
 from competition.engine import Engine, signalled
 from competition.errors import ConfigFault, Fault, Finding, Stopped
 
-LATE = "time is up"
+WHOLE, LATE = "whole", "time is up"
 
 
 def complete(
@@ -33,35 +33,41 @@ def complete(
         assert run.preset is not None
         allowed = duration(time or run.time or config.presets(run.task)[run.preset].time)
         at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
-        deadline, whole, faults, states = clock.time() + allowed, [], [], {}
+        deadline, faults = clock.time() + allowed, []
+        states = dict.fromkeys(run.members or (), "not begun")
         for member in runs.members(run):
-            if whole and clock.time() > deadline and not (artifacts.run_folder(member.name) / "score.json").exists():
-                states[member.name] = LATE
-                continue
-            try:
-                with engine.until(deadline if whole else math.inf), runs.opened(member) as opened:
-                    train.train(opened, engine)
-                predict(member, engine)
-            except Stopped:
-                if signalled():
-                    raise
-                states[member.name] = LATE
-            except ConfigFault:
-                raise
-            except Fault as fault:
-                faults.append(fault)
-                states[member.name] = f"failed: {fault.findings[0].code}"
-                at.say(f"{member.name} is left out:\n{fault}")
-            else:
-                whole.append(member.name)
-                states[member.name] = "whole"
-        if not whole:
+            first = WHOLE not in states.values()
+            states[member.name] = _attempt(member, engine, predict, math.inf if first else deadline, faults)
+            artifacts.write_json(at.folder / "portfolio.json", states)
+        if WHOLE not in states.values():
             raise faults[0]
         cut = [name for name, state in states.items() if state == LATE]
         if cut:
             at.say(f"time is up; the same command goes on with {', '.join(short(name) for name in cut)}")
-        artifacts.write_json(at.folder / "portfolio.json", states)
-    return run.model_copy(update={"members": tuple(whole)})
+    return run.model_copy(update={"members": tuple(name for name, state in states.items() if state == WHOLE)})
+
+
+def _attempt(
+    member: Run, engine: Engine, predict: Callable[[Run, Engine], None], deadline: float, faults: list[Fault]
+) -> str:
+    """Its state afterwards; what made it fail is said and added to `faults`. Raises Stopped where a signal asked for it."""
+    if clock.time() > deadline and not (artifacts.run_folder(member.name) / "score.json").exists():
+        return LATE
+    try:
+        with engine.until(deadline), runs.opened(member) as opened:
+            train.train(opened, engine)
+        predict(member, engine)
+    except Stopped:
+        if signalled():
+            raise
+        return LATE
+    except ConfigFault:
+        raise
+    except Fault as fault:
+        faults.append(fault)
+        board.say(f"{member.name} is left out:\n{fault}", artifacts.run_folder(member.name))
+        return f"failed: {fault.findings[0].code}"
+    return WHOLE
 
 
 def duration(time: str) -> float:

@@ -89,7 +89,13 @@ def explain(run: Run) -> None:
 
 
 def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
-    """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger."""
+    """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger.
+
+    time: how long the models of a preset may train, `10m`. Raises ConfigFault CFG-VALUE where the run has no preset.
+    """
+    if time is not None and run.preset is None:
+        found, mend = "the run has no preset, and its folds are trained to their end", "leave TIME= out"
+        raise ConfigFault(Finding("CFG-VALUE", "only a preset can be told a time", f"TIME={time}", found, mend))
     with working() as engine:
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
         run = _complete(run, engine, overrides, time)

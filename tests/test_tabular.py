@@ -321,7 +321,7 @@ def test_in_the_order_of_time_the_latest_rows_stop_it_and_all_are_learned(tables
     fold = fitted(Split(2))
     day = fold.train.table["day"]
     [(early, late)] = fold.inner(2)
-    assert early.table["day"].max() < late.table["day"].min() and late.table["day"].max() == day.max()
+    assert day[early].max() < day[late].min() and day[late].max() == day.max()
     assert seen == [(len(early), True), (len(day), False)]
     assert record("fold2")["bag"][0]["rows"] == len(day)
     assert day.max() < fold.valid.table["day"].min()
@@ -331,8 +331,9 @@ def test_groups_stay_whole_in_inner_splits(tables):
     tables(folds={"n": 2, "group": "place"})
     fold = train.open_fold(config.load_run("toy/base"), Split(0))
     for early, held in fold.inner(5):
-        assert not set(early.table["place"]) & set(held.table["place"])
-        assert not set(held.table["place"]) & set(fold.valid.table["place"])
+        places = fold.train.table["place"]
+        assert not set(places[early]) & set(places[held])
+        assert not set(places[held]) & set(fold.valid.table["place"])
     assert len(fold.inner(5)) == 5
 
 

@@ -55,7 +55,11 @@ def _strength(given: dict[str, Any], x: np.ndarray, y: np.ndarray, weight: np.nd
     if np.unique(y, return_counts=True)[1].max() < 3:
         return CS[len(CS) // 2]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for known in (
+            "The least populated class",
+            "The scoring",
+        ):  # rare classes and weights are _likelihood's to see to
+            warnings.filterwarnings("ignore", message=known, category=UserWarning)
         search = GridSearchCV(LogisticRegression(**given), {"C": CS}, scoring=_likelihood, cv=3)
         return search.fit(x, y, sample_weight=weight).best_params_["C"]
 
