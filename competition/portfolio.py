@@ -35,6 +35,7 @@ def complete(
         at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
         deadline, faults = clock.time() + allowed, []
         states = dict.fromkeys(run.members or (), "not begun")
+        artifacts.write_json(at.folder / "portfolio.json", states)
         for member in runs.members(run):
             first = WHOLE not in states.values()
             states[member.name] = _attempt(member, engine, predict, math.inf if first else deadline, faults)

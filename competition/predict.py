@@ -34,7 +34,8 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
     missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
         prepare(at)
-        at.say(f"predicting {', '.join(s.name for s in missing)} in {len(at.run.task.views)} views")
+        views = len(at.run.task.views)
+        at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
         engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
     fits = [(at.folder / s.name / "fit.json").read_bytes() for s in at.table.splits]
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, *at.run.task.views, *fits)

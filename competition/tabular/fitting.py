@@ -97,8 +97,7 @@ def fitted_bag(task: TabularTask, fold: Fold, bag: list[dict[str, Any]]) -> Iter
 
 def device_of(task: TabularTask, library: Library) -> str:
     """Apple's GPU counts for the engine, but no library here has it."""
-    wanted = task.device == "cuda" or (task.device == "auto" and library.GPU == "auto")
-    if not wanted or library.GPU == "never" or not accelerators():
+    if task.device == "cpu" or not library.GPU or not accelerators():
         return "cpu"
     import torch
 

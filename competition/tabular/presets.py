@@ -1,4 +1,8 @@
-"""Portfolios: members by preset, the most valuable first. A member's values stand over those of the run that names it."""
+"""Portfolios: members by preset, the most valuable first, the slowest last.
+
+A name stands for the same knobs in every preset, so that `good` goes on from what `quick` has trained, and `best` from
+`good`. They stand over the knobs of the run that names the preset.
+"""
 
 from __future__ import annotations
 
@@ -14,51 +18,39 @@ class Preset:
     members: dict[str, dict[str, Any]]
 
 
-FAST = {"learning_rate": 0.1}
+KNOBS: dict[str, dict[str, Any]] = {
+    "lightgbm": {"model": "lightgbm"},
+    "lightgbm-fast": {
+        "model": "lightgbm",
+        "params": {"learning_rate": 0.1, "num_iterations": 300, "early_stopping_round": 20},
+    },
+    "lightgbm-random": {"model": "lightgbm", "params": {"extra_trees": True}},
+    "lightgbm-slow": {"model": "lightgbm", "bag": 10, "params": {"learning_rate": 0.015, "num_iterations": 4000}},
+    "xgboost": {"model": "xgboost"},
+    "catboost": {"model": "catboost"},
+    "catboost-fast": {"model": "catboost", "params": {"learning_rate": 0.1, "iterations": 500, "od_wait": 20}},
+    "catboost-deep": {"model": "catboost", "bag": 10, "params": {"depth": 8, "max_ctr_complexity": 4}},
+    "histgb": {"model": "histgb", "bag": 5},
+    "extratrees": {"model": "extratrees"},
+    "extratrees-fast": {"model": "extratrees", "params": {"n_estimators": 100}},
+    "extratrees-large": {"model": "extratrees", "params": {"n_estimators": 1000}},
+    "randomforest": {"model": "randomforest"},
+    "linear": {"model": "linear"},
+    "knn": {"model": "knn"},
+    "tabm": {"model": "tabm", "bag": 4},
+    "tabm-piecewise": {"model": "tabm", "bag": 8, "params": {"embeddings": "piecewise"}},
+}
+
+
+def _preset(time: str, *names: str) -> Preset:
+    return Preset(time, {name: KNOBS[name] for name in names})
+
+
+GOOD = (
+    "lightgbm", "linear", "catboost", "extratrees", "xgboost", "lightgbm-random", "randomforest", "knn", "tabm",
+)  # fmt: skip
 PRESETS = {
-    "quick": Preset(
-        "2m",
-        {
-            "lightgbm": {"model": "lightgbm", "params": FAST | {"num_iterations": 300, "early_stopping_round": 20}},
-            "linear": {"model": "linear"},
-            "catboost": {"model": "catboost", "params": FAST | {"iterations": 500, "od_wait": 20}},
-            "extratrees": {"model": "extratrees", "params": {"n_estimators": 100}},
-        },
-    ),
-    "good": Preset(
-        "30m",
-        {
-            "lightgbm": {"model": "lightgbm"},
-            "linear": {"model": "linear"},
-            "catboost": {"model": "catboost"},
-            "extratrees": {"model": "extratrees"},
-            "xgboost": {"model": "xgboost"},
-            "lightgbm-random": {"model": "lightgbm", "params": {"extra_trees": True}},
-            "randomforest": {"model": "randomforest"},
-            "knn": {"model": "knn"},
-            "tabm": {"model": "tabm", "bag": 4},
-        },
-    ),
-    "best": Preset(
-        "4h",
-        {
-            "lightgbm": {"model": "lightgbm", "bag": 10},
-            "linear": {"model": "linear"},
-            "catboost": {"model": "catboost", "bag": 10},
-            "extratrees": {"model": "extratrees", "params": {"n_estimators": 1000}},
-            "xgboost": {"model": "xgboost", "bag": 10},
-            "lightgbm-random": {"model": "lightgbm", "bag": 10, "params": {"extra_trees": True}},
-            "tabm": {"model": "tabm", "bag": 8},
-            "catboost-deep": {"model": "catboost", "bag": 10, "params": {"depth": 8, "max_ctr_complexity": 4}},
-            "lightgbm-slow": {
-                "model": "lightgbm",
-                "bag": 10,
-                "params": {"learning_rate": 0.015, "num_iterations": 4000},
-            },
-            "tabm-piecewise": {"model": "tabm", "bag": 8, "params": {"embeddings": "piecewise"}},
-            "histgb": {"model": "histgb", "bag": 5},
-            "randomforest": {"model": "randomforest", "params": {"n_estimators": 1000}},
-            "knn": {"model": "knn"},
-        },
-    ),
+    "quick": _preset("2m", "lightgbm-fast", "linear", "catboost-fast", "extratrees-fast"),
+    "good": _preset("30m", *GOOD),
+    "best": _preset("4h", *GOOD, "catboost-deep", "lightgbm-slow", "tabm-piecewise", "histgb", "extratrees-large"),
 }

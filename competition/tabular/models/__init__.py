@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Library(Protocol):
     STOPS: bool
     ROUNDS: str
     JOINT: bool
-    GPU: Literal["auto", "asked", "never"]
+    GPU: bool
     SUFFIX: str
 
     def fit(self, job: Job) -> tuple[Any, int]: ...

@@ -17,7 +17,7 @@ from competition.tabular.features import Matrix
 from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "codes", True, "iterations", False, ".cbm"
-GPU = "auto"
+GPU = True
 OBJECTIVES = {"softmax": "MultiClass", "sigmoid": "CrossEntropy", "squared": "RMSE", "absolute": "MAE"}
 # Statistics of single categories only, and this rate: a fifth of the time for the same score (docs/results.md).
 DEFAULTS = {

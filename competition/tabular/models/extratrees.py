@@ -11,7 +11,7 @@ from competition.tabular.models import Job
 from competition.tabular.models.randomforest import grow, predict
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "forest", False, "n_estimators", False, ".skops"
-GPU = "never"
+GPU = False
 
 
 def fit(job: Job) -> tuple[Any, int]:

@@ -12,7 +12,7 @@ from competition.tabular.features import Matrix
 from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "dense", True, "epochs", True, ".safetensors"
-GPU = "auto"
+GPU = True
 
 
 def fit(job: Job) -> tuple[net.Net, int]:

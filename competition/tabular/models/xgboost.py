@@ -16,7 +16,7 @@ from competition.tabular.features import Matrix
 from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "native", True, "rounds", False, ".ubj"
-GPU = "auto" if xgb.build_info().get("USE_CUDA") else "never"  # xgboost-cpu has none
+GPU = bool(xgb.build_info().get("USE_CUDA"))  # xgboost-cpu has none
 OBJECTIVES = {
     "softmax": "multi:softprob", "sigmoid": "binary:logistic", "squared": "reg:squarederror",
     "absolute": "reg:absoluteerror", "pinball": "reg:quantileerror",
