@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import typing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -151,6 +152,14 @@ class Run(Strict):
     def _member_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @model_validator(mode="after")
+    def _preset_of_a_task(self) -> Run:
+        if self.preset is not None and self.task is None:
+            raise ValueError("preset: takes the models of a task; with members: there is none")
+        if self.time is not None and self.preset is None:
+            raise ValueError("time: bounds the models of a preset, and there is none")
+        return self
+
     @field_validator("time", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
@@ -223,9 +232,6 @@ def load_run(name: str, overrides: str | dict[str, Any] = "", above: tuple[str, 
     above: the blends that this run was reached through, which it must not be one of.
     """
     check_name(name)
-    parent, plus, member = name.partition("+")
-    if plus:
-        return _member(load_run(parent), name, member)
     path = artifacts.run_yaml(name)
     values, origins = _read_extended(path)
     for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
@@ -233,6 +239,8 @@ def load_run(name: str, overrides: str | dict[str, Any] = "", above: tuple[str, 
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
     for member in (run.members or ()) if run.preset is None else ():
+        if "+" in member:  # of a preset, whose run folder knows what it was told: runs.resolve
+            continue
         if member in (*above, name):
             raise ConfigFault(_bad_value("members", member, f"{name} is a blend of itself", f"remove it from {path}"))
         load_run(member, above=(*above, name))
@@ -253,12 +261,13 @@ def presets(task: Any) -> dict[str, Any]:
     return getattr(task, "presets", {})
 
 
-def _member(run: Run, name: str, member: str) -> Run:
+def member(run: Run, name: str) -> Run:
+    """The member `<run>+<member>` of a run with a preset. Raises ConfigFault CFG-VALUE."""
     members = {} if run.preset is None else expand(run)
     if name not in members:
         short = [m.partition("+")[2] for m in members]
         found = f"{run.name} has " + (f"the members {', '.join(short)}" if members else "no preset, so no members")
-        raise ConfigFault(_bad_value("RUN", name, found, nearest(member, short)))
+        raise ConfigFault(_bad_value("RUN", name, found, nearest(name.partition("+")[2], short)))
     return members[name]
 
 
@@ -284,6 +293,13 @@ def make_run(name: str, values: dict[str, Any], origins: yaml.Origins | None = N
             choices = presets(task) or None
             found = f"{preset!r}: " + ("unknown" if choices else f"the task {values['task']} has no presets")
             raise ConfigFault(_finding("CFG-VALUE", ("preset",), origins, str(path), found, choices, preset))
+        clashing = [key for key in getattr(task, "chosen", ()) if key in knobs]
+        if clashing:
+            found = f"{clashing[0]}: {knobs[clashing[0]]}, which the models of `preset: {preset}` choose for themselves"
+            mend = f"preset=null {clashing[0]}=... AS=<name>/<run>, a run of one model, to blend with this one"
+            raise ConfigFault(
+                replace(_finding("CFG-VALUE", (clashing[0],), origins, str(path), found, None), mend=mend)
+            )
         common["members"] = [f"{name}+{member}" for member in presets(task)[preset].members]
     return _validate(Run, {"name": name, "task": task, **common}, origins, str(path))
 

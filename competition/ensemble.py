@@ -69,10 +69,16 @@ def scored(competition: str) -> list[str]:
     scores = {}
     for name in names:
         record = runs.recorded(name)
-        if record and not record["config"].keys() & {"members", "preset"}:
+        if record and not record["config"].keys() & {"members", "preset"} and _current(name):
             score = read_json(artifacts.run_folder(name) / "score.json")
             scores[name] = score["score"] * (1 if score["greater_is_better"] else -1)
     return sorted(scores, key=lambda n: (-scores[n], n))
+
+
+def _current(name: str) -> bool:
+    """Whether a preset that has made this run still has it."""
+    parent = name.partition("+")[0]
+    return parent == name or (artifacts.run_yaml(parent).exists() and name in (runs.resolve(parent).members or ()))
 
 
 def blend(at: Opened) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def pinball(p: np.ndarray, t: np.ndarray, metric: Metric) -> Loss:
 
 
 def _absolute(p: np.ndarray, t: np.ndarray, weight: np.ndarray, tilt: float = 0.0) -> Loss:
-    """Mean of |u| + tilt u with u = weight (mix - t), its corner rounded (pseudo-Huber, Charbonnier 1997)."""
+    """Mean of |u| + tilt u with u = weight (mix - t), its corner rounded (Charbonnier 1997); above 0 whatever the tilt."""
     flat = (weight[:, :, None] * p).reshape(-1, p.shape[2])
     true = (weight * t).ravel()
     width = max(WIDTH * float(np.median(np.abs(flat.mean(axis=1) - true))), TINY)
@@ -104,7 +104,7 @@ def _absolute(p: np.ndarray, t: np.ndarray, weight: np.ndarray, tilt: float = 0.
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
         error = flat @ w - true
         root = np.sqrt(error**2 + width**2)
-        return float((root - width + tilt * error).mean()), flat.T @ (error / root + tilt) / len(true)
+        return float((root + tilt * error).mean()), flat.T @ (error / root + tilt) / len(true)
 
     return loss
 

@@ -19,6 +19,7 @@ from competition.engine import Engine, signalled
 from competition.errors import ConfigFault, Fault, Finding, Stopped
 
 WHOLE, LATE = "whole", "time is up"
+SURVIVED = {"TAB-MODEL", "RUN-DIVERGED", "RUN-WORKER"}  # faults of one model; of data or disk all would have them
 
 
 def complete(
@@ -65,6 +66,8 @@ def _attempt(
     except ConfigFault:
         raise
     except Fault as fault:
+        if not {finding.code for finding in fault.findings} <= SURVIVED:
+            raise
         faults.append(fault)
         board.say(f"{member.name} is left out:\n{fault}", artifacts.run_folder(member.name))
         return f"failed: {fault.findings[0].code}"
@@ -83,7 +86,7 @@ def duration(time: str) -> float:
 
 def finished(run: Run) -> Run:
     """The run with the members that have predictions. Raises ConfigFault RUN-PARTIAL where none has."""
-    whole = tuple(m for m in run.members or () if (artifacts.run_folder(m) / "score.json").exists())
+    whole = tuple(m.name for m in runs.members(run) if (artifacts.run_folder(m.name) / "score.json").exists())
     if not whole:
         found = f"none of {', '.join(short(m) for m in run.members or ())}"
         raise ConfigFault(_partial(run, "no model of the preset is trained", found))
@@ -97,10 +100,10 @@ def _partial(run: Run, what: str, found: str) -> Finding:
 def show(run: Run) -> None:
     """What was tried, what it scores alone, what it cost and what it weighs, as a table."""
     folder = artifacts.run_folder(run.name)
-    lacking = [name for name in ("portfolio.json", "score.json") if not (folder / name).exists()]
-    if lacking:
-        raise ConfigFault(_partial(run, "the preset has no blend yet", f"no {lacking[0]} in {folder}"))
-    states, score = artifacts.read_json(folder / "portfolio.json"), artifacts.read_json(folder / "score.json")
+    if not (folder / "score.json").exists():
+        raise ConfigFault(_partial(run, "the preset has no blend yet", f"no score.json in {folder}"))
+    score, tried = artifacts.read_json(folder / "score.json"), folder / "portfolio.json"
+    states = artifacts.read_json(tried) if tried.exists() else dict.fromkeys(score["parts"], WHOLE)
     table = Table(
         "model", "state", f"{score['metric']} alone", "model time", "weight", title=f"{run.name}: {run.preset}"
     )

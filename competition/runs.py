@@ -60,7 +60,9 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
         before = config.parse_set(record["set"]) if record else {}
         config.write_variant(name, variant, before | config.parse_set(overrides))
         name, overrides, record = variant, "", recorded(variant)
-    if record is None or "+" in name:
+    if "+" in name:
+        return as_begun(config.member(resolve(name.partition("+")[0]), name))
+    if record is None:
         return as_begun(config.load_run(name, overrides))
     run = config.load_run(name, f"{record['set']} {overrides}")
     return run if run.members is not None else as_begun(run)  # a blend is made anew when its members are others

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import TruncatedSVD
@@ -25,12 +27,16 @@ class Levels:
     def fit(self, cells: np.ndarray) -> Levels:
         counts = pd.Series(cells, dtype=object).value_counts()
         counts = counts.sort_index(kind="stable").sort_values(ascending=False, kind="stable")
-        self.values = np.array(counts.index.tolist(), dtype=str)
+        self.text = json.dumps(counts.index.tolist())  # as an array every level would be as wide as the longest
         self.counts = counts.to_numpy(copy=True)
         kept = int((self.counts >= MIN_ROWS).sum())
-        self.kept = kept if kept and len(self.values) - kept > 1 else len(self.values)
-        self.has_rare = self.kept < len(self.values)
+        self.kept = kept if kept and len(counts) - kept > 1 else len(counts)
+        self.has_rare = self.kept < len(counts)
         return self
+
+    @property
+    def values(self) -> pd.Index:
+        return pd.Index(json.loads(self.text), dtype=object)
 
     def __len__(self) -> int:
         return self.kept + self.has_rare
@@ -41,7 +47,7 @@ class Levels:
 
     def all_codes(self, cells: np.ndarray) -> np.ndarray:
         """[rows] position of each cell's level, rare ones apart; -1: unseen."""
-        return pd.Index(self.values.astype(object)).get_indexer(pd.Index(cells, dtype=object))
+        return self.values.get_indexer(pd.Index(cells, dtype=object))
 
     def codes(self, cells: np.ndarray) -> np.ndarray:
         """[rows] float: the level, rare ones together; NaN where unseen and no level is rare."""

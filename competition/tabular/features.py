@@ -20,6 +20,7 @@ from competition.tabular.encoders import Levels, Scaling, TargetMeans, Text
 
 LARGEST = float(np.finfo(np.float32).max)  # libraries refuse what is infinite
 
+WHOLE = 2**24  # the largest whole number up to which float32 has all
 Form = Literal["native", "codes", "forest", "dense"]
 Encoding = Literal["code", "onehot", "target", "count"]
 
@@ -71,6 +72,9 @@ class Features:
         self.means = TargetMeans(seed)
         means = self.means.fit_transform(self._codes(categories, "target"), y)
         quantities = self._quantities(numbers, categories, texts, means)
+        self.kept = [str(c) for c in quantities if quantities[c].notna().any()]
+        self.origin = {c: float(quantities[c].min()) for c in self.kept if quantities[c].abs().max() > WHOLE}
+        quantities = self._exact(quantities)
         self.scaling = Scaling().fit(_finite(quantities)) if self.form == "dense" else None
         return self._matrix(quantities, categories)
 
@@ -78,7 +82,11 @@ class Features:
         numbers, dates, categories, texts = self._typed(table)
         numbers, categories = self._derive(numbers, dates, categories, texts)
         means = self.means.transform(self._codes(categories, "target"))
-        return self._matrix(self._quantities(numbers, categories, texts, means), categories)
+        return self._matrix(self._exact(self._quantities(numbers, categories, texts, means)), categories)
+
+    def _exact(self, quantities: pd.DataFrame) -> pd.DataFrame:
+        """Those with a value in training; large ones from their least on, since float32 can't count beyond `WHOLE`."""
+        return quantities[self.kept].sub(pd.Series(self.origin, dtype=float).reindex(self.kept, fill_value=0.0))
 
     def _typed(self, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         frame = read(table, self.columns)

@@ -6,7 +6,9 @@ they are an inner fold; with `bag: 5` five models hold out a fifth each, and the
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -52,22 +54,39 @@ def prepare(task: TabularTask, problem: Problem, rows: Rows) -> str:
 
 
 def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
-    """Writes the fold's models; returns what `predict` needs to know and what is worth recording."""
-    for stale in fold.folder.glob("model*"):
-        stale.unlink()
+    """Writes the fold's models; returns what `predict` needs to know and what is worth recording.
+
+    A part of the bag that a killed process has finished is kept.
+    """
     assert fold.train.truth is not None
     library, goal = models.library(task.model), target.of(fold.problem, fold.train.truth)
     splits = _splits(task, library, fold)
+    basis = artifacts.digest(task.model_dump_json(), json.dumps(fold.origin), str(fold.seed), _rows_digest(fold.train))
+    done = _finished_parts(fold.folder, basis)
     bag: list[dict[str, Any]] = []
     for n, (ids, stop_ids) in enumerate(splits):
-        part = _Part(task, library, fold, goal, n, len(splits))
-        held = None if stop_ids is None else fold.train.take(stop_ids)
-        record = part.fit(fold.train.take(ids), held)
-        if held is not None and fold.ordered:  # the latest rows are the most like the test rows: learn from them too
-            record = part.fit(fold.train, None, rounds=max(o["rounds"] for o in record["outputs"]) or None)
+        record = done.get(n) or _Part(task, library, fold, goal, n, len(splits)).fit(ids, stop_ids)
+        artifacts.write_json(fold.folder / f"model{n}.json", {"basis": basis, "record": record})
         bag.append(record)
         fold.log(n, {"model": task.model, "part": n, **record})
     return {"model": task.model, "target": vars(goal), "seconds": sum(p["seconds"] for p in bag), "bag": bag}
+
+
+def _rows_digest(rows: Rows) -> str:
+    """Of what a model is told of them beyond the tables, which `fold.origin` stands for."""
+    assert rows.truth is not None
+    weight = b"" if rows.weight is None else rows.weight.to_numpy(float).tobytes()
+    return artifacts.digest(*rows.ids, rows.truth.to_numpy(float).tobytes(), weight)
+
+
+def _finished_parts(folder: Path, basis: str) -> dict[int, dict[str, Any]]:
+    """Number -> record of the parts that are whole and of this basis; the files of any other are removed."""
+    stored = {path: artifacts.read_json(path) for path in folder.glob("model*.json")}
+    done = {int(p.stem.removeprefix("model")): v["record"] for p, v in stored.items() if v["basis"] == basis}
+    for file in folder.glob("model*"):
+        if int(re.findall(r"\d+", file.name)[0]) not in done:
+            file.unlink()
+    return done
 
 
 def predict(task: TabularTask, rows: Rows, fold: Fold) -> pd.DataFrame:
@@ -170,13 +189,24 @@ class _Part:
     number: int
     parts: int
 
-    def fit(self, train: Rows, held: Rows | None, rounds: int | None = None) -> dict[str, Any]:
+    def fit(self, ids: pd.Index, stop_ids: pd.Index | None) -> dict[str, Any]:
+        train = self.fold.train
+        if stop_ids is None:
+            return self._fit(train.take(ids), None, None)
+        record = self._fit(train.take(ids), train.take(stop_ids), None)
+        if not self.fold.ordered:
+            return record
+        # the latest rows are the most like the test rows: learn from them too, for as many rounds
+        again = self._fit(train, None, [o["rounds"] or None for o in record["outputs"]])
+        return again | {"seconds": round(record["seconds"] + again["seconds"], 2)}
+
+    def _fit(self, train: Rows, held: Rows | None, rounds: list[int | None] | None) -> dict[str, Any]:
         began = time.monotonic()
         table, y = self._read(train)
         features = Features(
             columns.resolve(table, self.task.columns), self.library.FORM, self.task.max_levels, self.task.text_dims
         )
-        x = features.fit_transform(table, y, self.fold.seed % 2**31 + self.number)
+        x = features.fit_transform(table, y, self._seed())
         skopsfile.save(features, self.fold.folder / f"model{self.number}-features.skops")
         inner = None
         if held is not None:
@@ -186,9 +216,13 @@ class _Part:
         outputs = []
         for j, one in enumerate(self._targets(y)):
             valid = None if inner is None else (inner[0], self._targets(inner[1])[j])
-            outputs.append(self._fit_output(j, x, one, weight, valid, rounds))
+            outputs.append(self._fit_output(j, x, one, weight, valid, rounds[j] if rounds else None))
         seconds = round(time.monotonic() - began, 2)
         return {"rows": len(train), "features": len(x.names), "seconds": seconds, "outputs": outputs}
+
+    def _seed(self) -> int:
+        """Of this part, as small as the smallest of the libraries' integers."""
+        return (self.fold.seed + self.number) % 2**31
 
     def _read(self, rows: Rows) -> tuple[pd.DataFrame, np.ndarray]:
         assert rows.truth is not None
@@ -212,7 +246,9 @@ class _Part:
             if valid is not None:
                 valid = _of_classes(*valid, known)
         if len(known) == 1:
+            least = 0.5 / len(y)  # a label that these rows never have may still come
             wide = np.eye(self.goal.outputs)[known[0]] if self.goal.loss == "softmax" else known
+            wide = wide if self.goal.centre else wide.clip(least, 1 - least)
             return record | {"constant": wide.tolist()}
         job = Job(
             x=x,
@@ -223,7 +259,7 @@ class _Part:
             classes=len(known),
             alpha=self.goal.alpha,
             params=dict(self.task.params) | ({} if rounds is None else {self.library.ROUNDS: rounds}),
-            seed=self.fold.seed % 2**31 + self.number,
+            seed=self._seed(),
             threads=threads(),
             device=device_of(self.task, self.library),
             round=self._rounds(),

@@ -19,6 +19,7 @@ class TabularTask(Strict):
     """`task: tabular`: one model on the columns of the tables. `preset:` makes a portfolio of such runs."""
 
     presets: ClassVar[dict[str, Any]] = PRESETS
+    chosen: ClassVar[tuple[str, ...]] = ("model", "params")  # by a preset
 
     model: Model = fit("lightgbm", "the library that learns")
     params: dict[str, Any] = fit({}, "parameters of the model's own library, over our defaults: {learning_rate: 0.02}")

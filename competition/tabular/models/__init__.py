@@ -26,6 +26,8 @@ from competition.errors import ConfigFault, Finding, nearest
 from competition.tabular.features import Form, Matrix
 from competition.tabular.target import Loss
 
+# Parameters that the metric sets, by way of `Job.loss`: with another one predictions would be no probabilities.
+OBJECTIVE = {"objective", "loss", "loss_function", "num_class", "application", "app", "obj", "classes_count"}
 Held = tuple[Matrix, np.ndarray]  # an inner hold-out
 
 
@@ -78,7 +80,7 @@ def checked(
 
     Raises ConfigFault CFG-UNKNOWN where the library would ignore one or fail late.
     """
-    names = {*known, *aliases}
+    names = {*known, *aliases} - OBJECTIVE
     unknown = [key for key in params if key not in names]
     if unknown:
         raise ConfigFault(
