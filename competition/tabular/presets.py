@@ -1,7 +1,7 @@
 """Portfolios: members by preset, the most valuable first, the slowest last.
 
-A name stands for the same knobs in every preset, so that `good` goes on from what `quick` has trained, and `best` from
-`good`. They stand over the knobs of the run that names the preset.
+A name stands for the same knobs in every preset, so that `best` goes on from what `good` has trained. They stand over the
+knobs of the run that names the preset.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from competition.tabular.models import Job, checked
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "codes", True, "iterations", False, ".cbm"
 GPU = True
 OBJECTIVES = {"softmax": "MultiClass", "sigmoid": "CrossEntropy", "squared": "RMSE", "absolute": "MAE"}
-# Statistics of single categories only, and this rate: a fifth of the time for the same score (docs/results.md).
+# Statistics of single categories only, at this rate: a fifth of the time for the same score on 1,460 rows x 79 columns.
 DEFAULTS = {
     "iterations": 1000, "od_wait": 50, "learning_rate": 0.08, "max_ctr_complexity": 1, "allow_writing_files": False,
 }  # fmt: skip
