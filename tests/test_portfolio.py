@@ -170,3 +170,34 @@ def test_a_signal_stops_a_portfolio_and_the_same_command_ends_it(competition: Ca
     assert process.returncode == 0, errors
     assert fits("first") == first and len(fits("second")) == 2
     assert len(pd.read_csv(f"submissions/{run}.csv")) == TEST
+
+
+def test_members_and_later_commands_follow_the_set_that_the_preset_was_made_with(preset, monkeypatch, capsys):
+    run = preset({"first": FIRST, "second": SECOND})
+    monkeypatch.setitem(TabularTask.presets, "other", Preset("10m", {"third": SECOND, "first": FIRST}))
+    assert cli.main(["tabular", run, "--set", "preset=other max_levels=5"]) == 0
+    assert cli.main(["submission", f"{run}+third"]) == 0
+    assert cli.main(["ensemble", "toy"]) == 0
+    assert set(json.loads(Path("runs/toy/blend/weights.json").read_text())["all"]) == {f"{run}+third", f"{run}+first"}
+    capsys.readouterr()
+    assert cli.main(["portfolio", run]) == 0
+    assert "other" in said(capsys)
+    write("configs/toy/base.yaml", {"task": "tabular", "preset": "other", "jobs": 1, "max_levels": 7})
+    assert cli.main(["tabular", run, "--set", "max_levels=9"]) == 2
+    assert "RUN-DIFFERS" in said(capsys)
+
+
+@pytest.mark.parametrize("values", [{"params": {"num_leaves": 3}}, {"model": "knn"}])
+def test_what_a_preset_chooses_is_refused_beside_it(values: dict[str, Any], preset, capsys: pytest.CaptureFixture):
+    run = preset({"first": FIRST}, **values)
+    assert cli.main(["tabular", run]) == 2
+    assert "choose for themselves" in said(capsys)
+
+
+def test_a_time_or_a_preset_alone_is_refused(competition, capsys: pytest.CaptureFixture):
+    run = competition()
+    write("configs/toy/base.yaml", {"task": "tabular", "time": "5m"})
+    assert cli.main(["train", run]) == 2
+    write("configs/toy/base.yaml", {"members": ["toy/a", "toy/b"], "preset": "good"})
+    assert cli.main(["submission", run]) == 2
+    assert said(capsys).count("CFG-VALUE") == 2
