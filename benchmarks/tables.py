@@ -150,6 +150,7 @@ def main() -> None:
             alone = environment() | {"OMP_NUM_THREADS": "1"}
             done = subprocess.run(words, check=True, capture_output=True, text=True, env=alone)
             r = json.loads(done.stdout.splitlines()[-1])
+            console.print(f"{model}: fitted in {r['fit']:.1f} s")
             table.add_row(model, f"{r['fit']:.1f} s", f"{r['predict']:.1f} s", f"{r['score']:.4f}", f"{r['peak']:.2f} GB",
                           f"{r['size']:.1f} MB")  # fmt: skip
         console.print(table)
