@@ -244,7 +244,7 @@ class _Part:
             record |= {"classes": known.tolist(), "floor": 0.5 / len(y)}
             y = np.searchsorted(known, y)
             if valid is not None:
-                valid = _of_classes(*valid, known)
+                valid = _rows_of(*valid, known)
         if len(known) == 1:
             least = 0.5 / len(y)  # a label that these rows never have may still come
             wide = np.eye(self.goal.outputs)[known[0]] if self.goal.loss == "softmax" else known
@@ -297,7 +297,7 @@ class _Part:
         return one
 
 
-def _of_classes(x: Matrix, y: np.ndarray, known: np.ndarray) -> Held | None:
+def _rows_of(x: Matrix, y: np.ndarray, known: np.ndarray) -> Held | None:
     """The rows of known classes, as their positions among them; None where there is none."""
     some = np.isin(y, known)
     return (replace(x, values=x.values[some]), np.searchsorted(known, y[some])) if some.any() else None
