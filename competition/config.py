@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from competition import artifacts, yaml
 from competition.errors import ConfigFault, Finding, nearest
 
-Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression"]
+Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression", "boxes"]
 COMMON = ("members", "preset", "time", "seed", "jobs")  # keys of every run, above the task's own
 TASKS = {
     "image": "competition.image.task:ImageTask",
+    "detection": "competition.detection.task:DetectionTask",
     "tabular": "competition.tabular.task:TabularTask",
     "imported": "competition.imported:ImportedTask",
 }
@@ -79,6 +80,63 @@ class ImagePaths(Strict):
     test: str = fit(..., "path template of a test row's picture")
 
 
+class Boxes(Strict):
+    """Section `boxes` of a competition of that kind: where the training boxes stand, and how the host wants ours."""
+
+    source: str | None = fit(
+        None,
+        "where the boxes stand: null: in train; `Annotations/{id}.xml` (Pascal VOC, a file a picture), "
+        "`labels/{id}.txt` (YOLO, likewise), or `annotations.json` (COCO)",
+    )
+    columns: tuple[str, ...] = fit(
+        ("x_min", "y_min", "x_max", "y_max"),
+        "columns of train that hold the boxes: four of one number each, or one, whose cell has a box or a list of boxes",
+        min_length=1,
+        max_length=4,
+    )
+    form: Literal["corners", "sizes", "centers"] = fit(
+        "corners",
+        "the four numbers: x_min y_min x_max y_max; or x_min y_min width height; or x_center y_center width height",
+    )
+    unit: Literal["pixels", "fractions"] = fit("pixels", "of the numbers; fractions: of the picture's width and height")
+    upright: bool = fit(
+        True, "true: of the picture as it is shown, turned as its EXIF note says; false: as it is stored"
+    )
+    unlisted: bool = fit(
+        False, "whether pictures beside the training pictures that no table lists are training pictures without boxes"
+    )
+    bad: Literal["refuse", "drop"] = fit(
+        "refuse",
+        "boxes that can't be right (inverted, without area, outside the picture, not numbers): an error, or left out",
+    )
+    merge: float | None = fit(
+        None,
+        "IoU from which on boxes of one class are one object, marked several times: their mean is taken",
+        gt=0,
+        lt=1,
+    )
+    template: str | None = fit(
+        None,
+        "a box in the submission, such as `{label} {score} {x_min} {y_min} {width} {height}`; null: as the sample has it",
+    )
+    nothing: str | None = fit(None, "the submission's cell of a picture without boxes; null: as the sample has it")
+    fractions: bool | None = fit(
+        None, "whether the submission's numbers are fractions of width and height; null: as the sample has it"
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _column_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("columns")
+    @classmethod
+    def _one_or_four(cls, value: Any) -> Any:
+        if len(value) not in (1, 4):
+            raise ValueError("one column, or four")
+        return value
+
+
 class Competition(Strict):
     """`configs/<name>/competition.yaml`: what the competition is; the same for every run."""
 
@@ -93,7 +151,11 @@ class Competition(Strict):
     test: str = fit("test.csv", "CSV or path template of the test rows; the sample may serve")
     sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
     id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
-    target: str | tuple[str, ...] = fit(..., "label column, or the list of them (one-hot, multi-label, several values)")
+    target: str | tuple[str, ...] | None = fit(
+        None,
+        "label column, or the list of them (one-hot, multi-label, several values); of boxes, the column of a box's class, "
+        "null where there is but one class or the boxes' file has it",
+    )
     kind: Kind = fit(..., "what is predicted")
     metric: MetricSpec = fit(..., "the competition's metric: a name, `{name: mapk, k: 5}`, or file.py:function")
     classes: tuple[str, ...] | None = fit(
@@ -103,7 +165,20 @@ class Competition(Strict):
     image: ImagePaths | None = fit(
         None, "path template of a row's picture under `data`, `images/{id}.jpg`; or one each for train and test"
     )
+    boxes: Boxes | None = fit(None, "where the boxes stand and how they are written (kind boxes)")
     folds: Folds = fit(Folds(), "how the training rows are split")
+
+    @model_validator(mode="after")
+    def _boxes_of_their_kind(self) -> Competition:
+        if self.kind != "boxes" and self.target is None:
+            raise ValueError("target: the column that is predicted; only kind: boxes goes without")
+        if (self.boxes is not None) != (self.kind == "boxes"):
+            raise ValueError("kind: boxes and a section boxes: go together (`boxes: {}` takes its defaults)")
+        if self.kind == "boxes" and self.image is None:
+            raise ValueError("kind: boxes needs image: the path of a row's picture")
+        if self.kind == "boxes" and not isinstance(self.target, (str, type(None))):
+            raise ValueError("target: one column holds the class of a box")
+        return self
 
     @field_validator("target", mode="before")
     @classmethod
@@ -127,7 +202,7 @@ class Competition(Strict):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return (self.target,) if isinstance(self.target, str) else self.target
+        return (self.target,) if isinstance(self.target, str) else self.target or ()
 
 
 class Run(Strict):

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
+from competition.boxes import table as boxes
 from competition.config import Kind
 from competition.metrics import Metric
 
@@ -20,7 +21,8 @@ class Problem:
     """What is predicted, and how it is scored; the same for every fold and run of a competition.
 
     columns: the prediction columns. multiclass, ordinal: one probability a class, rows sum to 1; binary: one, the
-    probability of the positive class `classes[-1]`; multilabel: one probability a label; regression: one value a target.
+    probability of the positive class `classes[-1]`; multilabel: one probability a label; regression: one value a target;
+    boxes: those of a table of boxes (boxes/table.py), which is not a row an id but a row a box.
     inputs: the columns that train and test share, but for the id, the targets and the paths of templates.
     """
 
@@ -38,14 +40,16 @@ class Rows:
     """Rows of a competition, as tables that share the index `id` (text, unique).
 
     table: the columns as read, all text. truth: [rows, problem.columns], float: one-hot or soft for classes, 0..1 for
-    labels, the value for regression; None where unknown. weight: how much a row counts in training, mean 1.
-    pictures: absolute path of each row's picture, or None.
+    labels, the value for regression; of boxes the table of them, a row a box by the same ids, some of which have none;
+    None where unknown. weight: how much a row counts in training, mean 1. pictures: absolute path of each row's picture,
+    or None. sizes: of boxes, [rows] width and height of the picture in pixels, nan where it can't be read.
     """
 
     table: pd.DataFrame
     truth: pd.DataFrame | None = None
     weight: pd.Series | None = None
     pictures: pd.Series | None = None
+    sizes: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -56,8 +60,13 @@ class Rows:
 
     def take(self, ids: pd.Index) -> Rows:
         """The rows of these ids, in that order."""
-        parts = {name: part.loc[ids] for name, part in vars(self).items() if part is not None}
-        return replace(self, **parts)
+        parts = {name: part.loc[ids] for name, part in vars(self).items() if part is not None and name != "truth"}
+        return replace(self, **parts, truth=None if self.truth is None else pick(self.truth, ids))
+
+
+def pick(table: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
+    """The rows or the boxes of these ids, in that order."""
+    return boxes.take(table, ids) if boxes.holds_boxes(table) else table.loc[ids]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Boxes, whatever finds them: as tables, read from a competition's files, fused, scored and written."""

@@ -1,0 +1,1 @@
+"""The detection task: torchvision detectors on timm backbones."""

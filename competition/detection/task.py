@@ -1,0 +1,95 @@
+"""The detection task's knobs, and the seam's three calls; the work is in the modules beside it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+from pydantic import field_validator
+
+from competition.config import Kind, fit, predict
+from competition.knobs import Training
+from competition.task import Fold, Problem, Progress, Rows
+
+Symmetry = Literal["none", "horizontal", "all"]
+VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
+    "none": ("plain", "large"),
+    "horizontal": ("plain", "hflip", "large"),
+    "all": ("plain", "hflip", "vflip", "rot180", "large"),
+}
+
+
+class DetectionTask(Training):
+    """`task: detection`: boxes around the objects of a picture, by a detector on a timm backbone."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("boxes",)
+
+    size: int = fit(512, "longer side of what the network sees, pixels; pictures are scaled evenly", ge=32, le=4096)
+    detector: Literal["retinanet", "fcos", "fasterrcnn", "rtdetr"] = fit(
+        "retinanet",
+        "how boxes are found: retinanet, fcos (no anchors), fasterrcnn (two stages), from torchvision; rtdetr: "
+        "RT-DETRv2 of transformers, which must be installed and wants pretrained weights or much data",
+    )
+    fpn: int = fit(128, "channels of the feature pyramid and of the head", ge=16, multiple_of=16)
+    symmetry: Symmetry = fit(
+        "horizontal",
+        "flips under which objects stay what they are: none (text), horizontal (photos), all (from above, microscopes)",
+    )
+    augment: Literal["none", "light", "medium", "heavy"] | tuple[dict[str, dict[str, Any] | None], ...] = fit(
+        "light", "a level, or a list of albumentations transforms that know boxes: [{HorizontalFlip: {p: 0.5}}, ...]"
+    )
+    jitter: float = fit(
+        0.25, "scale jitter: pictures are shown 1 / (1 + jitter) to 1 + jitter times as large", ge=0, le=4
+    )
+    mosaic: float = fit(0.5, "share of the training pictures that are put together of four", ge=0, le=1)
+    mixup: float = fit(0.0, "share of the training pictures that are laid over another one, boxes of both", ge=0, le=1)
+    copy_paste: float = fit(0.0, "share of the training pictures that get objects of another one pasted in", ge=0, le=1)
+    mix_off: int = fit(2, "last epochs without mosaic, mixup and copy_paste", ge=0)
+    balance: Literal["none", "sampling"] = fit(
+        "none", "rare classes: none; sampling: pictures that hold them are drawn more often"
+    )
+    max_boxes: int = predict(100, "most boxes of a picture and view that are kept, the surest ones", ge=1)
+    min_score: float = predict(0.01, "boxes of a lower score are not kept", ge=0, lt=1)
+    tile: int = predict(
+        1, "the view `tiles` cuts a picture into tile x tile overlapping parts, each seen at full size", ge=1, le=16
+    )
+    views: tuple[str, ...] = predict(
+        (),
+        "test-time views that are tried (OOF decides which stay); empty: those of `symmetry`, and tiles if `tile` > 1",
+    )
+
+    @field_validator("augment", "views", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _one_view(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("augment")
+    @classmethod
+    def _known_transforms(cls, value: Any) -> Any:
+        if not isinstance(value, str) and any(len(item) != 1 for item in value):
+            raise ValueError("each item of the list is one transform: {Name: {argument: value}}")
+        return value
+
+    def model_post_init(self, context: Any) -> None:
+        if not self.views:
+            object.__setattr__(self, "views", VIEWS_OF[self.symmetry] + (("tiles",) if self.tile > 1 else ()))
+
+    def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
+        from competition.detection import fitting
+
+        return fitting.prepare(self, problem, rows, progress)
+
+    def fit(self, fold: Fold) -> dict[str, Any]:
+        from competition.detection import fitting
+
+        return fitting.fit(self, fold)
+
+    def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
+        from competition.detection import predicting
+
+        return predicting.predict(self, rows, fold, view)
