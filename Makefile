@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission tabular \
-	import portfolio importance bench-tables docs
+	detect import portfolio importance bench-tables docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still ne
 tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables; TIME: for the models of a preset
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+
+detect: setup ## RUN=<name>/<run> [SET=] [AS=]: the same for a run that finds boxes
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
 
 import: setup ## FILE=oof.csv,test.csv RUN=<name>/<run>: brings another program's predictions in as a run
 	$(call need,FILE,FILE=oof.csv$(comma)test.csv RUN=<name>/<run>)

@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
+    verb("detect", "the same for a run of the task detection", run, overrides, variant)
     verb("import", "brings another program's predictions in as a run",
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
@@ -134,6 +135,13 @@ def tabular(options: argparse.Namespace) -> None:
     stages.alternate(run, "tabular", recorded_set(options), options.time)
 
 
+def detect(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    run = runs.resolve(options.run, options.set, options.variant)
+    stages.alternate(run, "detection", recorded_set(options))
+
+
 def bring(options: argparse.Namespace) -> None:
     from competition import stages
 
@@ -169,5 +177,5 @@ def recorded_set(options: argparse.Namespace) -> str:
     return "" if options.variant else options.set
 
 
-VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, portfolio,
+VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, portfolio,
                                 importance, demo, schema)} | {"import": bring}  # fmt: skip

@@ -19,6 +19,7 @@ from competition import artifacts, yaml
 from competition.errors import ConfigFault, Finding, nearest
 
 Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression", "boxes"]
+ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", "regression")  # a prediction an id
 COMMON = ("members", "preset", "time", "seed", "jobs")  # keys of every run, above the task's own
 TASKS = {
     "image": "competition.image.task:ImageTask",

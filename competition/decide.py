@@ -1,71 +1,115 @@
 """What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
 
-A stack is a dict of prediction tables that share index and columns: the views of a run, or the members of a blend. The
-first decision gives each of them a weight; weights sum to 1. The second is the cut of the weighted sum (cuts.py).
+A stack is a dict of prediction tables: the views of a run, or the members of a blend. The first decision makes one table of
+them: weights that sum to 1, and of boxes how they are fused (boxes/deciding.py). The second is the cut of that (cuts.py).
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
 
 from competition import cuts, losses
+from competition.boxes import deciding
 from competition.cuts import Cut
 from competition.metrics import Metric
-from competition.task import Problem
+from competition.task import Problem, Progress, pick
 
 Stack = Mapping[str, pd.DataFrame]
-Weights = dict[str, float]
-Choose = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Weights]
+Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
 DRAWN = (np.inf, 10.0, 1.0, 0.1)  # how strongly blend weights are drawn to equal ones, over the number of rows
 VERSION = "2"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric
 
 
+class Decision(Protocol):
+    """How the tables of a stack become one, row by row: what it makes of an id depends on no other."""
+
+    @property
+    def weights(self) -> dict[str, float]: ...
+
+    def combine(self, stack: Stack) -> pd.DataFrame: ...
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it; `read` is the way back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The weighted sum of tables that share index and columns; those without a weight are not looked at."""
+
+    weights: dict[str, float]
+
+    def combine(self, stack: Stack) -> pd.DataFrame:
+        weighted = [stack[name] * w for name, w in self.weights.items() if w]
+        return functools.reduce(operator.add, weighted)
+
+    def plain(self) -> dict[str, Any]:
+        return self.weights
+
+
+def read(record: dict[str, Any], problem: Problem) -> Decision:
+    return deciding.Fusion.read(record) if problem.kind == "boxes" else Mean(record)
+
+
+def equal(stack: Stack, problem: Problem) -> Decision:
+    """The decision without any fitting: all tables count the same."""
+    return deciding.default(stack) if problem.kind == "boxes" else mean(stack)
+
+
+def mean(stack: Stack) -> Mean:
+    return Mean(dict.fromkeys(stack, 1 / len(stack)))
+
+
 @dataclass(frozen=True)
 class Nested:
-    """prediction: every row by the weights fitted on the other folds, as probabilities or values. decided: the same with
-    the cuts of the other folds. by_fold, cuts_by_fold: those weights and cuts. final, cut: fitted on all folds.
+    """prediction: every id by the decision fitted on the other folds, uncut. decided: the same with the cuts of the other
+    folds. by_fold, cuts_by_fold: those decisions and cuts. final, cut: fitted on all folds.
     """
 
     prediction: pd.DataFrame
     decided: pd.DataFrame
-    by_fold: dict[int, Weights]
-    final: Weights
+    by_fold: dict[int, Decision]
+    final: Decision
     cuts_by_fold: dict[int, Cut | None]
     cut: Cut | None
 
 
-def combine(stack: Stack, weights: Weights) -> pd.DataFrame:
-    """The weighted sum of the stack's tables; those without a weight are not looked at."""
-    weighted = [stack[name] * w for name, w in weights.items() if w]
-    return functools.reduce(operator.add, weighted)
-
-
-def mean(stack: Stack) -> Weights:
-    return dict.fromkeys(stack, 1 / len(stack))
-
-
-def nested(choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Nested:
-    """Weights and cut, refitted once per held-out fold. fold: fold number by id, the index of truth and of the stack.
+def nested(
+    search: Search, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem, progress: Progress
+) -> Nested:
+    """Decision and cut, refitted once per held-out fold. fold: fold number by id, of every id of truth and of the stack.
 
     A cut that no fold's refit has kept is none in the end either: the score would be of another decision.
     """
+    choose = _chooser(search, stack, truth, fold, problem, progress)
+    combined: dict[str, pd.DataFrame] = {}
+
+    def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Cut | None]:
+        decision = choose(ids)
+        key = json.dumps(decision.plain())
+        if key not in combined:
+            combined[key] = decision.combine(stack)
+        table = combined[key]
+        return decision, table, cuts.fit(pick(table, ids), pick(truth, ids), fold.loc[ids], problem)
+
     by_fold, cuts_by_fold, plain, decided = {}, {}, [], []
     for k in map(int, sorted(fold.unique())):
-        rest, held = fold.index[fold != k], fold.index[fold == k]
-        by_fold[k], cuts_by_fold[k] = _decisions(choose, part(stack, rest), truth.loc[rest], fold.loc[rest], problem)
-        plain.append(combine(part(stack, held), by_fold[k]))
+        by_fold[k], table, cuts_by_fold[k] = decide(fold.index[fold != k])
+        plain.append(pick(table, fold.index[fold == k]))
         decided.append(cuts.apply(cuts_by_fold[k], plain[-1]))
-    final, cut = _decisions(choose, stack, truth, fold, problem)
+    final, _, cut = decide(fold.index)
     return Nested(
-        prediction=pd.concat(plain).loc[truth.index],
-        decided=pd.concat(decided).loc[truth.index],
+        prediction=pick(pd.concat(plain), fold.index),
+        decided=pick(pd.concat(decided), fold.index),
         by_fold=by_fold,
         final=final,
         cuts_by_fold=cuts_by_fold,
@@ -73,20 +117,23 @@ def nested(choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, p
     )
 
 
-def _decisions(
-    choose: Choose, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem
-) -> tuple[Weights, Cut | None]:
-    weights = choose(stack, truth, fold, problem)
-    return weights, cuts.fit(combine(stack, weights), truth, fold, problem)
+def _chooser(
+    search: Search, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem, progress: Progress
+) -> Callable[[pd.Index], Decision]:
+    """Ids -> the decision fitted on them."""
+    if problem.kind == "boxes":
+        return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose
+    of = choose_views if search == "views" else blend_weights
+    return lambda ids: of(part(stack, ids), truth.loc[ids], fold.loc[ids], problem)
 
 
 def part(stack: Stack, ids: pd.Index) -> Stack:
-    return {name: table.loc[ids] for name, table in stack.items()}
+    return {name: pick(table, ids) for name, table in stack.items()}
 
 
 def fold_scores(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame, fold: pd.Series) -> pd.Series:
     """Score of each fold, by fold number; greater is better."""
-    scores = {k: metric.score(truth.loc[ids], prediction.loc[ids]) for k, ids in fold.groupby(fold).groups.items()}
+    scores = {k: metric.score(pick(truth, ids), pick(prediction, ids)) for k, ids in fold.groupby(fold).groups.items()}
     return pd.Series(scores, dtype=float).sort_index()
 
 
@@ -100,15 +147,15 @@ def beyond_noise(better: pd.Series, worse: pd.Series) -> bool:
     return bool(gain.std() == 0 or ttest_1samp(gain, 0.0, alternative="greater").pvalue < NOISE)
 
 
-def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Weights:
+def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Mean:
     """The mean of all views, less those without which the score is better beyond noise, the worst first."""
     kept = dict(stack)
     while len(kept) > 1:
-        now = fold_scores(problem.metric, truth, combine(kept, mean(kept)), fold)
+        now = fold_scores(problem.metric, truth, mean(kept).combine(kept), fold)
         without = {}
         for name in kept:
             rest = {n: t for n, t in kept.items() if n != name}
-            without[name] = fold_scores(problem.metric, truth, combine(rest, mean(rest)), fold)
+            without[name] = fold_scores(problem.metric, truth, mean(rest).combine(rest), fold)
         worst = max(without, key=lambda name: without[name].mean())
         if not beyond_noise(without[worst], now):
             break
@@ -116,7 +163,7 @@ def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Pr
     return mean(kept)
 
 
-def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Weights:
+def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Mean:
     """The weights of least loss (losses.py), drawn to equal ones as strongly as held-out rows allow.
 
     That is the strongest of DRAWN whose loss on folds held out in turn is within one standard error of the least
@@ -136,7 +183,7 @@ def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: P
     strength = _strongest(np.array([held_out(k) for k in fold.unique()])) if fold.nunique() > 1 else DRAWN[0]
     weights = _drawn(losses.of(problem, p, t), equal, strength / len(t))
     weights = np.where(weights < 1e-4, 0, weights)
-    return dict(zip(stack, (weights / weights.sum()).tolist(), strict=True))
+    return Mean(dict(zip(stack, (weights / weights.sum()).tolist(), strict=True)))
 
 
 def _strongest(loss: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from competition.config import Run
 from competition.errors import ConfigFault, Finding, nearest
 from competition.predict import VIEW, scored_on, show_score, write_run, write_score
 from competition.runs import Opened
+from competition.task import Problem, pick
 
 EVERY = "# Every run that has a score; `make ensemble` keeps this list up to date.\n"
 
@@ -91,36 +92,36 @@ def blend(at: Opened) -> dict[str, Any]:
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs)
     if not scored_on(at, basis):
         stack = {m: read_table(_file(m, "oof")) for m in at.run.members}
-        test = {m: read_table(_file(m, "test")).loc[at.data.test.ids] for m in at.run.members}
-        result = write_run(at, decide.blend_weights, stack, test)
+        test = {m: pick(read_table(_file(m, "test")), at.data.test.ids) for m in at.run.members}
+        result = write_run(at, "blend", stack, test)
         _write_folds(at, result)
-        artifacts.write_json(
-            at.folder / "weights.json", {"all": result.final} | {f"fold{k}": w for k, w in result.by_fold.items()}
-        )
+        by_fold = {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()}
+        artifacts.write_json(at.folder / "weights.json", {"all": result.final.plain()} | by_fold)
         write_score(at, basis, result, stack)
     show_score(at, "member")
     return read_json(at.folder / "score.json")
 
 
-def fold_test(name: str, split: str) -> pd.DataFrame:
+def fold_test(name: str, split: str, problem: Problem) -> pd.DataFrame:
     """What the models of one fold say of the test rows, by the weights that never saw that fold."""
     table = read_table(artifacts.run_folder(name) / split / "test.parquet")
     if VIEW not in table:
         return table
-    weights = read_json(artifacts.run_folder(name) / "score.json")["weights_by_fold"][split.partition("-")[0]]
+    record = read_json(artifacts.run_folder(name) / "score.json")["weights_by_fold"][split.partition("-")[0]]
     stack = {str(view): part.drop(columns=VIEW) for view, part in table.groupby(VIEW)}
-    return decide.combine(stack, weights)
+    return decide.read(record, problem).combine(stack)
 
 
 def _write_folds(at: Opened, result: decide.Nested) -> None:
     """fold<k>/oof.parquet and test.parquet of the first split, by the weights that exclude fold k."""
     for split in (s for s in at.table.splits if s.repeat == 0):
         held_out = at.table.ids(split)[1]
-        weights = result.by_fold[split.fold]
+        decision = result.by_fold[split.fold]
         folder = at.folder / split.name
-        artifacts.write_table(folder / "oof.parquet", result.prediction.loc[held_out])
-        stack = {m: fold_test(m, split.name).loc[at.data.test.ids] for m, w in weights.items() if w}
-        artifacts.write_table(folder / "test.parquet", decide.combine(stack, weights))
+        artifacts.write_table(folder / "oof.parquet", pick(result.prediction, held_out))
+        tests = {m: fold_test(m, split.name, at.data.problem) for m, w in decision.weights.items() if w}
+        stack = {m: pick(table, at.data.test.ids) for m, table in tests.items()}
+        artifacts.write_table(folder / "test.parquet", decision.combine(stack))
 
 
 def _members(at: Opened) -> tuple[str, ...]:

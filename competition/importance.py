@@ -203,7 +203,7 @@ def _predictions(
             before, steps = start * len(parts) + n * len(some), len(names) * len(parts)
             fold = _counting(part.fold, show, before, len(some), steps)
             found[str(n)], weights[str(n)] = part.run.task.predict(rows, fold, part.view), part.weight
-        prediction = cuts.apply(cut, decide.combine(found, weights))
+        prediction = cuts.apply(cut, decide.Mean(weights).combine(found))
         copies = [prediction[at : at + len(table)] for at in range(0, len(stack), len(table))]
         said += [copy.set_axis(table.index) for copy in copies]
     return said

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from competition import artifacts
-from competition.config import Strict, fit
+from competition.config import ROW_KINDS, Kind, Strict, fit
 from competition.errors import DataFault, Finding
 from competition.task import Fold, Problem, Progress, Rows
 
@@ -18,6 +18,8 @@ PARTS = ("oof", "test")
 
 class ImportedTask(Strict):
     """`task: imported`: predictions of a model from elsewhere, each row's looked up by its id; made by `make import`."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ROW_KINDS
 
     oof: str = fit(..., "digest of the file of out-of-fold predictions, written by `make import`")
     test: str = fit(..., "digest of the file of test predictions, written by `make import`")

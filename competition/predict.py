@@ -13,6 +13,8 @@ from rich.table import Table
 
 from competition import artifacts, board, cuts, decide
 from competition.artifacts import read_table, write_json, write_table
+from competition.boxes import fusion, sheet
+from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.data import load
 from competition.decide import Nested, Stack
@@ -20,7 +22,7 @@ from competition.engine import Engine, stopping
 from competition.errors import DataFault, EnvironmentFault, Finding, Stopped, examples
 from competition.folds import FoldTable, Split
 from competition.runs import Opened
-from competition.task import Fold, Problem
+from competition.task import Fold, Problem, pick
 from competition.train import open_fold, prepare, trained
 
 VIEW = "view"
@@ -95,20 +97,20 @@ def reduce(at: Opened, basis: str) -> None:
     """Folds and views -> the run's oof.parquet, test.parquet and score.json."""
     stack = {view: out_of_fold(at.run, at.table, view) for view in at.run.task.views}
     test = {view: test_mean(at, view) for view in at.run.task.views}
-    write_score(at, basis, write_run(at, decide.choose_views, stack, test), stack)
+    write_score(at, basis, write_run(at, "views", stack, test), stack)
 
 
-def write_run(at: Opened, choose: decide.Choose, stack: Stack, test: Stack) -> Nested:
-    """Decides on `stack` and writes the run's predictions, uncut: honest OOF, test by the weights of all folds."""
+def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> Nested:
+    """Decides on `stack` and writes the run's predictions, uncut: honest OOF, test by the decision of all folds."""
     problem, truth = at.data.problem, at.data.train.truth
     assert truth is not None
     fold = scored_folds(at.table)
     cover(stack, fold.index, at.run.name)
-    truth = truth.loc[fold.index]
+    progress = functools.partial(board.show, f"{at.run.name}: deciding on OOF")
     stack = decide.part(stack, fold.index)
-    result = decide.nested(choose, stack, truth, fold, problem)
+    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress)
     write_table(at.folder / "oof.parquet", result.prediction)
-    write_table(at.folder / "test.parquet", decide.combine(test, result.final))
+    write_table(at.folder / "test.parquet", result.final.combine(test))
     return result
 
 
@@ -116,8 +118,11 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
     """score.json, written last: with it the run has a score. basis: a hash of what it was made from."""
     assert at.data.train.truth is not None
     fold = scored_folds(at.table)
-    truth, stack = at.data.train.truth.loc[fold.index], decide.part(stack, fold.index)
+    truth, stack = pick(at.data.train.truth, fold.index), decide.part(stack, fold.index)
     record = score_record(at.data.problem, truth, fold, stack, result)
+    if at.data.problem.kind == "boxes":
+        for path in sheet.draw(at.data, result.decided, at.folder):
+            at.say(f"drew {path}")
     write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
 
 
@@ -134,11 +139,15 @@ def score_record(
         return metric.shown(metric.score(truth, prediction))
 
     by_fold = decide.fold_scores(metric, truth, result.decided, fold)
-    everything = metric.score(truth, decide.combine(stack, decide.mean(stack)))
+    everything = metric.score(truth, decide.equal(stack, problem).combine(stack))
 
     def gain(name: str) -> float | None:
         rest = {n: t for n, t in stack.items() if n != name}
-        return everything - metric.score(truth, decide.combine(rest, decide.mean(rest))) if rest else None
+        return everything - metric.score(truth, decide.equal(rest, problem).combine(rest)) if rest else None
+
+    def alone(name: str) -> float:
+        one = {name: stack[name]}
+        return shown(decide.equal(one, problem).combine(one))
 
     return {
         "metric": metric.name,
@@ -146,15 +155,16 @@ def score_record(
         "score": shown(result.decided),
         "std": float(by_fold.std()) if len(by_fold) > 1 else None,
         "folds": {f"fold{k}": metric.shown(v) for k, v in by_fold.items()},
-        "in_sample": shown(cuts.apply(result.cut, decide.combine(stack, result.final))),
+        "in_sample": shown(cuts.apply(result.cut, result.final.combine(stack))),
         "uncut": shown(result.prediction) if any(result.cuts_by_fold.values()) else None,
-        "mean": shown(decide.combine(stack, decide.mean(stack))),
-        "rows": len(truth),
+        "mean": metric.shown(everything),
+        "rows": len(fold),
         "parts": {
-            name: {"weight": result.final.get(name, 0.0), "alone": shown(table), "gain": gain(name)}
-            for name, table in stack.items()
+            name: {"weight": result.final.weights.get(name, 0.0), "alone": alone(name), "gain": gain(name)}
+            for name in stack
         },
-        "weights_by_fold": {f"fold{k}": w for k, w in result.by_fold.items()},
+        "decision": result.final.plain(),
+        "weights_by_fold": {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()},
         "cut": result.cut and result.cut.plain(),
         "cuts_by_fold": {f"fold{k}": cut and cut.plain() for k, cut in result.cuts_by_fold.items()},
     }
@@ -168,6 +178,8 @@ def show_score(at: Opened, part: str) -> None:
     at.say(headline(score))
     if len(score["parts"]) > 1:
         at.say(beside(score))
+    if at.data.problem.kind == "boxes":
+        at.say(f"fused by {decide.read(score['decision'], at.data.problem)}")
     if score["uncut"] is not None:
         at.say(decision(score))
 
@@ -213,14 +225,16 @@ def scored_folds(table: FoldTable) -> pd.Series:
 
 
 def out_of_fold(run: Run, table: FoldTable, view: str) -> pd.DataFrame:
-    """A view's held-out predictions of all folds by id, averaged over repeats."""
-    parts = [fold_predictions(run, split, "oof", view) for split in table.splits]
-    return mean_by_id(parts)
+    """A view's held-out predictions of all folds by id, of repeats those of all of them as one."""
+    repeats: dict[int, list[pd.DataFrame]] = {}
+    for split in table.splits:
+        repeats.setdefault(split.repeat, []).append(fold_predictions(run, split, "oof", view))
+    return as_one([pd.concat(parts) for parts in repeats.values()])
 
 
 def test_mean(at: Opened, view: str) -> pd.DataFrame:
     parts = [fold_predictions(at.run, split, "test", view) for split in at.table.splits]
-    return mean_by_id(parts).loc[at.data.test.ids]
+    return pick(as_one(parts), at.data.test.ids)
 
 
 def fold_predictions(run: Run, split: Split, name: str, view: str) -> pd.DataFrame:
@@ -228,15 +242,19 @@ def fold_predictions(run: Run, split: Split, name: str, view: str) -> pd.DataFra
     return table[table[VIEW] == view].drop(columns=VIEW)
 
 
-def mean_by_id(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """How predictions of several models become one: the mean of probabilities or values."""
+def as_one(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """How predictions of several models become one: the mean of probabilities or values; boxes are kept, to be fused."""
+    if holds_boxes(parts[0]):
+        return fusion.pool(parts)
     return pd.concat(parts).groupby(level=0, sort=False).mean()
 
 
 def cover(stack: Stack, ids: pd.Index, name: str) -> None:
-    """Raises DataFault OOF-COVER where a table misses a scored row or has one twice."""
+    """Raises DataFault OOF-COVER where a table misses a scored row or has one twice. Of boxes any number of them is right."""
     problems = []
     for part, table in stack.items():
+        if holds_boxes(table):
+            continue
         missing, twice = ids.difference(table.index), table.index[table.index.duplicated()]
         if len(missing) or len(twice):
             problems.append(
@@ -262,7 +280,7 @@ def intact(folder: Path) -> None:
 
 
 def _finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:
-    bad = table.index[np.flatnonzero(~np.isfinite(table.to_numpy()).all(axis=1))]
+    bad = table.index[np.flatnonzero(~np.isfinite(table.select_dtypes("number").to_numpy()).all(axis=1))]
     if len(bad):
         raise DataFault(
             Finding(

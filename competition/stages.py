@@ -28,7 +28,7 @@ from competition.data import load
 from competition.engine import Engine, signals
 from competition.errors import ConfigFault, Finding
 
-ALTERNATES = ("tabular",)  # tasks whose runs have a make target of their own
+ALTERNATES = {"tabular": "tabular", "detection": "detect"}  # task -> the make target of its runs
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def alternate(run: Run, task: str, overrides: str = "", time: str | None = None)
     """`submission`, for a run of this task only. Raises ConfigFault CFG-TASK."""
     name = None if run.task is None else config.task_name(run.task)
     if name != task:
-        command = f"make {name if name in ALTERNATES else 'submission'} RUN={run.name}"
+        command = f"make {ALTERNATES.get(name or '', 'submission')} RUN={run.name}"
         found = "a blend" if name is None else f"task: {name}"
         raise ConfigFault(Finding("CFG-TASK", f"this is no run of the task {task}", f"RUN={run.name}", found, command))
     return submission(run, overrides, time)

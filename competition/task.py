@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -100,6 +100,8 @@ class Fold:
 
 class Task(Protocol):
     """How a fold is fitted and predicted; a typed model whose fields are that task's knobs only."""
+
+    kinds: ClassVar[tuple[Kind, ...]]  # that it predicts
 
     @property
     def views(self) -> Sequence[str]:

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, folds, runs
-from competition.config import Run
+from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
 from competition.engine import Engine, stopping
 from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import FoldTable, Split
 from competition.runs import Opened
 from competition.split import inner
-from competition.task import Fold, Rows
+from competition.task import Fold, Rows, pick
 from competition.tracking import History
 
 
@@ -62,6 +62,7 @@ def prepare(at: Opened) -> None:
         if stopping():
             raise Stopped(f"stopped while {text}")
 
+    _takes(at)
     inputs = at.run.task.prepare(at.data.problem, everything(at.data), show)
     runs.check_inputs(at, inputs)
 
@@ -69,7 +70,24 @@ def prepare(at: Opened) -> None:
 def everything(data: Data) -> Rows:
     """Training and test rows as one, for checks and caches."""
     pictures = [rows.pictures for rows in (data.train, data.test) if rows.pictures is not None]
-    return Rows(pd.concat([data.train.table, data.test.table]), pictures=pd.concat(pictures) if pictures else None)
+    sizes = [rows.sizes for rows in (data.train, data.test) if rows.sizes is not None]
+    return Rows(
+        pd.concat([data.train.table, data.test.table]),
+        pictures=pd.concat(pictures) if pictures else None,
+        sizes=pd.concat(sizes) if sizes else None,
+    )
+
+
+def _takes(at: Opened) -> None:
+    """Raises ConfigFault CFG-TASK where the task does not predict what the competition asks for."""
+    kind, task = at.data.problem.kind, at.run.task
+    if kind not in task.kinds:
+        fitting = [name for name in TASKS if kind in task_class(name).kinds]
+        found = f"kind: {kind}; task: {task_name(task)} is for {', '.join(task.kinds)}"
+        where, mend = f"{artifacts.run_yaml(at.run.name)}, key task", f"task: {' or '.join(fitting)}"
+        raise ConfigFault(
+            Finding("CFG-TASK", "the task does not predict what the competition asks for", where, found, mend)
+        )
 
 
 def fit_fold(run: Run, split: Split) -> None:
@@ -100,9 +118,9 @@ def open_fold(run: Run, split: Split) -> Fold:
     def report(epoch: int, prediction: pd.DataFrame) -> float:
         metric = data.problem.metric
         assert valid.truth is not None
-        if not np.isfinite(prediction.to_numpy()).all():
+        if not np.isfinite(prediction.select_dtypes("number").to_numpy()).all():
             return float("nan")  # the loop stops a run that diverges
-        return metric.shown(metric.score(valid.truth, prediction.loc[valid.ids]))
+        return metric.shown(metric.score(valid.truth, pick(prediction, valid.ids)))
 
     return Fold(
         name=split.name,

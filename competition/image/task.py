@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
 from pydantic import field_validator
 
-from competition.config import fit, predict
+from competition.config import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
 from competition.task import Fold, Problem, Progress, Rows
 
@@ -21,6 +21,8 @@ VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
 
 class ImageTask(Training):
     """`task: image`: a timm backbone on one picture a row."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ROW_KINDS
 
     fit_to: Literal["squash", "pad", "crop"] = fit(
         "squash", "how a picture becomes square: squash: scaled unevenly; pad: grey bars; crop: the middle square"

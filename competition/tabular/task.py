@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
-from competition.config import Strict, fit, machine
+from competition.config import ROW_KINDS, Kind, Strict, fit, machine
 from competition.tabular.columns import Columns
 from competition.tabular.presets import PRESETS
 from competition.task import Fold, Problem, Progress, Rows
@@ -17,6 +17,8 @@ Model = Literal["lightgbm", "xgboost", "catboost", "histgb", "extratrees", "rand
 
 class TabularTask(Strict):
     """`task: tabular`: one model on the columns of the tables. `preset:` makes a portfolio of such runs."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ROW_KINDS
 
     presets: ClassVar[dict[str, Any]] = PRESETS
     chosen: ClassVar[tuple[str, ...]] = ("model", "params")  # by a preset
