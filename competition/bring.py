@@ -2,7 +2,7 @@
 
 Both files have the id and the prediction columns of DESIGN 5 (multiclass, ordinal: a probability a class; binary: that
 of the positive class, in a column named by it, by the target, or the only one; multilabel: one a label; regression: a
-value a target). The first may say in a column `fold` which fold of folds/<name>.csv each row was held out in.
+value a target; boxes: one row a box, boxes/bringing.py). The first may say in a column `fold` which fold of folds/<name>.csv each row was held out in.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, config, metrics, runs
+from competition.boxes import bringing
 from competition.config import Run
 from competition.data import Data
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
@@ -24,7 +25,7 @@ from competition.predict import scored_folds
 from competition.runs import Opened
 from competition.submit import ROUNDED, TOLERANCE
 from competition.tables import read_csv
-from competition.task import Problem
+from competition.task import Problem, pick
 
 FOLD = "fold"
 RISK = "a score or a blend would be of wrong predictions; nothing was written"
@@ -64,6 +65,8 @@ def read(data: Data, table: FoldTable, files: str) -> Brought:
     if len(paths) != 2:
         what, mend = "the out-of-fold and the test predictions are two files", "FILE=oof.csv,test.csv"
         raise ConfigFault(Finding("CFG-VALUE", what, f"FILE={files}", f"{len(paths)} paths", mend))
+    if data.problem.kind == "boxes":
+        return _read_boxes(data, table, paths)
     wanted = (scored_folds(table).index, data.test.ids)
     oof, test = (_open(data, path, ids) for path, ids in zip(paths, wanted, strict=True))
     problems = [*_bad_ids(oof, table.table.index), *_bad_ids(test, data.test.ids)]
@@ -73,6 +76,20 @@ def read(data: Data, table: FoldTable, files: str) -> Brought:
     task = ImportedTask(oof=artifacts.file_digest(oof.path), test=artifacts.file_digest(test.path))
     tables = {part: _sound(file.numbers, data.problem) for part, file in zip(PARTS, (oof, test), strict=True)}
     return Brought(task, tables, (*_notes(oof, data), *_notes(test, data), *_unchecked(oof, data)))
+
+
+def _read_boxes(data: Data, table: FoldTable, paths: list[Path]) -> Brought:
+    (oof, said), (test, _) = (
+        bringing.read(data, path, ids) for path, ids in zip(paths, (table.table.index, data.test.ids), strict=True)
+    )
+    fold, notes = scored_folds(table), (_no_folds(paths[0], data),)
+    if said is not None:
+        wrong = said.index[pd.to_numeric(said, errors="coerce") != fold.reindex(said.index)].unique()
+        if len(wrong):
+            raise DataFault(_other_split(paths[0], wrong, fold, data))
+        notes = ()
+    task = ImportedTask(oof=artifacts.file_digest(paths[0]), test=artifacts.file_digest(paths[1]))
+    return Brought(task, {"oof": pick(oof, fold.index), "test": pick(test, data.test.ids)}, notes)
 
 
 def declare(name: str, task: ImportedTask) -> Run:
@@ -172,12 +189,14 @@ def _other_folds(oof: _File, table: FoldTable, data: Data) -> Iterator[Finding]:
     fold = scored_folds(table)
     wrong = fold.index[pd.to_numeric(oof.cells[FOLD], errors="coerce").loc[fold.index] != fold]
     if len(wrong):
-        found = f"{len(wrong)} of {len(fold)} rows: {examples(wrong)}"
-        mend = f"fit anew, a model for each fold of {artifacts.fold_table(data.name)} on the rows of the others"
-        risk = (
-            "rows were predicted by models that saw other rows' folds: weights and scores of blends would be too good"
-        )
-        yield _finding("FOLDS", "the predictions are of another split", oof.path, found, mend, risk)
+        yield _other_split(oof.path, wrong, fold, data)
+
+
+def _other_split(path: Path, wrong: pd.Index, fold: pd.Series, data: Data) -> Finding:
+    found = f"{len(wrong)} of {len(fold)} rows: {examples(wrong)}"
+    mend = f"fit anew, a model for each fold of {artifacts.fold_table(data.name)} on the rows of the others"
+    risk = "rows were predicted by models that saw other rows' folds: weights and scores of blends would be too good"
+    return _finding("FOLDS", "the predictions are of another split", path, found, mend, risk)
 
 
 def _sound(numbers: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -204,11 +223,15 @@ def _notes(file: _File, data: Data) -> Iterator[str]:
 
 def _unchecked(oof: _File, data: Data) -> Iterator[str]:
     if not _has_fold(oof, data):
-        yield (
-            f"IMPORT-FOLDS: WARNING: {oof.path} has no column `{FOLD}`, so it can't be checked that no row was predicted by "
-            f"a model that saw rows of its fold in {artifacts.fold_table(data.name)}; if the split was another one, "
-            "scores of blends with this run are too good"
-        )
+        yield _no_folds(oof.path, data)
+
+
+def _no_folds(path: Path, data: Data) -> str:
+    return (
+        f"IMPORT-FOLDS: WARNING: {path} has no column `{FOLD}`, so it can't be checked that no row was predicted by "
+        f"a model that saw rows of its fold in {artifacts.fold_table(data.name)}; if the split was another one, "
+        "scores of blends with this run are too good"
+    )
 
 
 def _taken(name: str, other: list[Run]) -> Finding:

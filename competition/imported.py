@@ -11,7 +11,7 @@ import pandas as pd
 from competition import artifacts
 from competition.config import ROW_KINDS, Kind, Strict, fit
 from competition.errors import DataFault, Finding
-from competition.task import Fold, Problem, Progress, Rows
+from competition.task import Fold, Problem, Progress, Rows, pick
 
 PARTS = ("oof", "test")
 
@@ -19,7 +19,7 @@ PARTS = ("oof", "test")
 class ImportedTask(Strict):
     """`task: imported`: predictions of a model from elsewhere, each row's looked up by its id; made by `make import`."""
 
-    kinds: ClassVar[tuple[Kind, ...]] = ROW_KINDS
+    kinds: ClassVar[tuple[Kind, ...]] = (*ROW_KINDS, "boxes")
 
     oof: str = fit(..., "digest of the file of out-of-fold predictions, written by `make import`")
     test: str = fit(..., "digest of the file of test predictions, written by `make import`")
@@ -39,13 +39,13 @@ class ImportedTask(Strict):
         """The fold's "model" is the held-out and the test rows' predictions. Raises DataFault IMPORT-MISSING."""
         assert fold.valid is not None
         tables = {part: artifacts.read_table(_there(fold, part)) for part in PARTS}
-        for part, ids in (("oof", fold.valid.ids), ("test", tables["test"].index)):
-            artifacts.write_table(_model(fold, part), tables[part].loc[ids])
+        for part, ids in (("oof", fold.valid.ids), ("test", tables["test"].index.unique())):
+            artifacts.write_table(_model(fold, part), pick(tables[part], ids))
         return {"digests": self.model_dump()}
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         part = "test" if rows.truth is None else "oof"
-        return artifacts.read_table(_model(fold, part)).loc[rows.ids, list(fold.problem.columns)]
+        return pick(artifacts.read_table(_model(fold, part)), rows.ids)[list(fold.problem.columns)]
 
 
 def source(run_folder: Path, part: str) -> Path:

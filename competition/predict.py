@@ -250,7 +250,7 @@ def as_one(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def cover(stack: Stack, ids: pd.Index, name: str) -> None:
-    """Raises DataFault OOF-COVER where a table misses a scored row or has one twice. Of boxes any number of them is right."""
+    """Raises DataFault OOF-COVER where a table misses a scored row or has one twice; of boxes any number will do."""
     problems = []
     for part, table in stack.items():
         if holds_boxes(table):
