@@ -2,7 +2,8 @@
 
 Both files have the id and the prediction columns of DESIGN 5 (multiclass, ordinal: a probability a class; binary: that
 of the positive class, in a column named by it, by the target, or the only one; multilabel: one a label; regression: a
-value a target; boxes: one row a box, boxes/bringing.py). The first may say in a column `fold` which fold of folds/<name>.csv each row was held out in.
+value a target; boxes: one row a box, boxes/bringing.py). The first may say in a column `fold` which fold of
+folds/<name>.csv each row was held out in.
 """
 
 from __future__ import annotations

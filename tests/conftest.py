@@ -22,6 +22,7 @@ METRIC = {
     "multilabel": "mean_column_auc",
     "ordinal": "qwk",
     "regression": "rmse",
+    "boxes": "map50",
 }
 TRAIN, TEST = 60, 12
 
@@ -46,6 +47,11 @@ def competition(workspace: Path) -> Callable[..., str]:
     def make(
         kind: str = "multiclass", run: str = "", task: str = "image", columns: bool = False, **keys: object
     ) -> str:
+        write("configs/toy/base.yaml", RUNS[task] | parse(run))
+        if kind == "boxes":
+            values = write_boxes(workspace / "data")
+            write("configs/toy/competition.yaml", values | keys)
+            return "toy/base"
         rng = np.random.default_rng(0)
         level = np.arange(TRAIN + TEST) % 3
         ids = [f"{n:03d}" for n in range(TRAIN + TEST)]
@@ -78,10 +84,43 @@ def competition(workspace: Path) -> Callable[..., str]:
             "folds": {"n": 2},
         }
         write("configs/toy/competition.yaml", values | keys)
-        write("configs/toy/base.yaml", RUNS[task] | parse(run))
         return "toy/base"
 
     return make
+
+
+def write_boxes(folder: Path) -> dict[str, object]:
+    """Noise with none to two bright or dim plates, as a row a box; returns what competition.yaml says of it."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    lines = ["id,width,height,x_min,y_min,x_max,y_max,label"]
+    for n in range(TRAIN + TEST):
+        picture = rng.integers(0, 50, (48, 64, 3)).astype(np.uint8)
+        for place in range(n % 3):
+            label = rng.integers(2)
+            width, height = rng.integers(14, 24, 2)
+            x, y = 32 * place + rng.integers(0, 32 - width), rng.integers(0, 48 - height)
+            picture[y : y + height, x : x + width] += np.uint8(80 + 100 * label)
+            if n < TRAIN:
+                lines.append(f"{n:03d},64,48,{x},{y},{x + width},{y + height},{('dim', 'bright')[label]}")
+        if n < TRAIN and n % 3 == 0:
+            lines.append(f"{n:03d},64,48,,,,,")
+        cv2.imwrite(str(folder / "images" / f"{n:03d}.png"), picture)
+    (folder / "train.csv").write_text("\n".join(lines) + "\n")
+    ids = [f"{n:03d}" for n in range(TRAIN, TRAIN + TEST)]
+    pd.DataFrame({"id": ids, "width": 64, "height": 48}).to_csv(folder / "test.csv", index=False)
+    sample = pd.DataFrame({"id": ids, "PredictionString": "dim 0.5 0 0 10 10"})
+    sample.to_csv(folder / "sample_submission.csv", index=False)
+    return {
+        "data": "data",
+        "id": "id",
+        "target": "label",
+        "kind": "boxes",
+        "metric": METRIC["boxes"],
+        "image": "images/{id}.png",
+        "boxes": {},
+        "folds": {"n": 2},
+    }
 
 
 def cells(level: np.ndarray) -> pd.DataFrame:
@@ -104,6 +143,10 @@ RUNS: dict[str, dict[str, object]] = {
     "image": {
         "task": "image", "backbone": BACKBONE, "pretrained": False, "size": 32, "epochs": 3, "batch": 8, "lr": 0.003,
         "warmup": 0.5, "augment": "light", "views": ["plain", "hflip"], "jobs": 1,
+    },
+    "detection": {
+        "task": "detection", "backbone": BACKBONE, "pretrained": False, "size": 64, "fpn": 16, "epochs": 3, "batch": 8,
+        "lr": 0.003, "warmup": 0.5, "mix_off": 1, "views": ["plain", "hflip"], "jobs": 1,
     },
     "tabular": {
         "task": "tabular", "model": "lightgbm", "bag": 2, "jobs": 1,
