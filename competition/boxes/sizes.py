@@ -1,6 +1,6 @@
 """Width and height of every picture, of its header alone; kept beside the decoded pictures, so that 100,000 are read once.
 
-    runs/.cache/<competition>/sizes.parquet  path -> size and time of the file, width, height, orientation
+runs/.cache/<competition>/sizes.parquet  path -> size and time of the file, width, height, orientation
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import ExifTags, Image
 
 from competition import artifacts
-from competition.image.cache import FORMATS
+from competition.cache import FORMATS
 
 COLUMNS = ["width", "height", "stored_width", "stored_height", "orientation"]
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that turn by a quarter
@@ -68,7 +68,9 @@ def _header(path: str) -> tuple[float, ...]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return (np.nan,) * len(COLUMNS)
     turned = (height, width) if turn in SIDEWAYS else (width, height)
-    shown, stored = (turned, (width, height)) if form != "TIFF" else ((width, height), turned)  # Pillow turns TIFF itself
+    shown, stored = (
+        (turned, (width, height)) if form != "TIFF" else ((width, height), turned)
+    )  # Pillow turns TIFF itself
     return *shown, *stored, turn
 
 
