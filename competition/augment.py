@@ -97,7 +97,9 @@ def check_with_boxes(spec: Spec, shape: tuple[int, int]) -> None:
     """Tries the transforms on an empty picture of height and width `shape` with a box in its middle. Raises as `check`."""
     picture, (height, width) = np.zeros((*shape, 3), np.uint8), shape
     box = np.array([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]], np.float32)
-    _try(spec, lambda: BoxAugment(spec, shape, 0)(picture, box, np.zeros(1, int), 0, 0)[0], picture.shape, picture.shape)
+    _try(
+        spec, lambda: BoxAugment(spec, shape, 0)(picture, box, np.zeros(1, int), 0, 0)[0], picture.shape, picture.shape
+    )
 
 
 def _try(spec: Spec, run: Callable[[], np.ndarray], seen: tuple[int, ...], given: tuple[int, ...]) -> None:

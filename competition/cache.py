@@ -157,8 +157,8 @@ def fitted(picture: np.ndarray, shape: Shape, fit_to: Fit) -> np.ndarray:
         picture = picture[top : top + h, left : left + w]
     if fit_to in ("squash", "crop"):
         return _resize(picture, shape[1], shape[0])
-    scale = factor(height, width, shape)
-    small = _resize(picture, max(1, round(width * scale)), max(1, round(height * scale)))
+    height, width = extent(height, width, shape)
+    small = _resize(picture, width, height)
     free = (0, 0) if fit_to == "corner" else (shape[0] - small.shape[0], shape[1] - small.shape[1])
     top, left = free[0] // 2, free[1] // 2
     out = np.full((*shape, 3), GREY, np.uint8)
@@ -167,11 +167,14 @@ def fitted(picture: np.ndarray, shape: Shape, fit_to: Fit) -> np.ndarray:
 
 
 def factor(height: Any, width: Any, shape: Shape) -> Any:
-    """By how much pictures of these sides (numbers or arrays) are scaled to fit evenly into `shape`.
-
-    What a picture's sides then round to differs by at most half a pixel from this.
-    """
+    """By how much pictures of these sides (numbers or arrays) are scaled to fit evenly into `shape`."""
     return np.minimum(shape[0] / height, shape[1] / width)
+
+
+def extent(height: float, width: float, shape: Shape) -> Shape:
+    """Height and width of a picture of these sides once it is scaled by `factor`, at most half a pixel off."""
+    scale = factor(height, width, shape)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
