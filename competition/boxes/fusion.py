@@ -251,14 +251,16 @@ def _fused(stack: _Stack, iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def _suppressed(stack: _Stack, method: Method, iou: float, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     models = max(map(len, stack.shares))
     assert all(len(shares) == models for shares in stack.shares), "pools of other numbers of models have no first ones"
-    scores = stack.scores * stack.weights[stack.member]
+    boxes, scores = stack.boxes, stack.scores * stack.weights[stack.member]
     group = stack.group * models + stack.model
-    if method == "nms":
-        kept = nms(stack.boxes, scores, iou, group)
+    if method == "soft_nms":
+        scores = soft_nms(boxes, scores, iou, group, most)
+    if method == "nms" or models > 1:
+        kept = nms(boxes, scores, iou if method == "nms" else OWN, group)
     else:
-        scores = soft_nms(stack.boxes, scores, iou, group, most)
-        kept = np.flatnonzero(scores)
-    found = stack.boxes[kept], scores[kept], stack.group[kept]
+        kept = np.arange(len(boxes))
+    kept = kept[scores[kept] > 0]
+    found = boxes[kept], scores[kept], stack.group[kept]
     if models == 1:
         return found
     return weighted_boxes_fusion(*found[:2], stack.model[kept], np.full(models, 1 / models), POOLED, group=found[2])
