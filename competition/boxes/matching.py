@@ -122,7 +122,7 @@ def match(
 def _positions(predicted: pd.Series | pd.Index, true: pd.Series | pd.Index) -> tuple[list[np.ndarray], pd.Index]:
     """The place of each text in the sorted index of all of them."""
     codes, names = pd.factorize(pd.Index(predicted).append(pd.Index(true)), sort=True)
-    return np.split(codes, [len(predicted)]), names
+    return np.split(codes, [len(predicted)]), pd.Index(names)
 
 
 def _rank(group: np.ndarray) -> np.ndarray:
@@ -148,9 +148,7 @@ def _pairs(group: np.ndarray, true_group: np.ndarray) -> Iterator[tuple[np.ndarr
         yield guess, first[guess] + _rank(guess)
 
 
-def _near(
-    i: np.ndarray, j: np.ndarray, guess: np.ndarray, true: np.ndarray, crowd: np.ndarray, least: float
-) -> Pairs:
+def _near(i: np.ndarray, j: np.ndarray, guess: np.ndarray, true: np.ndarray, crowd: np.ndarray, least: float) -> Pairs:
     """Those of the pairs i, j that overlap enough for the lowest threshold."""
     sides = np.minimum(guess[i, 2:], true[j, 2:]) - np.maximum(guess[i, :2], true[j, :2])
     meet = np.flatnonzero((sides > 0).all(axis=1))
