@@ -32,11 +32,12 @@ from torch.utils.data import DataLoader, Dataset
 from competition import cache, loop, metrics
 from competition.config import MetricSpec
 from competition.image import model
-from competition.image.feed import ImageBatch, normalise, pixel_rows
+from competition.image.feed import ImageBatch
 from competition.image.fitting import loss_of, make_feed
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.image.views import kept
+from competition.pixels import normalise, pixel_rows
 from competition.task import Fold, Problem, Rows
 
 CLASSES, SIDE, BATCH = 10, 256, 32

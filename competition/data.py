@@ -80,7 +80,8 @@ def load(name: str) -> Data:
     if inputs and len(inputs) < len(found):
         lacking = [column for column in found if column not in inputs]
         notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
-    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs)
+    upright = config.boxes is None or config.boxes.upright
+    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, upright)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]

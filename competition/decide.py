@@ -57,7 +57,7 @@ class Mean:
 
 
 def read(record: dict[str, Any], problem: Problem) -> Decision:
-    return deciding.Fusion.read(record) if problem.kind == "boxes" else Mean(record)
+    return deciding.read(record) if problem.kind == "boxes" else Mean(record)
 
 
 def equal(stack: Stack, problem: Problem) -> Decision:

@@ -121,7 +121,7 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
     truth, stack = pick(at.data.train.truth, fold.index), decide.part(stack, fold.index)
     record = score_record(at.data.problem, truth, fold, stack, result)
     if at.data.problem.kind == "boxes":
-        for path in sheet.draw(at.data, result.decided, at.folder):
+        for path in sheet.draw(at.data, fold.index, result.decided, at.folder):
             at.say(f"drew {path}")
     write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
 

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from competition.engine import accelerators, cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -26,3 +28,11 @@ def ahead(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def feeders(workers: int | None, device: str) -> int:
+    """Threads that prepare batches: as asked, else none on a CPU and a GPU's part of the cores beside one."""
+    if workers is not None:
+        return workers
+    share = cores() // max(1, accelerators()) - 1  # less the thread that drives it
+    return min(8, max(1, share)) if device == "cuda" else 0

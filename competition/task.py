@@ -23,7 +23,8 @@ class Problem:
     columns: the prediction columns. multiclass, ordinal: one probability a class, rows sum to 1; binary: one, the
     probability of the positive class `classes[-1]`; multilabel: one probability a label; regression: one value a target;
     boxes: those of a table of boxes (boxes/table.py), which is not a row an id but a row a box.
-    inputs: the columns that train and test share, but for the id, the targets and the paths of templates.
+    inputs: the columns that train and test share, but for the id, the targets and the paths of templates. upright: whether
+    boxes are of pictures turned as their EXIF note says, or as they are stored.
     """
 
     competition: str
@@ -33,6 +34,7 @@ class Problem:
     columns: tuple[str, ...]
     metric: Metric
     inputs: tuple[str, ...] = ()
+    upright: bool = True
 
 
 @dataclass(frozen=True)

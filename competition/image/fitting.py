@@ -15,15 +15,16 @@ from torch.nn import functional
 
 from competition import artifacts, cache, loop
 from competition.augment import check as check_augment
-from competition.engine import accelerators, cores
 from competition.errors import ConfigFault, Finding
 from competition.image import model
-from competition.image.feed import Feed, ImageBatch, normalise, pixel_rows, smooth
+from competition.image.feed import Feed, ImageBatch, smooth
 from competition.image.predicting import forward, to_table
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.image.views import check as check_views
 from competition.image.views import kept
+from competition.pixels import normalise, pixel_rows
+from competition.prefetch import feeders
 from competition.task import Fold, Problem, Progress, Rows
 
 
@@ -104,8 +105,7 @@ def make_feed(task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, 
     if task.balance == "weights" and rarity is not None:
         weights = weights * rarity / rarity.mean()
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
-    share = cores() // max(1, accelerators()) - 1  # a GPU's part of the cores, less the thread that drives it
-    workers = task.workers if task.workers is not None else (min(8, max(1, share)) if device.type == "cuda" else 0)
+    workers = feeders(task.workers, device.type)
     rows = pictures.rows(fold.train.pictures)
     return Feed(task, pictures, rows, scale.forward(truth), weights, odds, fold.seed, workers)
 

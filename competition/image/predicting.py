@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from competition import cache, loop
 from competition.image import model
-from competition.image.feed import normalise, pixel_rows
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.image.views import VIEWS, kept
 from competition.knobs import Training
+from competition.pixels import normalise, pixel_rows
 from competition.task import Fold, Problem, Rows
 
 

@@ -1,0 +1,101 @@
+"""Fits one fold of a detection run: canvas, feed, anchors, detector, and what of them the saved weights must remember."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from competition import artifacts, backbone, cache, loop
+from competition.augment import check_with_boxes
+from competition.cache import Shape
+from competition.detection import anchors, model, views
+from competition.detection.anchors import Anchors
+from competition.detection.canvas import canvas_of, extents, kept, targets
+from competition.detection.feed import DetectionBatch, Feed, draw, odds_of
+from competition.detection.predicting import Eye, find, pictures_of
+from competition.detection.task import DetectionTask
+from competition.pixels import normalise, pixel_rows
+from competition.prefetch import feeders
+from competition.task import Fold, Problem, Progress, Rows
+
+
+def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progress) -> str:
+    """Checks detector, augmentation and views, decodes the pictures for the canvas; the hash of all pictures."""
+    loop.device_of(task.device)
+    assert rows.pictures is not None and rows.sizes is not None
+    canvas = canvas_of(rows.sizes, task.size)
+    model.check(task, len(problem.classes), canvas)
+    views.check(task.views)
+    check_with_boxes(task.augment, canvas)
+    artifacts.write_json(_canvas_file(task, problem), canvas)
+    folder = pictures_of(problem, canvas)
+    return cache.build(list(rows.pictures), folder, "corner", kept(canvas), progress, problem.upright).digest
+
+
+def _canvas_file(task: DetectionTask, problem: Problem) -> Path:
+    """The canvas of all pictures, of which a fold sees only some."""
+    return artifacts.cache_folder(problem.competition) / f"canvas-{task.size}.json"
+
+
+def fit(task: DetectionTask, fold: Fold) -> dict[str, Any]:
+    """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the loop's faults."""
+    torch.manual_seed(fold.seed)
+    device = loop.device_of(task.device)
+    height, width = artifacts.read_json(_canvas_file(task, fold.problem))
+    canvas = height, width
+    feed, fitted = make_feed(task, fold, canvas, device)
+    network = model.create(task, len(fold.problem.classes), canvas, fitted, fold.origin, fold.name)
+    mean, std = backbone.data_config(network)
+    backbone.freeze(network, task.freeze)
+    network = network.to(device=device).to(memory_format=torch.channels_last)
+    if task.compile:
+        model.compile_trunk(network)
+    draw(next(feed.batches(0)), fold.folder / "batch.png")
+    rows = pixel_rows(mean, std, canvas[1], device)
+
+    def mean_loss(run: nn.Module, batch: DetectionBatch) -> Tensor:
+        return run(normalise(batch.images, *rows), batch.boxes, batch.labels)
+
+    def validate(run: nn.Module, epoch: int) -> float:
+        assert fold.valid is not None
+        was = run.training
+        eye = Eye(run.eval(), canvas, mean, std, device, loop.amp_dtype(task.amp, device))
+        found = find(eye, fold.valid, fold.problem, "plain", task)
+        run.train(was)
+        return fold.report(epoch, found)
+
+    job = loop.Job(
+        model=network,
+        optimizer=model.optimizer(network, task),
+        steps=feed.steps,
+        batches=feed.batches,
+        loss=mean_loss,
+        validate=validate if fold.valid is not None else None,
+    )
+    identity = artifacts.digest(json.dumps(fold.origin, sort_keys=True), str(fold.seed))
+    plain = task.model_copy(update={"compile": False})  # the trunk alone is compiled
+    final, record = loop.train(job, plain, fold, device, identity)
+    weights = {k: v.detach().cpu().contiguous() for k, v in final.state_dict().items()}
+    notes = {"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std),
+             "canvas": json.dumps(canvas), "anchors": fitted.to_json()}  # fmt: skip
+    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | notes))
+    parameters = sum(p.numel() for p in network.parameters())
+    return record | {"parameters": parameters, "canvas": list(canvas), "anchor_coverage": fitted.coverage}
+
+
+def make_feed(task: DetectionTask, fold: Fold, canvas: Shape, device: torch.device) -> tuple[Feed, Anchors]:
+    """The training pictures with their boxes, and the anchors that fit these."""
+    assert fold.train.pictures is not None and fold.train.sizes is not None
+    pictures = cache.load(pictures_of(fold.problem, canvas))
+    boxes, labels = targets(fold.train, fold.problem.classes, canvas)
+    odds = odds_of(labels) if task.balance == "sampling" else None
+    rows, shown = pictures.rows(fold.train.pictures), extents(fold.train.sizes, canvas)
+    feed = Feed(task, pictures, rows, boxes, labels, shown, canvas, fold.seed, feeders(task.workers, device.type), odds)
+    every = np.concatenate([*boxes, np.empty((0, 4), np.float32)])
+    return feed, anchors.fit(every[:, 2:] - every[:, :2])
