@@ -16,7 +16,7 @@ need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition
 comma := ,
 
-.PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission tabular \
+.PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission tabular \
 	import portfolio importance bench-tables docs
 
 help: ## these lines
@@ -40,6 +40,9 @@ lock: .venv/installed ## renews requirements.lock from pyproject.toml
 
 demo: setup ## the whole pipeline on handwritten digits, to a submission and its held-back score
 	@$(podium) demo
+
+demo-detect: setup ## the same with boxes: digits on photos, from scratch to a submission and its held-back score
+	@$(podium) demo-detect
 
 test: setup lint ## lint, types, tests
 	@$(PYTHON) -m pytest
