@@ -127,7 +127,7 @@ def match(
 def _positions(predicted: pd.Series | pd.Index, true: pd.Series | pd.Index) -> tuple[list[np.ndarray], pd.Index]:
     """The place of each text in the sorted index of all of them."""
     codes, names = pd.factorize(pd.Index(predicted).append(pd.Index(true)), sort=True)
-    return np.split(codes, [len(predicted)]), names
+    return np.split(codes, [len(predicted)]), pd.Index(names)
 
 
 def _rank(group: np.ndarray) -> np.ndarray:
