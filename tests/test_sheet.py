@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from competition import metrics
-from competition.boxes import sheet
-from competition.boxes.curves import curves
+from competition.boxes import curves, sheet
 from competition.boxes.matching import match
 from competition.boxes.table import EDGES, PREDICTED, TRUTH, empty
+from competition.chart import DPI
 from competition.config import Boxes, Competition, ImagePaths, MetricSpec
 from competition.data import Data
 from competition.task import Problem, Rows
@@ -149,14 +149,13 @@ def test_without_predictions_everything_is_missed_and_still_drawn(rows: Rows):
     assert decoded(sheet.sheet(rows.take(IDS[:1]), nothing, CLASSES, "toy")).std() > 30  # noise, not an empty page
 
 
-def test_curves_have_a_panel_a_class_and_twelve_at_most():
-    def size(n: int) -> tuple[int, ...]:
-        names = tuple(f"{i:02d}" for i in range(n))
-        truth = table(TRUTH, *(("good", name, *CAT, False) for name in names))
-        prediction = table(PREDICTED, *(("good", name, 0.5, *CAT) for name in names))
-        return decoded(curves(match(truth, prediction), names, 0.5, "toy")).shape
-
-    assert size(3) < size(5) < size(12) == size(13)
+@pytest.mark.parametrize(("n", "across", "down"), [(3, 3, 1), (13, 4, 3)])
+def test_curves_have_a_panel_a_class_and_twelve_at_most(n: int, across: int, down: int):
+    names = tuple(f"{i:02d}" for i in range(n))
+    truth = table(TRUTH, *(("good", name, *CAT, False) for name in names))
+    prediction = table(PREDICTED, *(("good", name, 0.5, *CAT) for name in names))
+    height, width, _ = decoded(curves.curves(match(truth, prediction), names, 0.5, "toy")).shape
+    assert (width, height) == (int(across * curves.INCHES * DPI), int((down * curves.INCHES + 1) * DPI))
 
 
 def test_a_picture_is_drawn_in_pixels_of_the_original(rows: Rows, tmp_path: Path):
