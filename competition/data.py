@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks, metrics
+from competition import artifacts, hooks, metrics, targets
+from competition.boxes import loading, reading
 from competition.config import Competition, load_competition
-from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
-from competition.tables import label_sets, natural, read_csv, read_rows, said
+from competition.errors import DataFault, Finding, examples, nearest
+from competition.tables import is_csv, pictures, read_csv, read_rows
 from competition.task import Problem, Rows
+
+WRITING = {"template", "nothing", "fractions"}  # keys of `boxes` that say how a submission is written
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,13 @@ def load(name: str) -> Data:
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
     _check_ids(config, tables, sample, sample_id)
-    train, test = (tables[part].set_index(tables[part][config.id].rename("id")) for part in ("train", "test"))
-
-    train, notes = _with_target(train, config)
-    classes = _classes(train, config)
-    truth = _truth(train, config, classes)
-    columns = {"binary": classes[-1:], "regression": config.targets}.get(config.kind, classes)
-    if "view" in columns:
-        where, mend = f"{config.data}/{config.train}", "rename that label in train and sample"
-        raise DataFault(Finding("LABEL-NAME", "a label has the name of our own column", where, "'view'", mend))
+    test = tables["test"].drop_duplicates(config.id)
+    test = test.set_index(test[config.id].rename("id"))
+    if config.kind == "boxes":
+        target = loading.read(name, config, tables["train"], test)
+    else:
+        target = targets.read(tables["train"].set_index(tables["train"][config.id].rename("id")), config)
+    train, classes, notes = target.table, target.classes, target.notes
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
     found = describing(train, config)
@@ -79,17 +80,20 @@ def load(name: str) -> Data:
     if inputs and len(inputs) < len(found):
         lacking = [column for column in found if column not in inputs]
         notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
-    problem = Problem(name, config.kind, config.targets, classes, columns, metric, inputs)
+    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
     meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator", "image"})
+    if config.boxes is not None:
+        content.append(target.digest)
+        meaning["boxes"] = config.boxes.model_dump(mode="json", exclude=WRITING)
     return Data(
         name=name,
         config=config,
         problem=problem,
-        train=Rows(train, truth, pictures=pictures(train, config, "train")),
-        test=Rows(test, pictures=pictures(test, config, "test")),
+        train=Rows(train, target.truth, pictures=pictures(train, config, "train"), sizes=target.sizes),
+        test=Rows(test, pictures=pictures(test, config, "test"), sizes=target.test_sizes),
         sample=sample,
         sample_id=sample_id,
         hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
@@ -105,43 +109,9 @@ def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     return tuple(column for column in train.columns if column not in skip)
 
 
-def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series | None:
-    """Absolute path of each row's picture. Raises SafetyFault where one leaves the data folder."""
-    if config.image is None:
-        return None
-    template, root = getattr(config.image, part), Path(config.data).resolve()
-    fields = re.findall(r"{([^}]*)}", template)
-    unknown = [f for f in fields if f not in table.columns]
-    if unknown:
-        raise DataFault(
-            Finding(
-                "IMG-TEMPLATE",
-                "the picture's path names a column that does not exist",
-                f"image: {template} ({part})",
-                f"{examples(unknown)}",
-                nearest(unknown[0], table.columns),
-            )
-        )
-    relative = pd.Series("", index=table.index)
-    for i, text in enumerate(re.split(r"{([^}]*)}", template)):
-        relative = relative + (table[text] if i % 2 else text)
-    bad = relative[relative.str.contains(r"(?:^|/)\.\.(?:/|$)|^/|[\x00-\x1f]", regex=True)]
-    if len(bad):
-        raise SafetyFault(
-            Finding(
-                "SEC-PATH",
-                "a picture's path leaves the data folder",
-                f"{part}, id {bad.index[0]!r}",
-                examples(bad),
-                "mend those cells",
-                risk="files outside the competition would be read",
-            )
-        )
-    return f"{root}/" + relative
-
-
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
-    wanted = [("train", c) for c in (config.id, *config.targets, config.folds.group, config.folds.time) if c]
+    own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
+    wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c]
     if config.test != config.sample:
         wanted.append(("test", config.id))
     return [
@@ -163,7 +133,7 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
                 Finding("CSV-EMPTYID", "rows have no id", where, f"lines {examples(lines)}", "give each row an id")
             )
         twice = ids[ids.duplicated()].unique()
-        if len(twice):
+        if len(twice) and not (config.kind == "boxes" and is_csv(getattr(config, part))):
             problems.append(
                 Finding(
                     "ID-DUP",
@@ -187,7 +157,8 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
             )
         )
     want, have = set(sample[sample_id]), set(tables["test"][config.id])
-    if want != have and not problems:
+    a_row_a_box = config.kind == "boxes" and not sample[sample_id].is_unique  # pictures without boxes have no row there
+    if not (want <= have if a_row_a_box else want == have) and not problems:
         missing, extra = sorted(want - have), sorted(have - want)
         hint = "set `test:` to the file that holds the sample's ids"
         if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:
@@ -201,121 +172,3 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
         )  # fmt: skip
     if problems:
         raise DataFault(*problems)
-
-
-def _with_target(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Leaves out the rows without a target, and says so. An empty set of labels is a target."""
-    if config.kind == "multilabel" and len(config.targets) == 1:
-        return train, ()
-    given = config.classes or ()
-    known = pd.concat([said(train[c]) | train[c].isin(given) for c in config.targets], axis=1).all(axis=1)
-    if known.all():
-        return train, ()
-    note = f"{(~known).sum()} training rows have no target and are left out: {examples(train.index[~known])}"
-    return train[known], (note,)
-
-
-def _classes(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
-    where = f"{config.data}/{config.train}, column {', '.join(config.targets)}"
-    if config.kind == "regression":
-        return ()
-    if len(config.targets) > 1 and config.kind in ("binary", "ordinal"):
-        mend = "name one column, or kind: multilabel"
-        raise DataFault(Finding("LABEL-KIND", f"a {config.kind} target is one column", where, "several columns", mend))
-    if len(config.targets) > 1:
-        return config.targets
-    cells = train[config.targets[0]]
-    found = (
-        set(cells) if config.kind != "multilabel" else {x for row in label_sets(cells, config.separator) for x in row}
-    )
-    classes = config.classes or natural(found)
-    unknown = sorted(found - set(classes))
-    if unknown:
-        raise DataFault(
-            Finding(
-                "CLASS-UNSEEN",
-                "a label is not among `classes:`",
-                where,
-                examples(unknown),
-                nearest(unknown[0], classes),
-            )
-        )
-    if len(found) < 2:
-        raise DataFault(
-            Finding(
-                "LABEL-ONECLASS",
-                "every training row has the same label",
-                where,
-                f"only {examples(found)}",
-                "name the right column by `target:`",
-                risk="there is nothing to learn",
-            )
-        )
-    if config.kind == "binary" and len(classes) != 2:
-        raise DataFault(
-            Finding(
-                "LABEL-KIND", "a binary target has more than two values", where, examples(classes), "kind: multiclass"
-            )
-        )
-    if config.kind in ("multiclass", "ordinal") and len(classes) > 50 and len(classes) > 0.5 * len(train):
-        raise DataFault(
-            Finding(
-                "LABEL-KIND",
-                "nearly every row has a label of its own",
-                where,
-                f"{len(classes)} labels in {len(train)} rows",
-                "kind: regression, or name the right column by `target:`",
-            )
-        )
-    return classes
-
-
-def _truth(train: pd.DataFrame, config: Competition, classes: tuple[str, ...]) -> pd.DataFrame:
-    if len(config.targets) > 1 or config.kind == "regression":
-        return _numbers(train, config)
-    cells = train[config.targets[0]]
-    if config.kind == "multilabel":
-        rows = label_sets(cells, config.separator)
-        truth = np.array([[label in row for label in classes] for row in map(set, rows)], dtype=float)
-        return pd.DataFrame(truth, index=train.index, columns=list(classes))
-    wanted = classes[-1:] if config.kind == "binary" else classes
-    return pd.DataFrame({c: (cells == c).astype(float) for c in wanted}, index=train.index)
-
-
-def _numbers(train: pd.DataFrame, config: Competition) -> pd.DataFrame:
-    """The target columns as numbers. Raises DataFault LABEL-KIND with the lines where a cell is none."""
-    values = train[list(config.targets)].apply(pd.to_numeric, errors="coerce").astype(float)
-    bad = ~np.isfinite(values.to_numpy())
-    if config.kind != "regression":
-        bad |= (values.to_numpy() < 0) | (values.to_numpy() > 1)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        mend = "mend those cells" if config.kind == "regression" else "labels in several columns are 0 or 1 (or 0..1)"
-        raise DataFault(
-            Finding(
-                "LABEL-KIND",
-                f"a {config.kind} target is not a number in range",
-                f"{config.data}/{config.train}, id {train.index[row]!r}, column {values.columns[column]!r}",
-                f"{train[values.columns[column]].iloc[row]!r}; {int(bad.any(axis=1).sum())} such rows",
-                mend,
-            )
-        )
-    if config.kind == "multiclass" and (abs(values.sum(axis=1) - 1) > 1e-6).any():
-        odd = values.index[abs(values.sum(axis=1) - 1) > 1e-6]
-        found = f"{len(odd)} rows, ids {examples(odd)}"
-        where = f"{config.data}/{config.train}, columns {', '.join(values.columns)}"
-        what, mend = "one-hot rows do not sum to 1", "kind: multilabel, or mend those rows"
-        raise DataFault(Finding("LABEL-KIND", what, where, found, mend))
-    constant = [c for c in values.columns if values[c].nunique() < 2]
-    if constant and (config.kind == "regression" or len(constant) == len(values.columns)):
-        raise DataFault(
-            Finding(
-                "LABEL-ONECLASS",
-                "a target has the same value in every row",
-                f"{config.data}/{config.train}",
-                examples(constant),
-                "name the right columns by `target:`",
-                risk="there is nothing to learn",
-            )
-        )
-    return values
