@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from competition import artifacts
+from competition import artifacts, cache
 from competition.boxes.curves import curves
 from competition.boxes.matching import Matches, match
 from competition.boxes.scores import SIZES, by_class
 from competition.chart import DPI, png, shortened
-from competition.image import cache
 from competition.task import Rows
 
 if TYPE_CHECKING:
@@ -56,12 +55,12 @@ def draw(data: Data, ids: pd.Index, oof: pd.DataFrame, folder: Path) -> list[Pat
     ids: the training pictures that were predicted out of fold. oof: their table of boxes. Raises BadPicture.
     """
     rows, classes, name = data.train.take(ids), data.problem.classes, f"{data.name}/{folder.name}"
-    assert rows.truth is not None
+    assert rows.truth is not None and data.config.boxes is not None
     matches = match(rows.truth, oof)
     judged = judge(rows.truth, oof, matches)
     title = f"{name}: the worst out-of-fold pictures of {len(rows):,}"
     files = {
-        "worst.png": sheet(rows, judged, classes, title),
+        "worst.png": sheet(rows, judged, classes, title, data.config.boxes.upright),
         "precision_recall.png": curves(matches, classes, judged.threshold, f"{name}, out of fold"),
         "by_class.csv": class_table(rows.truth, oof, matches, classes).to_csv(lineterminator="\n").encode(),
     }
@@ -127,16 +126,17 @@ def by_picture(judged: Judged, ids: pd.Index) -> pd.DataFrame:
     return table.iloc[np.lexsort((-faults, table["f1"]))]
 
 
-def sheet(rows: Rows, judged: Judged, classes: tuple[str, ...], title: str) -> bytes:
+def sheet(rows: Rows, judged: Judged, classes: tuple[str, ...], title: str, upright: bool = True) -> bytes:
     """A PNG of the worst pictures of `rows`, at most 12, each with its boxes, its id and its counts.
 
-    Raises BadPicture where one can't be read.
+    upright: whether the boxes are of the pictures as their EXIF notes turn them. Raises BadPicture.
     """
     from matplotlib.figure import Figure
 
     assert rows.pictures is not None
     worst = by_picture(judged, rows.ids).head(TILES)
-    pictures = [cache.decode(Path(rows.pictures[name]).read_bytes(), round(INCHES * DPI)) for name in worst.index]
+    files = [Path(rows.pictures[name]).read_bytes() for name in worst.index]
+    pictures = [cache.decode(file, round(INCHES * DPI), upright) for file in files]
     down = math.ceil(len(worst) / ACROSS)
     tall = float(np.median([len(picture) / picture.shape[1] for picture in pictures]))
     size = (INCHES * ACROSS, (INCHES * tall + 0.25) * down + 0.9)
