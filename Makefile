@@ -16,8 +16,8 @@ need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition
 comma := ,
 
-.PHONY: help setup lock demo test lint bench init check folds train predict ensemble submission tabular \
-	detect import portfolio importance bench-tables docs
+.PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
+	tabular detect import portfolio importance bench-tables docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lock: .venv/installed ## renews requirements.lock from pyproject.toml
 
 demo: setup ## the whole pipeline on handwritten digits, to a submission and its held-back score
 	@$(podium) demo
+
+demo-detect: setup ## the same with boxes: digits on photos, from scratch to a submission and its held-back score
+	@$(podium) demo-detect
 
 test: setup lint ## lint, types, tests
 	@$(PYTHON) -m pytest

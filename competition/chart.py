@@ -1,12 +1,17 @@
-"""Bar charts as PNG, drawn without a display and without matplotlib's global state."""
+"""Charts as PNG, drawn without a display and without matplotlib's global state."""
 
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 130
 LETTERS = 30  # of a name
 BLUE, ORANGE, GREY, BLACK = "#7ba3d4", "#e0a05c", "#8a8f98", "#333333"
 
@@ -30,8 +35,13 @@ def importance(worth: pd.DataFrame, title: str, metric: str) -> bytes:
         bars(axes[1], worth["shap"], None, "mean |SHAP|, in the model's raw output", ORANGE)
     axes[0].set_yticks(range(len(worth)), [shortened(str(name)) for name in worth.index], parse_math=False)
     axes[0].set_ylim(len(worth) - 0.4, -0.6)  # the first on top
+    return png(figure)
+
+
+def png(figure: Figure) -> bytes:
+    """A PNG file of the figure, on its own ground."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
     return buffer.getvalue()
 
 
@@ -48,7 +58,7 @@ def bars(axis, values: pd.Series, spread: pd.Series | None, label: str, colour: 
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, letters: int = LETTERS) -> str:
     """Its beginning and its end."""
-    half = LETTERS // 2
-    return name if len(name) <= LETTERS else f"{name[: half - 1]}…{name[-half:]}"
+    half = letters // 2
+    return name if len(name) <= letters else f"{name[: half - 1]}…{name[-half:]}"

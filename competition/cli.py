@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
     verb("demo", "the whole pipeline on handwritten digits")
+    verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
     return main
 
@@ -166,6 +167,12 @@ def demo(options: argparse.Namespace) -> None:
     demo()
 
 
+def demo_detect(options: argparse.Namespace) -> None:
+    from competition.scenes import demo_detect
+
+    demo_detect()
+
+
 def schema(options: argparse.Namespace) -> None:
     from competition.schema import markdown
 
@@ -178,4 +185,4 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, portfolio,
-                                importance, demo, schema)} | {"import": bring}  # fmt: skip
+                                importance, demo, schema)} | {"import": bring, "demo-detect": demo_detect}  # fmt: skip

@@ -30,6 +30,7 @@ class Matches:
     ious: [t]. pictures: ids of all that were matched, sorted; classes: names, sorted. picture, label, score: [n] of each
     prediction, the first two as positions there; sorted by label, then falling score, then picture. hit: [t, n] whether
     it found a box that counts. ignored: [t, n] whether it is neither right nor wrong. true_picture, true_label: [m].
+    row: [n] place of each prediction in its table. box: [t, n] place in truth's of the box that it took, -1 for none.
     """
 
     ious: np.ndarray
@@ -42,6 +43,8 @@ class Matches:
     ignored: np.ndarray
     true_picture: np.ndarray
     true_label: np.ndarray
+    row: np.ndarray
+    box: np.ndarray
 
     def take(self, ids: pd.Index) -> Matches:
         """Those of these pictures; an id without any box is no fault, and one that comes twice counts once."""
@@ -62,8 +65,8 @@ class Matches:
 
     def _predictions(self, kept: np.ndarray) -> Matches:
         rows = np.flatnonzero(kept)
-        cut = {name: getattr(self, name)[rows] for name in ("picture", "label", "score")}
-        return replace(self, **cut, hit=self.hit[:, rows], ignored=self.ignored[:, rows])
+        cut = {name: getattr(self, name)[rows] for name in ("picture", "label", "score", "row")}
+        return replace(self, **cut, **{name: getattr(self, name)[:, rows] for name in ("hit", "ignored", "box")})
 
 
 def match(
@@ -116,6 +119,8 @@ def match(
         passed[:, final],
         true_picture[true_order][~skipped],
         true_label[true_order][~skipped],
+        order[final],
+        np.append(true_order, -1)[found[:, final]],
     )
 
 
