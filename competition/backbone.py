@@ -63,13 +63,15 @@ def check_weights(knobs: Training) -> None:
         provenance(_existing(knobs.pretrained, Path(knobs.pretrained).expanduser()))
 
 
-def check_freeze(model: nn.Module, knobs: Training) -> None:
-    if not knobs.freeze:
-        return
-    groups = len(_layers(model)) if hasattr(model, "group_matcher") else 1
+def check_freeze(groups: int, knobs: Training) -> None:
+    """Refuses to freeze all of the network's layer groups, or more."""
     if knobs.freeze >= groups:
         found = f"{knobs.backbone} has {groups} layer groups, the last of which is its head"
         raise ConfigFault(finding("CFG-VALUE", "freeze", str(knobs.freeze), found, f"freeze: 0 to {groups - 1}"))
+
+
+def layer_groups(model: nn.Module) -> int:
+    return len(_layers(model)) if hasattr(model, "group_matcher") else 1
 
 
 def arguments(knobs: Training, size: int | tuple[int, int]) -> dict[str, Any]:

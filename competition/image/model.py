@@ -61,7 +61,7 @@ def _takes_size(knobs: Training, outputs: int) -> None:
             if side is not None and knobs.size % patch:
                 raise ValueError(f"{knobs.size} is not a multiple of its patch size {patch}")
             model(torch.zeros(1, 3, knobs.size, knobs.size))
-            backbone.check_freeze(model, knobs)
+            backbone.check_freeze(backbone.layer_groups(model), knobs)
     except (AssertionError, RuntimeError, ValueError, TypeError) as e:
         below, above = max(patch, knobs.size // patch * patch), -(-knobs.size // patch) * patch
         sizes = f"size: {below} or {above}" if below != above else f"another multiple of {patch}, or another backbone"
