@@ -276,7 +276,7 @@ def seconds(duration: str) -> float:
     return sum(float(number) * units[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)([smhd])", text))
 
 
-def task_class(name: str) -> type[BaseModel]:
+def task_class(name: str) -> Any:
     module, attribute = TASKS[name].split(":")
     return getattr(importlib.import_module(module), attribute)
 

@@ -237,4 +237,3 @@ def _best(metric: Metric, found: _Found) -> tuple[float, float]:
         tried = np.unique(np.geomspace(ranks[0], ranks[-1], number).round().astype(int))
         thresholds = ((surest + after) / 2)[tried - 1] if len(surest) else np.empty(0)
         scores |= {t: _score(metric, found.above(t)) for t in thresholds.tolist() if t not in scores}
-        ...

@@ -5,7 +5,7 @@ Nothing here depends on the number of workers, on what ran before or on a resume
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
