@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from competition.boxes.form import BoxForm, infer_boxes
 from competition.data import Data
 from competition.errors import DataFault, Finding, examples
+from competition.spelling import dress, integer
 from competition.tables import label_sets
 
 Cells = Literal["label", "labels", "ranking", "probability", "flag", "value"]
-FALSE_TRUE = (("0", "1"), ("0.0", "1.0"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"))
-INTEGER = re.compile(r"^([+-]?)0*(\d+)(\.0*)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,12 @@ class Form:
     notes: tuple[str, ...] = ()
 
 
-def infer(data: Data) -> Form:
-    """The form of the sample. Raises DataFault SUB-FORM where it can't hold what kind and metric make of the rows."""
+def infer(data: Data) -> Form | BoxForm:
+    """The form of the sample. Raises DataFault SUB-FORM where it can't hold what kind and metric make of the rows, and
+    ConfigFault where `boxes.template` can't be written.
+    """
+    if data.problem.kind == "boxes":
+        return infer_boxes(data)
     problem, needs = data.problem, data.problem.metric.needs
     columns = [c for c in data.sample.columns if c != data.sample_id]
     if problem.kind == "regression":
@@ -119,27 +123,7 @@ def _frames(places: list[str], names: list[str]) -> list[tuple[str, str]]:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[\s_]", "", INTEGER.sub(r"\1\2", text)).casefold()
-
-
-def dress(classes: tuple[str, ...], seen: set[str]) -> tuple[str, ...]:
-    """The classes as the sample writes them (`1` as `1.0` or `True`): in the way that fits most labels seen."""
-    ways: list[Callable[[str], str]] = [str, _decimal, integer, str.lower, str.upper, str.title, str.capitalize]
-    dressed = [tuple(map(way, classes)) for way in ways]
-    lower = tuple(name.casefold() for name in classes)
-    for step in (1, -1):  # `classes:` may name the positive class first
-        if lower[::step] in FALSE_TRUE:
-            dressed += [tuple(map(way, pair[::step])) for pair in FALSE_TRUE for way in ways[3:6]]
-    dressed = [names for names in dressed if len(set(names)) == len(classes)]
-    return max(dressed, key=lambda names: len(seen & set(names)))
-
-
-def _decimal(name: str) -> str:
-    return INTEGER.sub(r"\1\2.0", name)
-
-
-def integer(name: str) -> str:
-    return INTEGER.sub(r"\1\2", name)
+    return re.sub(r"[\s_]", "", integer(text)).casefold()
 
 
 def _misfit(data: Data, found: str, mend: str) -> Finding:

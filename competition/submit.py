@@ -14,9 +14,12 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, metrics
+from competition.boxes import submitting
+from competition.boxes.form import BoxForm
 from competition.data import Data
 from competition.errors import DataFault, Finding, examples
-from competition.form import Form, infer, integer
+from competition.form import Form, infer
+from competition.spelling import integer
 from competition.tables import label_sets
 
 TOLERANCE = 1e-6  # a mean of float32 probabilities leaves 0..1 by less
@@ -26,11 +29,14 @@ ROUNDED = 1e-3  # how far a row's sum may be from 1: files by other tools have t
 def render(data: Data, prediction: pd.DataFrame, where: str = "the prediction") -> pd.DataFrame:
     """The submission as a table of text, with the columns, ids and order of the sample.
 
-    prediction: [test rows, problem.columns] by id, probabilities or values, in any order of rows. where: what messages
-    call it. Raises DataFault: SUB-FORM, SUB-IDS, SUB-NONFINITE, SUB-PROB.
+    prediction: [test rows, problem.columns] by id, probabilities or values, in any order of rows; or a table of boxes.
+    where: what messages call it. Raises DataFault: SUB-FORM, SUB-IDS, SUB-NONFINITE, SUB-PROB, and of boxes SUB-LABEL,
+    SUB-BOX and SUB-EMPTY.
     """
     form, ids, problem = infer(data), data.sample[data.sample_id], data.problem
     assert set(prediction.columns) == set(problem.columns), f"{[*prediction.columns]} is not {[*problem.columns]}"
+    if isinstance(form, BoxForm):
+        return _rendered(data, form, prediction, where)
     table = prediction[list(problem.columns)].astype(float)
     problems = [*_ids(table.index, ids, where), *_out_of_range(table, problem.kind != "regression", where, table)]
     if problem.kind in metrics.CLASSES:
@@ -56,10 +62,18 @@ def write(data: Data, run: str, prediction: pd.DataFrame) -> tuple[Path, list[st
         raise DataFault(*problems)
     if not path.is_file() or path.read_bytes() != content:
         artifacts.write_bytes(path, content)
+    return path, _altered(data, prediction, table, str(source)) + notes(data, path)
+
+
+def _altered(data: Data, prediction: pd.DataFrame, table: pd.DataFrame, source: str) -> list[str]:
+    """Notes on what the prediction held and the submission `table` doesn't."""
+    form = infer(data)
+    if isinstance(form, BoxForm):
+        return submitting.lost(data, form, prediction, table, source)
     sums = prediction.sum(axis=1)
     odd = data.problem.kind in metrics.CLASSES and (abs(sums - 1) > ROUNDED).any()
     note = f"SUB-PROB: rows of {source} sum to {sums.min():.6g}..{sums.max():.6g}, not to 1, and were divided by that"
-    return path, [note] * bool(odd) + notes(data, path)
+    return [note] * bool(odd)
 
 
 def check(data: Data, path: Path) -> list[Finding]:
@@ -76,8 +90,13 @@ def notes(data: Data, path: Path) -> list[str]:
     """Sentences on what is odd but not wrong in a file that `check` has passed."""
     form, table = infer(data), _parse(data, path.read_bytes(), str(path))
     assert isinstance(table, pd.DataFrame), "check has passed the file"
-    found, predicted = list(form.notes), table[list(form.source)]
-    if not table[data.sample_id].equals(data.sample[data.sample_id]):
+    found, ordered = list(form.notes), True
+    if isinstance(form, BoxForm):
+        found.append(submitting.counted(data, form, table))
+        ordered, predicted = form.column is not None, table[form.predicted]
+    else:
+        predicted = table[list(form.source)]
+    if ordered and not table[data.sample_id].equals(data.sample[data.sample_id]):
         found.append("SUB-ORDER: the rows are not in the sample's order; Kaggle joins by id, not every host does")
     if len(table) > 1 and len(predicted.drop_duplicates()) == 1:
         found.append(f"SUB-CONST: all {len(table)} rows hold the same prediction, {examples(predicted.iloc[0])}")
@@ -89,10 +108,14 @@ def notes(data: Data, path: Path) -> list[str]:
     return found
 
 
-# The form -------------------------------------------------------------------------------------------------------------
-
-
 # Writing --------------------------------------------------------------------------------------------------------------
+
+
+def _rendered(data: Data, form: BoxForm, boxes: pd.DataFrame, where: str) -> pd.DataFrame:
+    problems = _each(submitting.wrong(data, form, boxes), where)
+    if problems:
+        raise DataFault(*problems)
+    return submitting.render(data, form, boxes)
 
 
 def _text(data: Data, form: Form, prediction: np.ndarray) -> dict[str, list[str]]:
@@ -168,11 +191,13 @@ def _inspect(data: Data, content: bytes, where: str) -> list[Finding]:
         found = f"{len(header)} columns; missing: {examples(missing) or 'none'}; extra: {examples(extra) or 'none'}"
         mend = f"make the first line {_delimiter(data).join(wanted)!r}" if len(wanted) < 13 else "copy the sample's"
         problems.append(_finding("CSV-HEADER", "the header is not the sample's", where, found, mend))
-    if header.count(data.sample_id) == 1:
+    if header.count(data.sample_id) == 1 and not (isinstance(form, BoxForm) and form.column is None):
         problems += _ids(table[data.sample_id], data.sample[data.sample_id], where)
-    if header == wanted:
-        cells = table.set_index(data.sample_id)
-        problems += (_name_findings if form.names else _number_findings)(form, cells, where)
+    if header == wanted and isinstance(form, BoxForm):
+        problems += _each(submitting.faults(data, form, table), where)
+    elif header == wanted and isinstance(form, Form):
+        find = _name_findings if form.names else _number_findings
+        problems += find(form, table.set_index(data.sample_id), where)
     return problems
 
 
@@ -244,6 +269,10 @@ def _floats(text: pd.Series) -> pd.Series:
 def _finding(code: str, what: str, where: str, found: str, mend: str) -> Finding:
     risk = "the host would refuse the file or score it wrongly"
     return Finding(code=code, what=what, where=where, found=found, risk=risk, mend=mend)
+
+
+def _each(faults: Iterable[submitting.Fault], where: str) -> list[Finding]:
+    return [p for code, what, bad, mend in faults for p in _listed(code, what, where, bad, mend)]
 
 
 def _listed(code: str, what: str, where: str, bad: Sequence[object], mend: str) -> list[Finding]:

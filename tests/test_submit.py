@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from competition import artifacts, data, form, ledger, submit
+from competition import artifacts, data, form, ledger, spelling, submit
 from competition.errors import DataFault
 
 IDS = ["007", "010", 'a "b", c', "1e5", "NA", "-x"]
@@ -396,7 +396,7 @@ def test_columns_match_whatever_the_classes_are_called(names: list[str]):
     turned = [*reversed(names)]
     assert form.match(turned, names) == dict(zip(turned, turned))
     assert form.match([f"Class_{n}" for n in turned], names) == {f"Class_{n}": n for n in turned}
-    assert form.dress(tuple(names), {names[0]}) == tuple(names)
+    assert spelling.dress(tuple(names), {names[0]}) == tuple(names)
 
 
 ROW = {"time": "now", "competition": "toy", "run": "toy/base", "metric": "rmse", "cv": -0.25, "config": "c"}
