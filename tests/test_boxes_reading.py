@@ -1,4 +1,4 @@
-"""Every form of boxes reads into the same table, pictures without boxes stay, and what can't be read is told by its place."""
+"""Every form of boxes gives the same table, pictures without boxes stay, and what can't be read is told by place."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def four_columns(form: str = "corners", unit: str = "pixels") -> dict[str, objec
     return {"boxes": {"columns": ["p", "q", "r", "s"], "form": form, "unit": unit}, "target": "label"}
 
 
-def one_column(cell: Callable[[str, tuple], str], join: str | None, empty: str = "", **boxes: object) -> dict[str, object]:
+def one_column(
+    cell: Callable[[str, tuple], str], join: str | None, empty: str = "", **boxes: object
+) -> dict[str, object]:
     """A row a box where join is None, else a row a picture with its boxes between brackets or behind each other."""
     if join is None:
         rows = [[id, label, cell(label, edges)] for id, label, edges, _ in BOXES]
@@ -142,7 +144,13 @@ def coco_beside_train() -> dict[str, object]:
 def coco_as_train() -> dict[str, object]:
     write_tables(pd.DataFrame({"id": IDS}))
     artifacts.write_json(Path("data/train.json"), coco_content())
-    return {"boxes": {}, "train": "train.json", "id": "stem", "image": "images/{stem}.png", "test": "sample_submission.csv"}
+    return {
+        "boxes": {},
+        "train": "train.json",
+        "id": "stem",
+        "image": "images/{stem}.png",
+        "test": "sample_submission.csv",
+    }
 
 
 def yolo(names: Callable[[], object], **keys: object) -> dict[str, object]:
@@ -254,7 +262,7 @@ def test_a_sample_with_a_row_a_box_may_repeat_and_leave_out_ids(workspace: Path)
 
 def spoil_cells() -> dict[str, object]:
     values = FORMS["list, a row a box"]()
-    Path("data/train.csv").write_text("id,label,found\na,cell,[1 2 3 4]\nb,cell,\"[1, 2, 3]\"\n")
+    Path("data/train.csv").write_text('id,label,found\na,cell,[1 2 3 4]\nb,cell,"[1, 2, 3]"\n')
     return values
 
 
@@ -385,7 +393,7 @@ def test_the_summary_counts_boxes_and_shares_of_pictures(workspace: Path):
     write_pictures(*IDS, *TEST)
     competition(**four_columns())
     loaded = data.load("toy")
-    table, notes = folds.make(loaded)
+    table, _ = folds.make(loaded)
     shown = folds.summary(loaded, table)
     assert shown["boxes"].sum() == len(BOXES) and set(shown.filter(like="share of ").stack()) <= {0, 0.5, 1}
     assert "share of no box" in shown
