@@ -1,4 +1,4 @@
-"""How rows are split: by class, label set, boxes, quantile, group or time, to the same folds whatever the order of the rows."""
+"""How rows are split: by class, label set, boxes, quantile, group or time, alike whatever the order of the rows."""
 
 from __future__ import annotations
 

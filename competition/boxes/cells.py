@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -48,7 +48,7 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
     else:
         found = _one_column(rows[columns[0]], lines, config)
     boxes = {"corners": [], "sizes": [], "centers": []}
-    for id, own, line, cell in zip(rows[config.id], label, lines, found, strict=True):
+    for id, own, line, cell in zip(rows[config.id].tolist(), label.tolist(), lines, found, strict=True):
         for name, numbers, form in cell:
             boxes[form].append(Box(id, name or own, numbers, False, line))
     table = pd.concat([raw.table(some, form) for form, some in boxes.items()])
@@ -79,7 +79,7 @@ def _one_column(cells: pd.Series, lines: list[str], config: Competition) -> list
     listed = cells.str.lstrip().str.startswith(("[", "{", "("))
     of_words = _words(cells[~listed], config.boxes.form)
     found, bad = [], []
-    for cell, is_list, line in zip(cells, listed, lines, strict=True):
+    for cell, is_list, line in zip(cells.tolist(), listed.tolist(), lines, strict=True):
         try:
             found.append(_listed(cell, config.boxes.form) if is_list else of_words(cell))
         except ValueError as e:
@@ -95,13 +95,13 @@ def _one_column(cells: pd.Series, lines: list[str], config: Competition) -> list
 def _listed(cell: str, form: str) -> list[Found]:
     """`[1, 2, 3, 4]`, `[[1, 2, 3, 4], ...]` or `[{'x': 1, ...}, ...]`. Raises ValueError."""
     value = _literal(cell)
-    if isinstance(value, dict) or (isinstance(value, (list, tuple)) and len(value) == 4 and not _nested(value)):
+    if isinstance(value, dict) or _are_four(value):
         value = [value]
     return [_keyed(box) if isinstance(box, dict) else _four(box, form) for box in value]
 
 
-def _nested(value: Sequence[Any]) -> bool:
-    return any(isinstance(part, (list, tuple, dict)) for part in value)
+def _are_four(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 4 and not isinstance(value[0], (list, tuple, dict))
 
 
 def _literal(cell: str) -> Any:
@@ -116,7 +116,7 @@ def _literal(cell: str) -> Any:
 
 
 def _four(box: Any, form: str) -> Found:
-    if not isinstance(box, (list, tuple)) or len(box) != 4 or _nested(box):
+    if not _are_four(box):
         raise ValueError("a box has four numbers")
     return "", list(box), form
 
