@@ -60,7 +60,8 @@ class Feed:
     """
 
     def __init__(self, task: DetectionTask, cache: Cache, rows: np.ndarray, boxes: Sequence[np.ndarray],
-                 labels: Sequence[np.ndarray], extents: np.ndarray, canvas: Shape, seed: int, workers: int, odds: np.ndarray | None):  # fmt: skip
+                 labels: Sequence[np.ndarray], extents: np.ndarray, canvas: Shape, seed: int, workers: int,
+                 odds: np.ndarray | None):  # fmt: skip
         self.task, self.cache, self.rows, self.canvas, self.seed = task, cache, rows, canvas, seed
         self.boxes, self.labels, self.extents, self.workers, self.odds = boxes, labels, extents, workers, odds
         self.augment = BoxAugment(task.augment, canvas, seed)
@@ -104,7 +105,8 @@ class Feed:
         mosaic, mixup, pasted = rng.random(3) < (self.task.mosaic, self.task.mixup, self.task.copy_paste)
         sample = self.mosaic(position, rng) if mosaic else self.single(position, rng)
         if mixup:
-            sample = mixing.lay_over(sample, self.single(self.other(rng), rng), float(rng.beta(8, 8)))
+            share = rng.uniform(0.3, 0.7)  # as wide as beta(8, 8), without its tails, in which objects can't be seen
+            sample = mixing.lay_over(sample, self.single(self.other(rng), rng), share)
         if pasted:
             sample = mixing.paste(sample, self.single(self.other(rng), rng), rng)
         return sample
