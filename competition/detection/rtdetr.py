@@ -80,7 +80,7 @@ class RTDETR(nn.Module):
 def make(task: DetectionTask, body: Body, classes: int, canvas: tuple[int, int]) -> RTDETR:
     """transformers makes a backbone of its own from the configuration, which ours then takes the place of."""
     check()
-    from transformers import RTDetrV2Config, RTDetrV2ForObjectDetection, TimmBackboneConfig
+    from transformers import RTDetrV2Config, RTDetrV2ForObjectDetection, TimmBackboneConfig  # ty: ignore
 
     indices = list(body.net.feature_info.out_indices)
     theirs = TimmBackboneConfig(backbone=task.backbone, out_indices=indices, use_pretrained_backbone=False)

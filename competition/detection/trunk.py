@@ -56,12 +56,12 @@ class Trunk(nn.Module):
         self.body, self.strides, self.out_channels = body, tuple(strides), channels
         self.pyramid = FeaturePyramidNetwork(body.channels, channels)
         for n, stride in enumerate(body.strides):
-            if stride not in strides and stride < max(strides):  # gives its part to the finer maps
+            if stride not in strides and max(strides) <= DEEPEST:  # gives its part to the finer maps only
                 self.pyramid.layer_blocks[n] = nn.Identity()
-        self.deeper = nn.ModuleList(nn.Conv2d(channels, channels, 3, 2, 1) for s in strides if s > DEEPEST)
-        for conv in self.deeper:
+        deeper = [nn.Conv2d(channels, channels, 3, 2, 1) for stride in strides if stride > DEEPEST]
+        for conv in deeper:
             nn.init.kaiming_uniform_(conv.weight, a=1)
-            nn.init.zeros_(conv.bias)
+        self.deeper = nn.ModuleList(deeper)
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         maps = OrderedDict(zip(self.body.strides, self.body(images), strict=True))
@@ -81,12 +81,13 @@ def make_body(knobs: Training, canvas: tuple[int, int], first: int, **more: Any)
     arguments: dict[str, Any] = backbone.arguments(knobs, canvas) | {"features_only": True}
     try:
         with torch.device("meta"):
-            strides = timm.create_model(knobs.backbone, **arguments).feature_info.reduction()
+            meta: Any = timm.create_model(knobs.backbone, **arguments)
+        strides = meta.feature_info.reduction()
     except (RuntimeError, AttributeError) as e:
         raise _flat(knobs, str(e).splitlines()[0][:200]) from None
     if not set(MAPS) <= set(strides):
         raise _flat(knobs, f"its feature maps have strides {', '.join(map(str, strides))}")
-    indices = [strides.index(stride) for stride in MAPS if stride >= first]
+    indices = [strides.index(stride) for stride in MAPS if stride >= min(first, DEEPEST)]
     return timm.create_model(knobs.backbone, out_indices=indices, **arguments, **more)
 
 
