@@ -95,7 +95,9 @@ class Chooser:
         self.metric, self.search, self.progress = problem.metric, search, progress
         self.found: dict[Any, _Found] = {}
         self.default = default(stack)
-        self.methods = [m for m in METHODS if _models(stack) > 1 or m[0] != "wbf" or m[1] < OWN]  # then it is nms at OWN
+        self.methods = [
+            m for m in METHODS if _models(stack) > 1 or m[0] != "wbf" or m[1] < OWN
+        ]  # then it is nms at OWN
 
     def choose(self, ids: pd.Index) -> Fusion:
         """The best of the candidates on these pictures: first of methods, then of skips, then of weights.
@@ -113,7 +115,12 @@ class Chooser:
 
     def score(self, fusion: Fusion, ids: pd.Index) -> float:
         """The fusion's score of these pictures, of a metric that counts boxes at the best threshold; -inf without one."""
-        key = (*sorted((name, round(w, 6)) for name, w in fusion.weights.items()), fusion.method, fusion.iou, fusion.skip)
+        key = (
+            *sorted((name, round(w, 6)) for name, w in fusion.weights.items()),
+            fusion.method,
+            fusion.iou,
+            fusion.skip,
+        )
         if key not in self.found:
             self.found[key] = _found(self.metric, self.truth, fusion.combine(self.stack))
         found = self.found[key].take(ids)
@@ -229,12 +236,15 @@ def _best(metric: Metric, found: _Found) -> tuple[float, float]:
     Ranks are tried in even ratios, for the best one lies where there are about as many boxes as true ones, which may be
     every second or every hundredth box.
     """
-    surest = np.sort(found.score)[::-1]
-    after = np.append(surest[1:], -surest[-1:])  # below the last box lies 0
     scores = {0.0: _score(metric, found)}
-    ranks = np.array([1, max(len(surest), 1)])
-    for number in THRESHOLDS:
-        tried = np.unique(np.geomspace(ranks[0], ranks[-1], number).round().astype(int))
-        thresholds = ((surest + after) / 2)[tried - 1] if len(surest) else np.empty(0)
-        scores |= {t: _score(metric, found.above(t)) for t in thresholds.tolist() if t not in scores}
-        ...
+    surest = np.sort(found.score)[::-1]
+    between = (surest + np.append(surest, 0)[1:]) / 2
+    low, high = 1, len(surest)
+    for number in THRESHOLDS if len(surest) else ():
+        ranks = np.unique(np.geomspace(low, high, number).round().astype(int))
+        tried = between[ranks - 1].tolist()
+        scores |= {t: _score(metric, found.above(t)) for t in tried if t not in scores}
+        best = int(np.argmax([scores[t] for t in tried]))
+        low, high = ranks[max(best - 1, 0)], ranks[min(best + 1, len(ranks) - 1)]
+    threshold = max(scores, key=lambda t: scores[t])
+    return scores[threshold], threshold
