@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
-	tabular detect import portfolio importance bench-tables docs
+	tabular detect import portfolio importance bench-tables bench-detect docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: setup ## images/s of our loop beside the bare step and a plain loop
 
 bench-tables: setup ## time and memory of each tabular model and of the preset quick on 250,000 x 24
 	@$(PYTHON) -m benchmarks.tables
+
+bench-detect: setup ## [RUN=scenes/baseline]: images/s of a detector's loop, mosaic on, beside its bare step
+	@$(PYTHON) -m benchmarks.detection $${RUN:+"$$RUN"}
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)

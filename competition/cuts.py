@@ -14,13 +14,20 @@ import numpy as np
 import pandas as pd
 
 from competition import metrics
+from competition.boxes import deciding
 from competition.metrics import CLASSES, ONE_LABEL, Metric
-from competition.task import Problem
+from competition.task import Problem, pick
 
-Rule = Literal["threshold", "factor", "level"]
+Rule = Literal["threshold", "factor", "level", "score"]
 Score = Callable[[np.ndarray], float]
 Move = Callable[[np.ndarray, int, float], np.ndarray]
 
+NOUNS: dict[Rule, str] = {
+    "threshold": "decision threshold",
+    "factor": "class factor",
+    "level": "cut point",
+    "score": "score threshold",
+}
 SETTLED = {"accuracy": ONE_LABEL, "f1_micro": ONE_LABEL}  # of calibrated probabilities the most probable class is best
 STEPS = (-0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8)  # moves of log odds: of a class, or of the share above a threshold
 SHARED = (0.5, 0.4, 0.3, 0.2, 0.1)  # one threshold for all labels, to start from
@@ -38,7 +45,8 @@ EDGE = 1e-6  # a threshold lies within EDGE..1 - EDGE: at 0 and 1 the odds can't
 class Cut:
     """rule threshold (binary, multilabel): yes from `values[column]` up. factor (multiclass, ordinal): the class of the
     greatest `values[column]` x probability. level (ordinal metrics of distance): the last class whose `values[class]` the
-    expected level exceeds; the first class has none. levels: where the classes stand.
+    expected level exceeds; the first class has none. levels: where the classes stand. score (boxes): boxes of
+    `values["all"]` up count.
     """
 
     rule: Rule
@@ -50,7 +58,7 @@ class Cut:
         return asdict(self) | {"levels": list(self.levels)}
 
     def __str__(self) -> str:
-        noun = {"threshold": "decision threshold", "factor": "class factor", "level": "cut point"}[self.rule]
+        noun = NOUNS[self.rule]
         if len(self.values) == 1:
             return f"{noun} {next(iter(self.values.values())):.4g}"
         some = ", ".join(f"{name} {value:.4g}" for name, value in list(self.values.items())[:5])
@@ -66,10 +74,12 @@ def apply(cut: Cut | None, prediction: pd.DataFrame) -> pd.DataFrame:
     """The prediction adjusted so that `metrics.labels` decides by the cut; without a cut it stays as it is.
 
     threshold: odds shifted by a constant, the threshold becomes 0.5. factor: probabilities times the factors, rows sum
-    to 1. level: 1 for the class that is said.
+    to 1. level: 1 for the class that is said. score: boxes of a lower score are left out.
     """
     if cut is None:
         return prediction
+    if cut.rule == "score":
+        return prediction[prediction["score"] >= cut.values["all"]]
     names = list(prediction.columns)[cut.rule == "level" :]
     assert names == list(cut.values), f"a cut of {[*cut.values]} is not one of {names}"
     values, levels = np.array([cut.values[name] for name in names]), np.array(cut.levels)
@@ -88,21 +98,25 @@ def fit(prediction: pd.DataFrame, truth: pd.DataFrame, fold: pd.Series, problem:
     gains = []
     for k in fold.unique():
         rest, held = fold.index[fold != k], fold.index[fold == k]
-        cut = _search(prediction.loc[rest], truth.loc[rest], problem)
-        plain, scored = prediction.loc[held], truth.loc[held]
+        cut = _search(pick(prediction, rest), pick(truth, rest), problem)
+        plain, scored = pick(prediction, held), pick(truth, held)
         gains.append(problem.metric.score(scored, apply(cut, plain)) - problem.metric.score(scored, plain))
     helps = np.mean(gains) > 0 and np.mean(np.array(gains) > 0) > 0.5
     return _search(prediction, truth, problem) if helps else None
 
 
 def _wanted(problem: Problem) -> bool:
+    if problem.kind == "boxes":
+        return problem.metric.cuts
     levels = problem.metric.levels
     ascending = levels is None or bool((np.diff(levels) > 0).all())
     return problem.metric.needs == "label" and problem.kind not in SETTLED.get(problem.metric.name, ()) and ascending
 
 
 def _search(prediction: pd.DataFrame, truth: pd.DataFrame, problem: Problem) -> Cut:
-    """The best cut of these rows, found from a few starts by moving one value at a time."""
+    """The best cut of these rows: of boxes by a scan, else from a few starts by moving one value at a time."""
+    if problem.kind == "boxes":
+        return Cut("score", {"all": deciding.best_threshold(problem.metric, truth, prediction)})
     metric, names = problem.metric, list(prediction.columns)
     rule: Rule = "level" if metric.levels is not None else "factor" if problem.kind in CLASSES else "threshold"
     p, t, levels = prediction.to_numpy(float), truth[names].to_numpy(float), np.array(metric.levels or ())

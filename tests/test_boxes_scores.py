@@ -11,6 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from competition.boxes import matching
 from competition.boxes.matching import COCO_IOUS, match
 from competition.boxes.scores import average_precision, by_class, by_size, curve, fbeta, mean_precision
 from competition.boxes.table import EDGES, PREDICTED, TRUTH, empty, take
@@ -26,20 +27,24 @@ def metric_of(name: str, folder: Path = Path("configs/toy"), **params):
     return get(MetricSpec(name=name, **params), "boxes", CLASSES, folder)
 
 
-def draw(seed, pictures=12, crowd=0.1, extra=6.0, grid=None, scores=None):
-    """Truth and predictions near it; some pictures lack one or both. grid: edges are multiples. scores: how many."""
+def draw(seed, pictures=12, crowd=0.1, extra=6.0, room=300, grid=None, scores=None):
+    """Truth and predictions near it; some pictures lack one or both.
+
+    extra: predictions a picture that know nothing. room: width and height in which boxes begin. grid: edges are
+    multiples of it. scores: how many different ones there are, about.
+    """
     rng = np.random.default_rng(seed)
     true, said = [], []
     for i in range(pictures):
         for _ in range(rng.poisson(4) * (i % 5 != 1)):
-            corner, side, label = rng.uniform(0, 300, 2), rng.gamma(2, 30, 2) + 4, rng.choice(CLASSES)
+            corner, side, label = rng.uniform(0, room, 2), rng.gamma(2, 30, 2) + 4, rng.choice(CLASSES)
             true.append((f"p{i:03}", label, *corner, *(corner + side), rng.uniform() < crowd))
             for _ in range(rng.poisson(1.5) * (i % 5 != 2)):
                 a, b = corner + rng.normal(0, 0.08, 2) * side, side * rng.lognormal(0, 0.12, 2)
                 other = label if rng.uniform() < 0.8 else rng.choice(CLASSES)
                 said.append((f"p{i:03}", other, rng.uniform(0.3, 1), *a, *(a + b)))
         for _ in range(rng.poisson(extra)):
-            a, b = rng.uniform(0, 300, 2), rng.gamma(2, 30, 2) + 4
+            a, b = rng.uniform(0, room, 2), rng.gamma(2, 30, 2) + 4
             said.append((f"p{i:03}", rng.choice(CLASSES), rng.uniform(0, 0.8), *a, *(a + b)))
     truth = pd.DataFrame(true, columns=["id", *TRUTH]).set_index("id")
     prediction = pd.DataFrame(said, columns=["id", *PREDICTED]).set_index("id")
@@ -87,8 +92,8 @@ CASES = {
     "plain": {},
     "crowded": {"crowd": 0.5},
     "ties": {"scores": 5},
-    "whole pixels and ties": {"grid": 20, "scores": 10, "pictures": 30},
-    "more than 100": {"extra": 380.0, "pictures": 3},
+    "equal overlaps": {"grid": 20, "scores": 10, "room": 60, "crowd": 0.3, "pictures": 20},
+    "more than 100": {"extra": 380.0, "room": 20, "scores": 30, "pictures": 4},
     "few": {"pictures": 2, "extra": 1.0},
     "nothing found": {"pictures": 1, "crowd": 1.0},
 }
@@ -131,7 +136,7 @@ def test_cases_are_what_they_say():
 def iou_of(a, b):
     wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     both = max(wide, 0) * max(high, 0)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+    return both and both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def lists(table):
@@ -203,9 +208,10 @@ def voc_ap(truth, prediction, label, threshold, points):
 
 @pytest.mark.parametrize("points", ["all", 11])
 @pytest.mark.parametrize("iou", [0.4, 0.5, 0.75])
+@pytest.mark.parametrize("grid", [None, 15])
 @pytest.mark.parametrize("seed", range(3))
-def test_voc_equals_a_loop(seed, iou, points):
-    truth, prediction = draw(seed, crowd=0.3)
+def test_voc_equals_a_loop(seed, grid, iou, points):
+    truth, prediction = draw(seed, crowd=0.3, room=60, grid=grid)
     expected = np.mean([voc_ap(truth, prediction, label, iou, points) for label in CLASSES])
     metric = metric_of("voc_map", iou=iou, points=points)
     assert metric.score(truth, prediction) == pytest.approx(expected, abs=1e-12)
@@ -218,6 +224,15 @@ def test_voc_takes_no_second_best_and_coco_does():
     prediction = pd.DataFrame(both_best_first, ["a", "a"], columns=PREDICTED).rename_axis("id")
     assert metric_of("voc_map").score(truth, prediction) == pytest.approx(0.5)
     assert metric_of("map50").score(truth, prediction) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("edges", [[(0, 0, 10, 10), (4, 0, 14, 10)], [(4, 0, 14, 10), (0, 0, 10, 10)]])
+def test_of_boxes_equally_near_coco_takes_the_last_and_voc_the_first(edges):
+    truth = pd.DataFrame([("dog", *e, False) for e in edges], ["a", "a"], columns=TRUTH).rename_axis("id")
+    between_then_right = [("dog", 0.9, 2, 0, 12, 10), ("dog", 0.8, 5, 0, 15, 10)]
+    prediction = pd.DataFrame(between_then_right, ["a", "a"], columns=PREDICTED).rename_axis("id")
+    assert average_precision(match(truth, prediction)) == pytest.approx(mean(coco(truth, prediction)[..., 0]))
+    assert metric_of("voc_map").score(truth, prediction) == voc_ap(truth, prediction, "dog", 0.5, "all")
 
 
 # --- properties
@@ -280,6 +295,10 @@ def test_a_picture_without_true_boxes():
     assert mean_precision(match(truth, pd.concat([prediction, one]))) == pytest.approx(score * n / (n + 1))
     crowd = truth.iloc[:1].assign(crowd=True).rename(index=lambda _: "crowd")
     assert mean_precision(match(pd.concat([truth, crowd]), prediction)) == pytest.approx(score)
+    on_it = prediction.iloc[:1].assign(**crowd.iloc[0][["label", *EDGES]]).rename(index=lambda _: "crowd")
+    passed = match(pd.concat([truth, crowd]), pd.concat([prediction, on_it]))
+    assert mean_precision(passed) == pytest.approx(score)
+    assert fbeta(passed.at(0.5)) == fbeta(match(truth, prediction, [0.5]))
     assert fbeta(match(truth, prediction, [0.5])) > fbeta(match(truth, pd.concat([prediction, one]), [0.5]))
 
 
@@ -294,6 +313,14 @@ def test_curve_bounds_the_average_precision():
     assert curve(match(truth[truth["label"] != "dog"], prediction), "dog").empty
     with pytest.raises(AssertionError, match="matched at IoU"):
         curve(matches, "dog", 0.3)
+
+
+def test_pairs_are_compared_in_parts(monkeypatch):
+    truth, prediction = draw(0, room=60)
+    whole = match(truth, prediction)
+    monkeypatch.setattr(matching, "AT_ONCE", 50)
+    parts = match(truth, prediction)
+    assert (parts.hit == whole.hit).all() and (parts.ignored == whole.ignored).all() and whole.hit.any()
 
 
 def test_thresholds_are_pycocotools_own():

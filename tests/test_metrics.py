@@ -200,7 +200,9 @@ def test_design_names_all_exist():
     design = """accuracy balanced_accuracy f1_macro f1_micro f1_samples mcc qwk auc mean_column_auc average_precision
     logloss brier kl rmse mae rmsle mean_column_rmsle mape smape r2 spearman gini mapk top_error lwlrap"""
     boxes = {"map", "map50", "voc_map", "mean_precision", "fbeta_boxes"}
-    assert set(METRICS) == {*design.split(), "f1", "quantile"} | boxes, "f1, of the positive class, and quantile are ours"
+    assert set(METRICS) == {*design.split(), "f1", "quantile"} | boxes, (
+        "f1, of the positive class, and quantile are ours"
+    )
 
 
 @pytest.mark.parametrize("name, kind", PAIRS)

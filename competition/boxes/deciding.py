@@ -32,7 +32,7 @@ FACTORS = (0.0, 0.5, 1.0, 2.0)  # of a member's weight in a blend; the others st
 PASSES = 2  # over the members
 DROP = 0.0005  # a view goes if the score without it is better by more than this share of it
 PICTURES = 1000  # that candidates are tried on; with more of them a drawn 1,000 are
-THRESHOLDS = (25, 12)  # ranks of the surest boxes that are tried: over all of them, then around the best one
+THRESHOLDS = (20, 10, 8)  # ranks of the surest boxes that are tried: of all, then twice around the best, to about 1%
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class Chooser:
         self.stack = {name: take(table, self.ids) for name, table in stack.items()}
         self.truth = take(truth, self.ids)
         self.metric, self.search, self.progress = problem.metric, search, progress
-        self.found: dict[Any, _Found] = {}
+        self.matched: dict[str, _Matched] = {}
         self.default = default(stack)
-        self.methods = [m for m in METHODS if _models(stack) > 1 or m[0] != "wbf" or m[1] < OWN]  # then it is nms at OWN
+        alone = _models(stack) == 1  # wbf from OWN on is then nms at OWN
+        self.methods = [(how, iou) for how, iou in METHODS if not (alone and how == "wbf" and iou >= OWN)]
 
     def choose(self, ids: pd.Index) -> Fusion:
         """The best of the candidates on these pictures: first of methods, then of skips, then of weights.
@@ -113,11 +114,11 @@ class Chooser:
 
     def score(self, fusion: Fusion, ids: pd.Index) -> float:
         """The fusion's score of these pictures, of a metric that counts boxes at the best threshold; -inf without one."""
-        key = (*sorted((name, round(w, 6)) for name, w in fusion.weights.items()), fusion.method, fusion.iou, fusion.skip)
-        if key not in self.found:
-            self.found[key] = _found(self.metric, self.truth, fusion.combine(self.stack))
-        found = self.found[key].take(ids)
-        return _best(self.metric, found)[0] if self.metric.cuts else _score(self.metric, found)
+        key = repr(fusion)
+        if key not in self.matched:
+            self.matched[key] = _matched(self.metric, self.truth, fusion.combine(self.stack))
+        matched = self.matched[key].take(ids)
+        return _best(self.metric, matched)[0] if self.metric.cuts else _score(self.metric, matched)
 
     @property
     def most(self) -> int:
@@ -189,7 +190,7 @@ def _normal(weights: dict[str, float]) -> dict[str, float]:
 
 def best_threshold(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame) -> float:
     """The score from which on boxes count, best on these pictures; 0, all of them, where nothing is better."""
-    return _best(metric, _found(metric, truth, prediction))[1]
+    return _best(metric, _matched(metric, truth, prediction))[1]
 
 
 @dataclass(frozen=True)
@@ -210,25 +211,26 @@ class _Tables:
         return replace(self, prediction=self.prediction[self.score >= score])
 
 
-_Found = Matches | _Tables
+_Matched = Matches | _Tables
 
 
-def _found(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame) -> _Found:
+def _matched(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame) -> _Matched:
     return _Tables(truth, prediction) if metric.of_matches is None else metric.match(truth, prediction)
 
 
-def _score(metric: Metric, found: _Found) -> float:
-    is_table = isinstance(found, _Tables)
-    score = metric.score(found.truth, found.prediction) if is_table else metric.score_matches(found)
+def _score(metric: Metric, matched: _Matched) -> float:
+    is_table = isinstance(matched, _Tables)
+    score = metric.score(matched.truth, matched.prediction) if is_table else metric.score_matches(matched)
     return score if np.isfinite(score) else -np.inf
 
 
-def _best(metric: Metric, found: _Found) -> tuple[float, float]:
+def _best(metric: Metric, matched: _Matched) -> tuple[float, float]:
     """(score, threshold) of the best threshold, in the middle between the scores of two boxes.
 
     Ranks are tried in even ratios, for the best one lies where there are about as many boxes as true ones, which may be
     every second or every hundredth box.
     """
+<<<<<<< HEAD
     surest = np.sort(found.score)[::-1]
     after = np.append(surest[1:], -surest[-1:])  # below the last box lies 0
     scores = {0.0: _score(metric, found)}
@@ -237,3 +239,17 @@ def _best(metric: Metric, found: _Found) -> tuple[float, float]:
         tried = np.unique(np.geomspace(ranks[0], ranks[-1], number).round().astype(int))
         thresholds = ((surest + after) / 2)[tried - 1] if len(surest) else np.empty(0)
         scores |= {t: _score(metric, found.above(t)) for t in thresholds.tolist() if t not in scores}
+=======
+    scores = {0.0: _score(metric, matched)}
+    surest = np.sort(matched.score)[::-1]
+    between = (surest + np.append(surest, 0)[1:]) / 2
+    low, high = 1, len(surest)
+    for number in THRESHOLDS if len(surest) else ():
+        ranks = np.unique(np.geomspace(low, high, number).round().astype(int))
+        tried = between[ranks - 1].tolist()
+        scores |= {t: _score(metric, matched.above(t)) for t in tried if t not in scores}
+        best = int(np.argmax([scores[t] for t in tried]))
+        low, high = ranks[max(best - 1, 0)], ranks[min(best + 1, len(ranks) - 1)]
+    threshold = max(scores, key=lambda t: scores[t])
+    return scores[threshold], threshold
+>>>>>>> fusion

@@ -2,7 +2,7 @@
 
 Every function takes boxes [n, 4] in pixels (x_min, y_min, x_max, y_max), scores [n] in 0..1 and `group` [n], whole
 numbers from 0: boxes of different groups (pictures, classes) never meet. 256 groups go in step, each with its next box:
-300 pictures of 5 models' 100 boxes take 0.6 s by wbf; a group at a time they take 9 s. Of equal scores the model's
+300 pictures of 5 models' 100 boxes take 0.8 s by wbf; a group at a time they take 14 s. Of equal scores the model's
 number and then the edges decide, never the order of rows.
 """
 
@@ -144,8 +144,7 @@ def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     both *= np.maximum(height, 0, out=height)
     either = (boxes[2] - boxes[0]) * (boxes[3] - boxes[1]) + (box[2] - box[0]) * (box[3] - box[1])
     either -= both
-    both /= np.maximum(either, TINY, out=either)
-    return both
+    return both / np.maximum(either, TINY)
 
 
 # Tables ----------------------------------------------------------------------------------------------------------
@@ -183,8 +182,9 @@ def fuse(
 
     wbf: each model's own boxes go through nms at OWN first. Detectors leave near copies, which would count as models
     that agree. nms, soft_nms: over the boxes of all tables, their scores times weight over the greatest weight. Of
-    pools over the first models' boxes, the second ones', and so on, each as the OOF rows (of one model a view) were
-    decided, and the results are fused at POOLED. All at once the best of five scores wins: TODO.
+    pools over the first model of each, then the second ones, as OOF rows were decided by one model a view; the results
+    are fused at POOLED. All models at once would score a box by the surest of them: five of a simulation's models under
+    nms then have F1 0.48 at the threshold that is best for one (0.77), so 0.82.
     """
     stack = _stack(tables, weights, skip)
     if not len(stack.scores):
@@ -197,7 +197,7 @@ def fuse(
 class _Stack:
     """Boxes of all tables [n]. group: picture x labels + label. member: the table's number. model: that in its pool.
 
-    share: of every table [models]. weights: of the tables, the greatest 1.
+    shares: of each table's models. weights: of the tables, the greatest 1.
     """
 
     ids: pd.Index

@@ -33,12 +33,12 @@ def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progres
     model.check(task, len(problem.classes), canvas)
     views.check(task.views)
     check_with_boxes(task.augment, canvas)
-    artifacts.write_json(_canvas_file(task, problem), canvas)
+    artifacts.write_json(canvas_file(task, problem), canvas)
     folder = pictures_of(problem, canvas)
     return cache.build(list(rows.pictures), folder, "corner", kept(canvas), progress, problem.upright).digest
 
 
-def _canvas_file(task: DetectionTask, problem: Problem) -> Path:
+def canvas_file(task: DetectionTask, problem: Problem) -> Path:
     """The canvas of all pictures, of which a fold sees only some."""
     return artifacts.cache_folder(problem.competition) / f"canvas-{task.size}.json"
 
@@ -47,7 +47,7 @@ def fit(task: DetectionTask, fold: Fold) -> dict[str, Any]:
     """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the loop's faults."""
     torch.manual_seed(fold.seed)
     device = loop.device_of(task.device)
-    height, width = artifacts.read_json(_canvas_file(task, fold.problem))
+    height, width = artifacts.read_json(canvas_file(task, fold.problem))
     canvas = height, width
     feed, fitted = make_feed(task, fold, canvas, device)
     network = model.create(task, len(fold.problem.classes), canvas, fitted, fold.origin, fold.name)
