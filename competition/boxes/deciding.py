@@ -230,16 +230,6 @@ def _best(metric: Metric, matched: _Matched) -> tuple[float, float]:
     Ranks are tried in even ratios, for the best one lies where there are about as many boxes as true ones, which may be
     every second or every hundredth box.
     """
-<<<<<<< HEAD
-    surest = np.sort(found.score)[::-1]
-    after = np.append(surest[1:], -surest[-1:])  # below the last box lies 0
-    scores = {0.0: _score(metric, found)}
-    ranks = np.array([1, max(len(surest), 1)])
-    for number in THRESHOLDS:
-        tried = np.unique(np.geomspace(ranks[0], ranks[-1], number).round().astype(int))
-        thresholds = ((surest + after) / 2)[tried - 1] if len(surest) else np.empty(0)
-        scores |= {t: _score(metric, found.above(t)) for t in thresholds.tolist() if t not in scores}
-=======
     scores = {0.0: _score(metric, matched)}
     surest = np.sort(matched.score)[::-1]
     between = (surest + np.append(surest, 0)[1:]) / 2
@@ -252,4 +242,3 @@ def _best(metric: Metric, matched: _Matched) -> tuple[float, float]:
         low, high = ranks[max(best - 1, 0)], ranks[min(best + 1, len(ranks) - 1)]
     threshold = max(scores, key=lambda t: scores[t])
     return scores[threshold], threshold
->>>>>>> fusion
