@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.boxes import strings
 from competition.boxes.form import BoxForm
-from competition.boxes.table import EDGES, PREDICTED, take
+from competition.boxes.table import EDGES, take
 from competition.data import Data
 from competition.errors import examples
 
@@ -82,17 +82,6 @@ def lost(data: Data, form: BoxForm, boxes: pd.DataFrame, table: pd.DataFrame, so
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
-def read(data: Data, form: BoxForm, table: pd.DataFrame) -> pd.DataFrame:
-    """The table of boxes that a submission holds, pixels. table: text, with the sample's columns, as `faults` passes it."""
-    boxes, _ = _boxes(data, form, table)
-    found = strings.measured(strings.numbers(boxes))
-    if form.fractions:
-        found[list(EDGES)] *= _sizes(data, found.index)[["width", "height", "width", "height"]].to_numpy()
-    classes = dict(zip(form.names, data.problem.classes, strict=True))
-    label = boxes["label"].map(classes) if "label" in boxes else data.problem.classes[0]
-    return found.assign(label=label)[list(PREDICTED)]
-
-
 def faults(data: Data, form: BoxForm, table: pd.DataFrame) -> Iterator[Fault]:
     """What is wrong with the boxes of a submission. table: text, with the sample's columns."""
     boxes, torn = _boxes(data, form, table)
@@ -119,7 +108,7 @@ def faults(data: Data, form: BoxForm, table: pd.DataFrame) -> Iterator[Fault]:
     if "label" in boxes:
         mend = f"write the names as {examples(form.names)}"
         yield "SUB-LABEL", "boxes of no class", _shown(boxes[~boxes["label"].isin(form.names)]), mend
-    mend = f"the words of a box are {template}; the last ones must be numbers"
+    mend = f"the words of a box are {template}; all but the label are numbers"
     yield "SUB-NONFINITE", "boxes with words that are no numbers", _shown(boxes[~finite]), mend
     bad = finite & ~found["score"].between(0, 1)
     yield "SUB-PROB", "scores outside 0..1", _shown(boxes[bad]), f"the words of a box are {template}"

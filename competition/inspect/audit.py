@@ -32,7 +32,8 @@ def audit(name: str) -> None:
         if data.problem.inputs or data.train.pictures is None:
             for note in leaks.notes(data, columns.of(data)):
                 board.say(f"note: {note}")
-        form.infer(data)
+        for note in form.infer(data).notes:
+            board.say(f"note: {note}")
         if artifacts.fold_table(name).exists():
             notes = folds.mismatch(data, folds.load(data))
         else:
