@@ -214,7 +214,8 @@ def decision(score: dict[str, Any]) -> str:
     if cut is None:
         kept = sum(c is not None for c in score["cuts_by_fold"].values())
         return f"no cut: {kept} of {len(score['folds'])} refits kept one; without any, {score['uncut']:.4f}"
-    default = {"threshold": "0.5", "factor": "the most probable class", "level": "the nearest level"}[cut.rule]
+    default = {"threshold": "0.5", "factor": "the most probable class", "level": "the nearest level",
+               "score": "every box"}[cut.rule]  # fmt: skip
     return f"{cut}, fitted on the other folds; {default} would give {score['uncut']:.4f}"
 
 

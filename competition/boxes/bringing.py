@@ -52,17 +52,17 @@ def _bad(
     if len(strange):
         found = f"{len(strange)} boxes: {examples(strange.unique())}"
         yield _finding("LABEL", "labels of no class", path, found, f"the classes are {examples(classes, 12)}")
-    broken = ~np.isfinite(numbers).all(axis=1)
-    if broken.any():
-        found = f"{broken.sum()} boxes of {examples(numbers.index[broken].unique())}"
+    broken = numbers[~np.isfinite(numbers.to_numpy()).all(axis=1)]
+    if len(broken):
+        found = f"{len(broken)} boxes of {examples(broken.index.unique())}"
         yield _finding("NONFINITE", "cells are empty, infinite or no numbers", path, found, "every cell holds a number")
-    outside = (numbers["score"] < 0) | (numbers["score"] > 1)
-    if outside.any():
-        found = f"{outside.sum()} boxes: {examples(numbers.loc[outside, 'score'])}"
+    outside = numbers.loc[(numbers["score"] < 0) | (numbers["score"] > 1), "score"]
+    if len(outside):
+        found = f"{len(outside)} boxes: {examples(outside)}"
         yield _finding("PROB", "scores outside 0..1", path, found, "divide them by 100, or by the greatest")
-    flat = (numbers["x_max"] <= numbers["x_min"]) | (numbers["y_max"] <= numbers["y_min"])
-    if flat.any():
-        found = f"{flat.sum()} boxes of {examples(numbers.index[flat].unique())}"
+    flat = numbers[(numbers["x_max"] <= numbers["x_min"]) | (numbers["y_max"] <= numbers["y_min"])]
+    if len(flat):
+        found = f"{len(flat)} boxes of {examples(flat.index.unique())}"
         mend = "x_max and y_max are the right and lower edge, not width and height"
         yield _finding("BOX", "boxes without area", path, found, mend)
 
