@@ -29,13 +29,14 @@ from timm.loss import SoftTargetCrossEntropy
 from timm.utils.model_ema import ModelEmaV2
 from torch.utils.data import DataLoader, Dataset
 
-from competition import loop, metrics
+from competition import cache, loop, metrics
 from competition.config import MetricSpec
-from competition.image import cache, model
+from competition.image import model
 from competition.image.feed import ImageBatch, normalise, pixel_rows
 from competition.image.fitting import loss_of, make_feed
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
+from competition.image.views import kept
 from competition.task import Fold, Problem, Rows
 
 CLASSES, SIDE, BATCH = 10, 256, 32
@@ -120,7 +121,7 @@ class Ours:
         self.task, self.rows, self.device, self.folder = task, rows, device, folder
         assert rows.pictures is not None
         paths = list(rows.pictures)
-        self.pictures = cache.build(paths, folder / f"cache-{task.size}", "squash", task.size, lambda *_: None)
+        self.pictures = cache.build(paths, folder / f"cache-{task.size}", "squash", kept(task.size), lambda *_: None)
 
     def rate(self, steps: int) -> float:
         metric = metrics.get(MetricSpec(name="accuracy"), "multiclass", [str(c) for c in range(CLASSES)], Path())

@@ -8,7 +8,8 @@ user's own:
     rmspe.greater_is_better = False            # default True
     rmspe.needs = "value"                      # regression: value; otherwise probability (default), label or ranking
 
-With needs "label" it gets decisions, in the form that `labels` returns; with "ranking" probabilities and a `k`.
+With needs "label" it gets decisions, in the form that `labels` returns; with "ranking" probabilities and a `k`. Of
+boxes it gets two tables of them (boxes/table.py), a row a box by the id of its picture, and may set `cuts` (see Metric).
 Scikit-learn and SciPy are imported when a metric is computed: `--help` would wait more than a second for them.
 """
 
@@ -26,16 +27,21 @@ import numpy as np
 import pandas as pd
 
 from competition import confusion, hooks
+from competition.boxes import scores
+from competition.boxes.matching import Matches, match
+from competition.boxes.table import EDGES, holds_boxes
 from competition.config import Kind, MetricSpec
 from competition.errors import ConfigFault, Finding, examples, nearest
 
-Needs = Literal["probability", "label", "ranking", "value"]
+Needs = Literal["probability", "label", "ranking", "value", "boxes"]
 Function = Callable[..., float]
+Matching = Callable[..., Matches]
 
 EPSILON = 1e-15  # Kaggle's clip of a probability before its logarithm; scikit-learn's is the machine's 2e-16
 CLASSES: tuple[Kind, ...] = ("multiclass", "ordinal")  # one probability a class, rows sum to 1
 COLUMNS: tuple[Kind, ...] = ("binary", "multilabel")  # each column is a yes or no of its own
 VALUES: tuple[Kind, ...] = ("regression",)
+BOXES: tuple[Kind, ...] = ("boxes",)
 ANY_CLASS = CLASSES + COLUMNS
 ONE_LABEL: tuple[Kind, ...] = (*CLASSES, "binary")
 RANKED: tuple[Kind, ...] = (*CLASSES, "multilabel")
@@ -50,15 +56,22 @@ class Metric:
     undefined. params: its parameters, defaults filled in, such as {"alpha": 0.9}: with the name all that a model needs
     to know to fit to it. levels: of an ordinal metric of distance, where each class stands; the decision is then the
     class nearest to the expected level. of_labels: with needs label, `function` of decisions.
+
+    With needs boxes, `function` takes two tables of boxes. matching: which of them found which; of_matches: `function`
+    of that; both None for a user's own, which wants the tables. cuts: whether it counts the boxes that it is given, so
+    that a score below which they are left out must be chosen; the others go by their order, and are best given all.
     """
 
     name: str
     needs: Needs
     greater: bool
-    function: Callable[[np.ndarray, np.ndarray], float]
+    function: Function
     params: dict[str, Any] = field(default_factory=dict)
     levels: tuple[float, ...] | None = None
     of_labels: Function | None = None
+    matching: Matching | None = None
+    of_matches: Function | None = None
+    cuts: bool = False
 
     @property
     def k(self) -> int | None:
@@ -71,6 +84,9 @@ class Metric:
 
     def score(self, truth: pd.DataFrame, prediction: pd.DataFrame) -> float:
         """Greater is better. nan: no rows, or rows on which the metric is undefined (one class only for auc)."""
+        if self.needs == "boxes":
+            _assert_boxes(truth, prediction)
+            return self.sign * float(self.function(truth, prediction)) if len(truth) else float("nan")
         assert truth.index.equals(prediction.index), "truth and prediction have other ids, or another order of ids"
         assert list(truth.columns) == list(prediction.columns), f"{[*truth.columns]} is not {[*prediction.columns]}"
         guess = prediction.to_numpy(float)
@@ -81,6 +97,17 @@ class Metric:
         """`score` of decisions, as `labels` and `hard` return them; of a metric that needs labels."""
         assert self.of_labels is not None, f"{self.name} does not score decisions"
         return self.sign * float(self.of_labels(true, said))
+
+    def match(self, truth: pd.DataFrame, prediction: pd.DataFrame) -> Matches:
+        """What `score_matches` takes, of tables of boxes; not of a user's metric, whose `of_matches` is None."""
+        assert self.matching is not None, f"{self.name} does not score matches"
+        _assert_boxes(truth, prediction)
+        return self.matching(truth, prediction)
+
+    def score_matches(self, matches: Matches) -> float:
+        """`score` of what `match` returned, or of a part of it (`Matches.take`, `Matches.above`)."""
+        assert self.of_matches is not None, f"{self.name} does not score matches"
+        return self.sign * float(self.of_matches(matches))
 
     def shown(self, score: float) -> float:
         """The competition's own figure of a score."""
@@ -93,7 +120,8 @@ class Entry:
 
     functions: by kind. needs: for kinds with classes; regression's is always value. soft: takes soft truth as it is;
     the others get the nearest 0/1. levels: makes an ordinal's `Metric.levels` of the class names. params: what the
-    config may set, with defaults.
+    config may set, with defaults. matching: of boxes, what makes the Matches that the function is of; it gets the
+    parameters `iou` and `ious` as its `ious`, the function gets the others. cuts: as in Metric.
     """
 
     functions: dict[tuple[Kind, ...], Function]
@@ -102,6 +130,8 @@ class Entry:
     soft: bool = False
     levels: Callable[[Sequence[str]], tuple[float, ...]] | None = None
     params: dict[str, Any] = field(default_factory=dict)
+    matching: Matching | None = None
+    cuts: bool = False
 
 
 def get(spec: MetricSpec, kind: Kind, classes: Sequence[str], folder: Path) -> Metric:
@@ -113,12 +143,27 @@ def get(spec: MetricSpec, kind: Kind, classes: Sequence[str], folder: Path) -> M
     function = next(f for kinds, f in entry.functions.items() if kind in kinds)
     needs: Needs = "value" if kind in VALUES else entry.needs
     params = _params(spec, entry.params, folder)
+    if kind in BOXES:
+        return _of_boxes(spec.name, entry, function, params)
     levels = entry.levels(classes) if entry.levels and kind == "ordinal" else None
     metric = Metric(spec.name, needs, entry.greater, partial(function, **params), params, levels)
     if needs == "label":  # partials, since a Metric travels to other processes
         metric = replace(metric, of_labels=partial(_at_levels, levels, metric.function) if levels else metric.function)
         return replace(metric, function=partial(_score_labels, metric, kind))
     return metric if entry.soft or kind in VALUES else replace(metric, function=partial(_score_hard, metric, kind))
+
+
+def _of_boxes(name: str, entry: Entry, function: Function, params: dict[str, Any]) -> Metric:
+    metric = Metric(name, "boxes", entry.greater, partial(function, **params), params, cuts=entry.cuts)
+    if entry.matching is None:
+        return metric
+    ious = [value if key == "ious" else [value] for key, value in params.items() if key in ("iou", "ious")]
+    others = {key: value for key, value in params.items() if key not in ("iou", "ious")}
+    matching = partial(entry.matching, ious=ious[0]) if ious else entry.matching
+    of_matches = partial(function, **others)
+    return replace(
+        metric, function=partial(_score_boxes, matching, of_matches), matching=matching, of_matches=of_matches
+    )
 
 
 def labels(metric: Metric, kind: Kind, prediction: np.ndarray) -> np.ndarray:
@@ -150,6 +195,16 @@ def hard(kind: Kind, table: np.ndarray) -> np.ndarray:
     if kind in CLASSES:
         return table.argmax(axis=1)
     return (table[:, 0] >= 0.5).astype(int) if kind == "binary" else (table >= 0.5).astype(int)
+
+
+def _score_boxes(matching: Matching, of_matches: Function, truth: pd.DataFrame, prediction: pd.DataFrame) -> float:
+    return of_matches(matching(truth, prediction))
+
+
+def _assert_boxes(truth: pd.DataFrame, prediction: pd.DataFrame) -> None:
+    assert holds_boxes(truth) and holds_boxes(prediction), "one of the two is no table of boxes"
+    assert np.isfinite(prediction[["score", *EDGES]].to_numpy(float)).all(), "a predicted box holds nan or inf"
+    assert np.isfinite(truth[[*EDGES]].to_numpy(float)).all(), "a true box holds nan or inf"
 
 
 def _score_labels(metric: Metric, kind: Kind, truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -295,7 +350,8 @@ def _table_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
 def _user_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
     function = hooks.find(spec.name, folder, "metric")
     name = getattr(function, "__name__", spec.name)
-    choices = ("value",) if kind in VALUES else ("probability", "label", "ranking")
+    rows: tuple[Needs, ...] = ("value",) if kind in VALUES else ("probability", "label", "ranking")
+    choices = ("boxes",) if kind in BOXES else rows
     needs = getattr(function, "needs", choices[0])
     if needs not in choices:
         raise _fault(folder, f"{name}.needs = {needs!r} with kind: {kind}", nearest(needs, choices))
@@ -307,27 +363,49 @@ def _user_entry(spec: MetricSpec, kind: Kind, folder: Path) -> Entry:
         raise _fault(folder, f"{name}{inspect.signature(function)}: {e}", mend) from None
     greater = bool(getattr(function, "greater_is_better", True))
     call = partial(hooks.call, spec.name, folder, "metric")
-    return Entry({(kind,): call}, needs, greater, soft=needs == "probability", params=defaults)
+    cuts = bool(getattr(function, "cuts", False))
+    return Entry({(kind,): call}, needs, greater, soft=needs == "probability", params=defaults, cuts=cuts)
 
 
 def _params(spec: MetricSpec, defaults: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The config's parameters over the defaults; those that have one are checked."""
     params = defaults | spec.params
-    for key in defaults:
-        valid, mend = VALID[key]
-        if not valid(params[key]):
-            raise _fault(folder, f"{key}: {params[key]!r}", mend)
+    wrong = [key for key in defaults if not VALID[key][0](params[key])]
+    if wrong:
+        raise ConfigFault(*[_finding(folder, f"{key}: {params[key]!r}", VALID[key][1]) for key in wrong])
     return params
 
 
 def _fault(folder: Path, found: str, mend: str, code: str = "CFG-VALUE") -> ConfigFault:
+    return ConfigFault(_finding(folder, found, mend, code))
+
+
+def _finding(folder: Path, found: str, mend: str, code: str = "CFG-VALUE") -> Finding:
     where, what = f"{folder / 'competition.yaml'}, key metric", "the metric can't be used"
-    return ConfigFault(Finding(code=code, what=what, where=where, found=found, risk="nothing was started", mend=mend))
+    return Finding(code=code, what=what, where=where, found=found, risk="nothing was started", mend=mend)
+
+
+def _is_iou(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= 1
+
+
+def _are_ious(values: Any) -> bool:
+    return isinstance(values, list) and len(values) > 0 and all(map(_is_iou, values)) and values == sorted({*values})
 
 
 VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
     "k": (lambda k: type(k) is int and k >= 1, "k is the length of a ranked list, a whole number from 1 up"),
     "alpha": (lambda a: type(a) is float and 0 < a < 1, "alpha is the quantile that is asked for, between 0 and 1"),
+    "iou": (_is_iou, "iou is how much of a true box a prediction must cover: a number above 0, up to 1"),
+    "ious": (_are_ious, "ious is a list of different numbers above 0, up to 1, in rising order: [0.5, 0.55, 0.6]"),
+    "beta": (
+        lambda b: type(b) in (int, float) and 0 < b < float("inf"),
+        "beta is how many times as much recall counts as precision, a number above 0",
+    ),
+    "points": (
+        lambda p: p == "all" or (type(p) is int and p == 11),
+        "points is all (the area under the curve, VOC 2010 and later) or 11 (the recalls of VOC 2007)",
+    ),
 }
 LENGTH = {"k": 5}
 AUC = partial(_mean_column, partial(_sklearn, "roc_auc_score"))
@@ -335,6 +413,7 @@ AP = partial(_mean_column, partial(_sklearn, "average_precision_score"))
 RMSE = partial(_sklearn, "root_mean_squared_error")
 MSE = partial(_sklearn, "mean_squared_error")
 MAE = partial(_sklearn, "mean_absolute_error")
+WHEAT = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75]  # Global Wheat Detection 2020; RSNA Pneumonia 2018 began at 0.4
 
 METRICS: dict[str, Entry] = {
     # decisions. accuracy of multilabel: the share of rows with every label right
@@ -368,4 +447,30 @@ METRICS: dict[str, Entry] = {
     "r2": Entry({VALUES: partial(_sklearn, "r2_score")}, "value", True),
     "spearman": Entry({(*VALUES, "multilabel"): partial(_mean_column, spearman)}, "probability", True, soft=True),
     "gini": Entry({(*VALUES, "binary"): partial(_mean_column, gini)}, "probability", True),
+    # boxes. COCO scores the 100 surest of a picture and class, the others all
+    "map": Entry({BOXES: scores.average_precision}, "boxes", True, matching=match),
+    "map50": Entry({BOXES: scores.average_precision}, "boxes", True, matching=partial(match, ious=[0.5])),
+    "voc_map": Entry(
+        {BOXES: scores.average_precision},
+        "boxes",
+        True,
+        params={"iou": 0.5, "points": "all"},
+        matching=partial(match, most=None, rule="voc"),
+    ),
+    "mean_precision": Entry(
+        {BOXES: scores.mean_precision},
+        "boxes",
+        True,
+        params={"ious": WHEAT},
+        matching=partial(match, most=None),
+        cuts=True,
+    ),
+    "fbeta_boxes": Entry(
+        {BOXES: scores.fbeta},
+        "boxes",
+        True,
+        params={"beta": 2.0, "iou": 0.5},
+        matching=partial(match, most=None),
+        cuts=True,
+    ),
 }

@@ -1,4 +1,5 @@
-"""Reads a competition's tables as text, cell by cell as it stands: CSV files, or the files that fit a path template."""
+"""Reads a competition's tables as text, cell by cell as it stands: CSV files, the images of a COCO JSON file, or the files
+that fit a path template."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.errors import DataFault, Finding, examples, nearest
+from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MISSING = frozenset(
@@ -20,8 +21,36 @@ MISSING = frozenset(
 
 
 def read_rows(root: Path, source: str) -> pd.DataFrame:
-    """A CSV, or the files that fit a path template, as a table of text."""
-    return _read_template(root, source) if "{" in source or "*" in source else read_csv(root / source)
+    """A CSV, the images of a COCO JSON file, or the files that fit a path template, as a table of text."""
+    if "{" in source or "*" in source:
+        return _read_template(root, source)
+    if source.endswith(".json"):
+        from competition.boxes import coco
+
+        return coco.images(root / source)
+    return read_csv(root / source)
+
+
+def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
+    """[rows] the template with its fields' cells put in, by the table's index: paths below the data folder.
+
+    Raises DataFault IMG-TEMPLATE where a field is no column, SafetyFault SEC-PATH where a path leaves the data folder.
+    """
+    fields = re.findall(r"{([^}]*)}", template)
+    unknown = [f for f in fields if f not in table.columns]
+    if unknown:
+        what = "a path template names a column that does not exist"
+        mend = nearest(unknown[0], table.columns)
+        raise DataFault(Finding("IMG-TEMPLATE", what, where, f"{examples(unknown)} in {template}", mend))
+    paths = pd.Series("", index=table.index)
+    for i, text in enumerate(re.split(r"{([^}]*)}", template)):
+        paths = paths + (table[text] if i % 2 else text)
+    bad = paths[paths.str.contains(r"(?:^|/)\.\.(?:/|$)|^/|[\x00-\x1f]", regex=True)]
+    if len(bad):
+        what, place = "a path leaves the data folder", f"{where}, id {bad.index[0]!r}"
+        risk = "files outside the competition would be read"
+        raise SafetyFault(Finding("SEC-PATH", what, place, examples(bad), "mend those cells", risk))
+    return paths
 
 
 def read_csv(path: Path) -> pd.DataFrame:

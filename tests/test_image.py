@@ -20,13 +20,13 @@ from PIL import Image
 from timm.data.mixup import Mixup, mixup_target
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
-from competition import cli, loop
+from competition import cache, cli, loop
 from competition.augment import Augment
 from competition.errors import ConfigFault, DataFault
-from competition.image import cache, feed, model
+from competition.image import feed, model
 from competition.image.predicting import see
 from competition.image.task import VIEWS_OF, ImageTask
-from competition.image.views import VIEWS
+from competition.image.views import VIEWS, kept
 
 
 def nothing(*_: object) -> None:
@@ -139,7 +139,7 @@ def test_flips_and_turns_undo_themselves(view: str):
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
 def test_every_view_gives_the_size(view: str):
-    assert see(torch.zeros(2, 3, cache.side_of(32), cache.side_of(32)), view, 32).shape == (2, 3, 32, 32)
+    assert see(torch.zeros(2, 3, *kept(32)), view, 32).shape == (2, 3, 32, 32)
 
 
 def test_balanced_sampling_draws_classes_equally():
@@ -169,14 +169,14 @@ def test_cache_is_shared_rebuilt_for_other_content_and_not_for_another_time(tmp_
     for n, path in enumerate(paths):
         path.write_bytes(jpeg((40 + n, 50)))
     names = [str(p) for p in paths]
-    first = cache.build(names, tmp_path / "c", "squash", 16, nothing)
+    first = cache.build(names, tmp_path / "c", "squash", kept(16), nothing)
     assert first.pictures.shape == (3, 19, 19, 3)
     made = (tmp_path / "c" / "pictures.npy").stat().st_mtime_ns
     paths[0].touch()
-    assert cache.build(names, tmp_path / "c", "squash", 16, nothing).digest == first.digest
+    assert cache.build(names, tmp_path / "c", "squash", kept(16), nothing).digest == first.digest
     assert (tmp_path / "c" / "pictures.npy").stat().st_mtime_ns == made, "decoded once"
     paths[0].write_bytes(jpeg((30, 20)))
-    assert cache.build(names, tmp_path / "c", "squash", 16, nothing).digest != first.digest
+    assert cache.build(names, tmp_path / "c", "squash", kept(16), nothing).digest != first.digest
 
 
 def test_decoding_is_upright_rgb_and_scaled_while_decoding():
@@ -193,7 +193,7 @@ def test_decoding_is_upright_rgb_and_scaled_while_decoding():
 @pytest.mark.parametrize("fit_to", ["squash", "pad", "crop"])
 def test_square_keeps_the_middle(fit_to: str):
     picture = np.full((20, 40, 3), 200, np.uint8)
-    out = cache.square(picture, 16, fit_to)
+    out = cache.fitted(picture, (16, 16), fit_to)
     assert out.shape == (16, 16, 3)
     assert abs(int(out[8, 8, 0]) - 200) <= 1
     assert (out[0, 0, 0] == cache.GREY) == (fit_to == "pad")
@@ -216,14 +216,14 @@ def test_every_bad_picture_is_named_at_once_by_kind(tmp_path: Path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataFault) as fault:
-        cache.build([str(tmp_path / n) for n in files], tmp_path / "c", "squash", 16, nothing)
+        cache.build([str(tmp_path / n) for n in files], tmp_path / "c", "squash", kept(16), nothing)
     codes = {f.code: f for f in fault.value.findings}
     assert {"IMG-EMPTY", "IMG-NOTIMAGE", "IMG-TRUNC", "IMG-DEPTH"} <= set(codes)
     assert "ok.jpg" not in str(fault.value)
     assert all(name in str(fault.value) for name in files if name != "ok.jpg")
     assert not list((tmp_path / "c").glob("*.npy")), "nothing half-written is left"
     with pytest.raises(DataFault, match="IMG-MISSING"):
-        cache.build([str(tmp_path / "gone.jpg")], tmp_path / "c", "squash", 16, nothing)
+        cache.build([str(tmp_path / "gone.jpg")], tmp_path / "c", "squash", kept(16), nothing)
 
 
 # ---- the model

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import cli, data
+from competition import cache, cli, data
 from competition.errors import ConfigFault
-from competition.image import cache
 from competition.tables import natural
 
 
@@ -138,13 +137,13 @@ def test_new_pictures_never_stand_beside_an_old_index(tmp_path: Path, monkeypatc
     names = [str(tmp_path / f"{n}.png") for n in range(4)]
     for n, name in enumerate(names):
         cv2.imwrite(name, np.full((20, 20, 3), 60 * n, np.uint8))
-    cache.build(names[1:], tmp_path / "c", "squash", 16, lambda *_: None)
+    cache.build(names[1:], tmp_path / "c", "squash", (19, 19), lambda *_: None)
     write = artifacts.write_table
     monkeypatch.setattr(artifacts, "write_table", lambda *_: (_ for _ in ()).throw(RuntimeError("killed here")))
     with pytest.raises(RuntimeError):
-        cache.build(names, tmp_path / "c", "squash", 16, lambda *_: None)
+        cache.build(names, tmp_path / "c", "squash", (19, 19), lambda *_: None)
     monkeypatch.setattr(artifacts, "write_table", write)
-    found = cache.build(names[1:], tmp_path / "c", "squash", 16, lambda *_: None)
+    found = cache.build(names[1:], tmp_path / "c", "squash", (19, 19), lambda *_: None)
     assert [int(found.pictures[row].mean()) for row in found.rows(pd.Series(names[1:]))] == [60, 120, 180]
 
 
@@ -154,7 +153,7 @@ def test_only_jpeg_is_scaled_while_decoding_and_deep_colour_is_refused():
     stripes = np.zeros((400, 400, 3), np.uint8)
     stripes[:, ::8] = 255
     png = cv2.imencode(".png", stripes)[1].tobytes()
-    assert cache.square(cache.decode(png, 50), 50, "squash").mean() == pytest.approx(stripes.mean(), abs=1)
+    assert cache.fitted(cache.decode(png, 50), (50, 50), "squash").mean() == pytest.approx(stripes.mean(), abs=1)
     deep = cv2.imencode(".png", np.full((8, 8, 3), 4000, np.uint16))[1].tobytes()
     with pytest.raises(cache.BadPicture, match="IMG-DEPTH"):
         cache.decode(deep, 8)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from competition.augment import Augment
-from competition.image.cache import Cache
+from competition.cache import Cache
 from competition.image.task import ImageTask
 from competition.prefetch import ahead
 

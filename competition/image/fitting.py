@@ -13,16 +13,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from competition import artifacts, loop
+from competition import artifacts, cache, loop
 from competition.augment import check as check_augment
 from competition.engine import accelerators, cores
 from competition.errors import ConfigFault, Finding
-from competition.image import cache, model
+from competition.image import model
 from competition.image.feed import Feed, ImageBatch, normalise, pixel_rows, smooth
 from competition.image.predicting import forward, to_table
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.image.views import check as check_views
+from competition.image.views import kept
 from competition.task import Fold, Problem, Progress, Rows
 
 
@@ -30,9 +31,9 @@ def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -
     """Checks model, augmentation and views, decodes the pictures; the hash of all pictures."""
     loop.device_of(task.device)
     model.check(task, len(problem.columns))
-    check_augment(task.augment, task.size, task.symmetry, cache.side_of(task.size))
+    check_augment(task.augment, task.size, task.symmetry, kept(task.size)[0])
     check_views(task.views)
-    return cache.build(paths_of(rows), folder_of(task, problem), task.fit_to, task.size, progress).digest
+    return cache.build(paths_of(rows), folder_of(task, problem), task.fit_to, kept(task.size), progress).digest
 
 
 def paths_of(rows: Rows) -> list[str]:
@@ -50,7 +51,7 @@ def paths_of(rows: Rows) -> list[str]:
 
 
 def folder_of(task: ImageTask, problem: Problem) -> Path:
-    return cache.folder_of(problem.competition, task.fit_to, task.size)
+    return cache.folder_of(problem.competition, task.fit_to, kept(task.size))
 
 
 def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:

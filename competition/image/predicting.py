@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from competition import loop
-from competition.image import cache, model
+from competition import cache, loop
+from competition.image import model
 from competition.image.feed import normalise, pixel_rows
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
-from competition.image.views import VIEWS
+from competition.image.views import VIEWS, kept
 from competition.knobs import Training
 from competition.task import Fold, Problem, Rows
 
@@ -32,7 +32,7 @@ def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
     network, notes = _network(
         path, path.stat().st_mtime_ns, task.backbone, task.size, len(fold.problem.columns), device
     )
-    pictures = cache.load(cache.folder_of(fold.problem.competition, task.fit_to, task.size))
+    pictures = cache.load(cache.folder_of(fold.problem.competition, task.fit_to, kept(task.size)))
     pixels = json.loads(notes["mean"]), json.loads(notes["std"])
 
     def progress(done: int) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from competition.errors import ConfigFault, Finding, nearest
-from competition.image.cache import ROOM
+
+ROOM = 1.14  # pictures are kept that much larger than the network sees them, so that crops have room
+
+
+def kept(size: int) -> tuple[int, int]:
+    """Height and width of the pictures that are kept for a network that sees size x size."""
+    return math.ceil(ROOM * size), math.ceil(ROOM * size)
 
 
 def _middle(x: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from competition import artifacts, board, folds, form
+from competition.cache import BadPicture, decode, refuse
 from competition.data import Data, load
 from competition.errors import examples
-from competition.image.cache import BadPicture, decode, refuse
 from competition.inspect import columns, leaks
 from competition.prefetch import ahead
 

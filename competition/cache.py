@@ -1,10 +1,12 @@
 """Decoded pictures: decoded once, kept as one uint8 memory map that all folds, views and runs of a competition read.
 
 Reading a 256 px picture from the map is about 50 times the rate of decoding its JPEG (28,000 against 500 a second and
-core, measured). The pictures are kept 1.14 times larger than the network sees them, so that crops have room.
+core, measured). Tasks keep the pictures larger than the network sees them, so that crops and scales have room.
 
     runs/.cache/<competition>/<fit>-<side>/pictures.npy   [n, side, side, 3] uint8, RGB
                                            index.parquet  path -> row, size, time, digest of the file
+
+The folder is `<fit>-<height>x<width>` where that is no square, and ends in `-stored` where EXIF notes are passed over.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -29,10 +32,11 @@ from competition.errors import DataFault, EnvironmentFault, Finding, examples
 from competition.prefetch import ahead
 from competition.task import Progress
 
-ROOM = 1.14
 MAX_PIXELS = 64_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 GREY = 128
+Fit = Literal["squash", "pad", "crop", "corner"]
+Shape = tuple[int, int]  # height, width
 PROBLEMS = {
     "IMG-MISSING": ("pictures are missing", "mend `image:` (folder, file extension) or fetch the files"),
     "IMG-NOTFILE": ("pictures are no plain files", "replace the link, folder or device by the picture itself"),
@@ -51,7 +55,7 @@ PROBLEMS = {
 
 @dataclass(frozen=True)
 class Cache:
-    """pictures: [n, side, side, 3] uint8, RGB, read-only. row: path -> n. digest: of all the files' contents."""
+    """pictures: [n, height, width, 3] uint8, RGB, read-only. row: path -> n. digest: of all the files' contents."""
 
     pictures: np.ndarray
     row: pd.Series
@@ -69,12 +73,11 @@ class BadPicture(Exception):
         self.code, self.found = code, found
 
 
-def side_of(size: int) -> int:
-    return math.ceil(ROOM * size)
-
-
-def folder_of(competition: str, fit_to: str, size: int) -> Path:
-    return artifacts.cache_folder(competition) / f"{fit_to}-{side_of(size)}"
+def folder_of(competition: str, fit_to: Fit, shape: Shape, upright: bool = True) -> Path:
+    """Where pictures of this shape lie."""
+    height, width = shape
+    extent = f"{height}" if height == width else f"{height}x{width}"
+    return artifacts.cache_folder(competition) / f"{fit_to}-{extent}{'' if upright else '-stored'}"
 
 
 def load(folder: Path) -> Cache:
@@ -84,8 +87,12 @@ def load(folder: Path) -> Cache:
     return Cache(pictures, index["row"], artifacts.digest(*index["digest"].sort_index()))
 
 
-def build(paths: Sequence[str], folder: Path, fit_to: str, size: int, progress: Progress) -> Cache:
+def build(
+    paths: Sequence[str], folder: Path, fit_to: Fit, shape: Shape, progress: Progress, upright: bool = True
+) -> Cache:
     """Decodes what is not there yet and returns the cache. A picture counts as changed when its content has.
+
+    shape: height and width of the pictures that are kept. upright: as of `decode`; `folder` should tell.
 
     Raises DataFault with every unreadable picture, by kind; EnvironmentFault where the disk has no room.
     """
@@ -100,14 +107,15 @@ def build(paths: Sequence[str], folder: Path, fit_to: str, size: int, progress: 
                 if len(touched):
                     artifacts.write_table(folder / "index.parquet", known.assign(time=files["time"]))
                 return load(folder)
-        _decode_all(paths, files, folder, fit_to, side_of(size), progress)
+        _decode_all(paths, files, folder, fit_to, shape, progress, upright)
         return load(folder)
 
 
-def decode(data: bytes, at_least: int) -> np.ndarray:
-    """A picture file's content as uint8 RGB [h, w, 3], upright by its EXIF note. Raises BadPicture.
+def decode(data: bytes, at_least: int, upright: bool = True, exact: bool = False) -> np.ndarray:
+    """A picture file's content as uint8 RGB [h, w, 3], upright by its EXIF note or as stored. Raises BadPicture.
 
-    A JPEG is scaled down by 2, 4 or 8 while decoding, as long as both sides stay `at_least` pixels.
+    A JPEG is scaled down by 2, 4 or 8 while decoding, as long as both sides stay `at_least` pixels; exact: and divide,
+    or the last pixel stands for less than the others and boxes would be up to a pixel off.
 
     OpenCV decodes (2.6 times the rate of Pillow); Pillow reads the header first, because OpenCV opens decompression bombs
     and shortens 16 bits to 8 without a word, and looks twice at a JPEG without its end mark, of which OpenCV makes a half
@@ -124,34 +132,46 @@ def decode(data: bytes, at_least: int) -> np.ndarray:
         except (OSError, SyntaxError) as e:
             raise BadPicture("IMG-TRUNC", str(e)) from None
     halves = (8, 4, 2) if form in ("JPEG", "MPO") else ()  # only JPEG averages; others would be point-sampled
-    reduce = next((f for f in halves if min(width, height) >= f * at_least), 1)
+    fits = [f for f in halves if min(width, height) >= f * at_least and not (exact and (width % f or height % f))]
     flag = {
         1: cv2.IMREAD_COLOR,
         2: cv2.IMREAD_REDUCED_COLOR_2,
         4: cv2.IMREAD_REDUCED_COLOR_4,
         8: cv2.IMREAD_REDUCED_COLOR_8,
     }
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag[reduce])
+    orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag[max(fits, default=1)] | orientation)
     if picture is None:
         raise BadPicture("IMG-CORRUPT", f"{form}, {len(data):,} bytes")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def square(picture: np.ndarray, side: int, fit_to: str) -> np.ndarray:
-    """[h, w, 3] -> [side, side, 3], as `fit_to` says."""
+def fitted(picture: np.ndarray, shape: Shape, fit_to: Fit) -> np.ndarray:
+    """[h, w, 3] -> [*shape, 3]: squash: scaled unevenly; crop: the middle part of that form; pad: scaled evenly, grey
+    bars around; corner: scaled evenly, in the left upper corner, so that one factor takes its pixels there."""
     height, width = picture.shape[:2]
     if fit_to == "crop":
-        edge = min(height, width)
-        top, left = (height - edge) // 2, (width - edge) // 2
-        picture = picture[top : top + edge, left : left + edge]
-    if fit_to != "pad":
-        return _resize(picture, side, side)
-    scale = side / max(height, width)
+        share = min(height / shape[0], width / shape[1])
+        h, w = round(shape[0] * share), round(shape[1] * share)
+        top, left = (height - h) // 2, (width - w) // 2
+        picture = picture[top : top + h, left : left + w]
+    if fit_to in ("squash", "crop"):
+        return _resize(picture, shape[1], shape[0])
+    scale = factor(height, width, shape)
     small = _resize(picture, max(1, round(width * scale)), max(1, round(height * scale)))
-    out = np.full((side, side, 3), GREY, np.uint8)
-    top, left = (side - small.shape[0]) // 2, (side - small.shape[1]) // 2
+    free = (0, 0) if fit_to == "corner" else (shape[0] - small.shape[0], shape[1] - small.shape[1])
+    top, left = free[0] // 2, free[1] // 2
+    out = np.full((*shape, 3), GREY, np.uint8)
     out[top : top + small.shape[0], left : left + small.shape[1]] = small
     return out
+
+
+def factor(height: Any, width: Any, shape: Shape) -> Any:
+    """By how much pictures of these sides (numbers or arrays) are scaled to fit evenly into `shape`.
+
+    What a picture's sides then round to differs by at most half a pixel from this.
+    """
+    return np.minimum(shape[0] / height, shape[1] / width)
 
 
 def _resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -188,9 +208,9 @@ def _stat_all(paths: list[str]) -> list[dict[str, int]]:
 
 
 def _decode_all(
-    paths: list[str], files: pd.DataFrame, folder: Path, fit_to: str, side: int, progress: Progress
+    paths: list[str], files: pd.DataFrame, folder: Path, fit_to: Fit, size: Shape, progress: Progress, upright: bool
 ) -> None:
-    shape = (len(paths), side, side, 3)
+    shape = (len(paths), *size, 3)
     (folder / "index.parquet").unlink(missing_ok=True)  # never an old index beside new pictures
     _need_room(folder, math.prod(shape))
     digests: list[str] = []
@@ -199,7 +219,8 @@ def _decode_all(
     def one(path: str) -> tuple[str, np.ndarray | BadPicture]:
         try:
             data = Path(path).read_bytes()
-            return artifacts.digest(data), square(decode(data, side), side, fit_to)
+            picture = decode(data, min(size), upright, exact=fit_to == "corner")
+            return artifacts.digest(data), fitted(picture, size, fit_to)
         except PermissionError as e:
             return "", BadPicture("IMG-PERM", str(e))
         except BadPicture as e:

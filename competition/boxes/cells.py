@@ -1,0 +1,159 @@
+"""Boxes in a CSV: a row a box in four columns, or one column whose cell holds a box, a list of boxes, or words."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from competition.boxes import raw
+from competition.boxes.raw import Box
+from competition.config import Competition
+from competition.errors import DataFault
+from competition.tables import MISSING, said
+
+PLACEHOLDER = [0.0, 0.0, 1.0, 1.0]  # hosts write `none 1 0 0 1 1` or `14 1 0 0 1 1` where nothing was found
+LABEL_KEYS = ("label", "class", "category", "name", "classname")
+KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (  # lower case, without _ and -; the first that are all there count
+    ("corners", ("xmin", "ymin", "xmax", "ymax")),
+    ("corners", ("x0", "y0", "x1", "y1")),
+    ("corners", ("x1", "y1", "x2", "y2")),
+    ("corners", ("left", "top", "right", "bottom")),
+    ("sizes", ("x", "y", "width", "height")),
+    ("sizes", ("x", "y", "w", "h")),
+    ("sizes", ("xmin", "ymin", "width", "height")),
+    ("sizes", ("left", "top", "width", "height")),
+    ("centers", ("xcenter", "ycenter", "width", "height")),
+    ("centers", ("cx", "cy", "w", "h")),
+)
+Found = tuple[str, list[Any], str]  # label, empty where the cell has none; four numbers; their form
+
+
+def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[str]]:
+    """The raw boxes of config.train as read, and notes. Raises DataFault BOX-FORM with the lines that can't be read."""
+    assert config.boxes is not None
+    columns = list(config.boxes.columns)
+    given = ~train[columns].apply(lambda cells: cells.str.strip().isin(MISSING)).all(axis=1)
+    rows = train[given]
+    label = class_cells(rows, config)
+    lines = [f"{config.train}, line {n + 2}" for n in given.to_numpy().nonzero()[0]]
+    if len(columns) == 4:
+        numbers = rows[columns].to_numpy().tolist()
+        found = [[("", four, config.boxes.form)] for four in numbers]
+    else:
+        found = _one_column(rows[columns[0]], lines, config)
+    boxes = {"corners": [], "sizes": [], "centers": []}
+    for id, own, line, cell in zip(rows[config.id], label, lines, found, strict=True):
+        for name, numbers, form in cell:
+            boxes[form].append(Box(id, name or own, numbers, False, line))
+    table = pd.concat([raw.table(some, form) for form, some in boxes.items()])
+    return _without_placeholders(table, config)
+
+
+def class_cells(rows: pd.DataFrame, config: Competition) -> pd.Series:
+    """The class of each row, empty where its cell says none or there is no column of it."""
+    if not config.targets or config.targets[0] not in rows:
+        return pd.Series("", index=rows.index)
+    cells = rows[config.targets[0]].str.strip()
+    return cells.where(said(cells) | cells.isin(config.classes or ()), "")
+
+
+def _without_placeholders(table: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[str]]:
+    assert config.boxes is not None
+    edges = table[["x_min", "y_min", "x_max", "y_max"]]
+    nothing = (edges == PLACEHOLDER).all(axis=1) & (config.boxes.unit == "pixels")
+    if not nothing.any():
+        return table, []
+    note = f"{nothing.sum()} training boxes are 0 0 1 1, which says that a picture has none: they are no boxes"
+    return table[~nothing], [note]
+
+
+def _one_column(cells: pd.Series, lines: list[str], config: Competition) -> list[list[Found]]:
+    """The boxes of each cell. The form of words is that of the whole column."""
+    assert config.boxes is not None
+    listed = cells.str.lstrip().str.startswith(("[", "{", "("))
+    of_words = _words(cells[~listed], config.boxes.form)
+    found, bad = [], []
+    for cell, is_list, line in zip(cells, listed, lines, strict=True):
+        try:
+            found.append(_listed(cell, config.boxes.form) if is_list else of_words(cell))
+        except ValueError as e:
+            bad.append(f"line {line.rpartition(' ')[2]}: {str(cell)[:60]}: {e}")
+    if bad:
+        where = f"{config.data}/{config.train}, column {cells.name!r}"
+        raise DataFault(raw.malformed(where, bad, "a cell holds [x, y, x, y], a list of such, or words; mend those cells"))
+    return found
+
+
+def _listed(cell: str, form: str) -> list[Found]:
+    """`[1, 2, 3, 4]`, `[[1, 2, 3, 4], ...]` or `[{'x': 1, ...}, ...]`. Raises ValueError."""
+    value = _literal(cell)
+    if isinstance(value, dict) or (isinstance(value, (list, tuple)) and len(value) == 4 and not _nested(value)):
+        value = [value]
+    return [_keyed(box) if isinstance(box, dict) else _four(box, form) for box in value]
+
+
+def _nested(value: Sequence[Any]) -> bool:
+    return any(isinstance(part, (list, tuple, dict)) for part in value)
+
+
+def _literal(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        pass  # Python's own way of writing: single quotes, tuples
+    try:
+        return ast.literal_eval(cell.strip())
+    except (SyntaxError, TypeError, MemoryError, RecursionError, ValueError):
+        raise ValueError("not a list") from None
+
+
+def _four(box: Any, form: str) -> Found:
+    if not isinstance(box, (list, tuple)) or len(box) != 4 or _nested(box):
+        raise ValueError("a box has four numbers")
+    return "", list(box), form
+
+
+def _keyed(box: dict[Any, Any]) -> Found:
+    known = {re.sub("[_ -]", "", str(key)).lower(): value for key, value in box.items()}
+    for form, keys in KEYS:
+        if set(keys) <= set(known):
+            label = next((str(known[key]) for key in LABEL_KEYS if key in known), "")
+            return label, [known[key] for key in keys], form
+    raise ValueError(f"keys {', '.join(map(str, box))} name no box such as x, y, width, height")
+
+
+def _words(cells: pd.Series, form: str) -> Callable[[str], list[Found]]:
+    """How the words of this column are read: boxes of 4 numbers, `label` and 4, or `label score` and 4."""
+    split = [_split(cell) for cell in cells]
+    numeric = all(not math.isnan(raw.number(word)) for words in split for word in words)
+    sizes = (4, 5, 6) if numeric else (6, 5, 4)
+    size = next((n for n in sizes if all(_fits(words, n) for words in split)), None)
+    size = size or max(sizes, key=lambda n: sum(_fits(words, n) for words in split))  # the odd ones are told by line
+
+    def read(cell: str) -> list[Found]:
+        words = _split(cell)
+        if not _fits(words, size):
+            raise ValueError(f"{len(words)} words, of which {size} should make a box")
+        return [
+            (words[i] if size > 4 else "", words[i + size - 4 : i + size], form)
+            for i in range(0, len(words), size)
+            if size == 4 or words[i] not in MISSING
+        ]
+
+    return read
+
+
+def _split(cell: str) -> list[str]:
+    return re.split(r"[\s,;|]+", cell.strip(" \t\r\n,;|"))
+
+
+def _fits(words: list[str], size: int) -> bool:
+    """Whether these are whole boxes of `size` words, all but their labels numbers (or missing)."""
+    numbers = (word for i, word in enumerate(words) if size == 4 or i % size)
+    return len(words) % size == 0 and not any(math.isnan(raw.number(w)) and w not in MISSING for w in numbers)
