@@ -20,7 +20,7 @@ from PIL import Image
 from timm.data.mixup import Mixup, mixup_target
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
-from competition import cache, cli, loop
+from competition import backbone, cache, cli, loop
 from competition.augment import Augment
 from competition.errors import ConfigFault, DataFault
 from competition.image import feed, model
@@ -296,7 +296,7 @@ def test_parameter_groups_and_frozen_stages():
     assert scale[id(network.fc.weight)] == 10
     assert scale[id(network.conv1.weight)] < scale[id(network.layer4[1].conv2.weight)] <= 1
     assert all(g["weight_decay"] == 0 for g in groups for p in g["params"] if p.ndim == 1)
-    model.freeze(network, 2)
+    backbone.freeze(network, 2)
     network.train()
     assert not network.conv1.weight.requires_grad
     assert not network.bn1.training

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from competition import artifacts, cache, loop
+from competition import artifacts, backbone, cache, loop
 from competition.augment import check as check_augment
 from competition.engine import accelerators, cores
 from competition.errors import ConfigFault, Finding
@@ -62,8 +62,8 @@ def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:
     scale = Scale.of(fold.problem, fold.train)
     feed = make_feed(task, fold, pictures, scale, device)
     network = model.create(task, len(fold.problem.columns), fold.origin, fold.name)
-    mean, std = model.data_config(network)
-    model.freeze(network, task.freeze)
+    mean, std = backbone.data_config(network)
+    backbone.freeze(network, task.freeze)
     network = network.to(device=device).to(memory_format=torch.channels_last)
     draw(next(feed.batches(0)), fold.folder / "batch.png")
     rows = pixel_rows(mean, std, task.size, device)

@@ -1,37 +1,26 @@
-"""timm backbones: made, checked before any data is read, started from weights, and divided into parameter groups."""
+"""timm classifiers of pictures: made, checked before any data is read, and divided into parameter groups."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import functools
 from typing import Any
 
 import timm
-import timm.data
 import torch
-from safetensors import SafetensorError, safe_open
-from timm.models import group_parameters
-from timm.optim import create_optimizer_v2, list_optimizers
-from timm.optim._param_groups import param_groups_layer_decay
 from torch import nn
 
-from competition import artifacts
-from competition.errors import ConfigFault, EnvironmentFault, Finding, nearest
+from competition import backbone
+from competition.errors import ConfigFault
 from competition.knobs import Training
-
-HUB_SECONDS = 5.0
 
 
 def create(knobs: Training, outputs: int, origin: dict[str, str], fold: str) -> nn.Module:
     """A backbone with a head of `outputs`, its weights from the hub, a file, a run's same fold, or new.
 
-    Raises ConfigFault MODEL-LEAK, MODEL-WEIGHTS and EnvironmentFault MODEL-HUB.
+    Raises ConfigFault MODEL-LEAK, MODEL-WEIGHTS, CKPT-MISMATCH and EnvironmentFault MODEL-HUB.
     """
-    if knobs.pretrained is False:
-        return build(knobs, outputs)
-    if knobs.pretrained is True:
-        return _from_hub(knobs, outputs)
-    return _from_file(knobs, outputs, weights_file(knobs.pretrained, origin, fold))
+    path = backbone.weights_file(knobs.pretrained, origin, fold)
+    return backbone.create(functools.partial(build, knobs, outputs), knobs, path, head_parameters)
 
 
 def check(knobs: Training, outputs: int) -> None:
@@ -39,212 +28,23 @@ def check(knobs: Training, outputs: int) -> None:
 
     The forward pass runs on torch's meta device: shapes only, no memory and no time.
     """
-    name, _, tag = knobs.backbone.partition(".")
-    if not timm.is_model(name):
-        raise ConfigFault(
-            _finding(
-                "MODEL-NAME", "backbone", knobs.backbone, "timm has no such model", nearest(name, timm.list_models())
-            )
-        )
-    tags = [m.partition(".")[2] for m in timm.list_pretrained(f"{name}.*")]
-    if tag and tag not in tags:
-        raise ConfigFault(
-            _finding("MODEL-NAME", "backbone", knobs.backbone, "no such pretrained tag", nearest(tag, tags))
-        )
-    if knobs.opt not in list_optimizers():
-        raise ConfigFault(
-            _finding(
-                "OPT-NAME",
-                "opt",
-                knobs.opt,
-                "timm has no such optimizer",
-                nearest(knobs.opt, map(str, list_optimizers())),
-            )
-        )
+    backbone.check(knobs)
     _takes_size(knobs, outputs)
-    if knobs.pretrained is True:
-        _need_hub(knobs)
-    elif knobs.pretrained and not knobs.pretrained.startswith("run:"):
-        provenance(_existing(knobs.pretrained, Path(knobs.pretrained).expanduser()))
+    backbone.check_weights(knobs)
 
 
-def _check_freeze(model: nn.Module, knobs: Training) -> None:
-    if not knobs.freeze:
-        return
-    groups = len(_layers(model)) if hasattr(model, "group_matcher") else 1
-    if knobs.freeze >= groups:
-        found = f"{knobs.backbone} has {groups} layer groups, the last of which is its head"
-        raise ConfigFault(_finding("CFG-VALUE", "freeze", str(knobs.freeze), found, f"freeze: 0 to {groups - 1}"))
-
-
-def data_config(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation, of pixels in 0..1, that the weights were trained with."""
-    config = timm.data.resolve_model_data_config(model)
-    return config["mean"], config["std"]
+def build(knobs: Training, outputs: int, **more: Any) -> nn.Module:
+    return timm.create_model(knobs.backbone, num_classes=outputs, **backbone.arguments(knobs, knobs.size), **more)
 
 
 def optimizer(model: nn.Module, knobs: Training) -> torch.optim.Optimizer:
-    """timm's optimizer over groups of equal rate and decay: few groups, so the fused kernels have long lists.
-
-    `lr_scale` is layer_decay ** (distance from the head), times head_lr for the new head; loop.py applies it.
-    """
-    head = head_parameters(model)
-    merged: dict[tuple[float, float], list[nn.Parameter]] = {}
-    skip = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # ty: ignore[not-callable]
-    groups = param_groups_layer_decay(
-        model, knobs.weight_decay, no_weight_decay_list=skip, layer_decay=knobs.layer_decay
-    )
-    for group in groups:
-        for p in group["params"]:
-            scale = float(group["lr_scale"]) * (knobs.head_lr if id(p) in head else 1.0)
-            merged.setdefault((scale, float(group["weight_decay"])), []).append(p)
-    parts = [{"params": ps, "lr_scale": scale, "weight_decay": decay} for (scale, decay), ps in merged.items()]
-    fused: dict[str, Any] = {"fused": True} if knobs.opt in ("adamw", "adam") else {}
-    return create_optimizer_v2(parts, opt=knobs.opt, lr=knobs.lr, weight_decay=0.0, **fused)
+    return backbone.optimizer(model, knobs, head_parameters(model))
 
 
 def head_parameters(model: nn.Module) -> set[int]:
     """`id` of each parameter of the classifier, of both where a network is distilled."""
     head = model.get_classifier()  # ty: ignore[not-callable]
     return {id(p) for module in (head if isinstance(head, tuple) else (head,)) for p in module.parameters()}
-
-
-def freeze(model: nn.Module, groups: int) -> None:
-    """The first `groups` layer groups (stem, stages) keep their weights; their norms keep their statistics."""
-    if not groups:
-        return
-    layers = _layers(model)
-    frozen = {name for layer in sorted(layers)[:groups] for name in layers[layer]}
-    for name, p in model.named_parameters():
-        p.requires_grad_(name not in frozen and p.requires_grad)
-    for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(p.requires_grad for p in own) and hasattr(module, "running_mean"):
-            module.train = lambda mode=True, module=module: module  # stays in eval when the model is set to train
-            module.training = False
-
-
-def _layers(model: nn.Module) -> dict[int, list[str]]:
-    """Names of parameters by layer group, the stem first."""
-    return group_parameters(model, model.group_matcher(coarse=True))  # ty: ignore[not-callable]
-
-
-def weights_file(pretrained: str, origin: dict[str, str], fold: str) -> Path:
-    """The file that `pretrained:` names. Weights that have seen held-out rows are refused (DESIGN 9.4).
-
-    run:<name>/<run> is fold k's file for fold k and needs the same fold table; a plain file must not come from this
-    competition, because four of its five folds would have been trained on the rows that ours are scored on.
-    """
-    run = pretrained.removeprefix("run:") if pretrained.startswith("run:") else None
-    path = artifacts.run_folder(run) / fold / "model.safetensors" if run else Path(pretrained).expanduser()
-    _existing(pretrained, path)
-    theirs = provenance(path)
-    if run and theirs.get("folds") != origin["folds"]:
-        found = f"{run} was trained on fold table {theirs.get('folds')}, this run's is {origin['folds']}"
-        raise ConfigFault(_finding("MODEL-LEAK", "pretrained", pretrained, found, f"train {run} anew on this table"))
-    if not run and (theirs.get("data") == origin["data"] or theirs.get("competition") == origin["competition"]):
-        found = f"weights of {theirs.get('run')}, {theirs.get('fold')}: trained on rows that other folds are scored on"
-        raise ConfigFault(
-            _finding("MODEL-LEAK", "pretrained", pretrained, found, f"pretrained: run:{theirs.get('run')}")
-        )
-    return path
-
-
-def _existing(pretrained: str, path: Path) -> Path:
-    if path.is_file():
-        return path
-    run = pretrained.removeprefix("run:") if pretrained.startswith("run:") else None
-    mend = f"`make train RUN={run}` first" if run else "mend the path; it is taken from the folder of the Makefile"
-    raise ConfigFault(_finding("MODEL-WEIGHTS", "pretrained", pretrained, f"no file {path}", mend))
-
-
-def provenance(path: Path) -> dict[str, str]:
-    """What one of our weights files says of where it comes from; nothing for files of others."""
-    if path.suffix != ".safetensors":
-        return {}
-    try:
-        with safe_open(path, "pt") as f:
-            return f.metadata() or {}
-    except (SafetensorError, OSError) as e:
-        raise ConfigFault(_finding("MODEL-WEIGHTS", "pretrained", str(path), str(e), "fetch the file again")) from None
-
-
-def build(knobs: Training, outputs: int, **more: Any) -> nn.Module:
-    """timm's model; those with a fixed input size (ViT, Swin) are told ours, ConvNets refuse the argument."""
-    cfg = timm.get_pretrained_cfg(knobs.backbone)
-    if cfg is not None and cfg.fixed_input_size:
-        more["img_size"] = knobs.size
-    if knobs.drop:
-        more["drop_rate"] = knobs.drop
-    if knobs.drop_path:
-        more["drop_path_rate"] = knobs.drop_path
-    return timm.create_model(knobs.backbone, num_classes=outputs, **more)
-
-
-def _from_file(knobs: Training, outputs: int, path: Path) -> nn.Module:
-    """timm drops a head of another size and adapts the first layer, but also takes a file of another network without a
-    word: so what the file did not touch is counted, against a network made from the same random numbers."""
-    with torch.random.fork_rng(devices=[]):
-        fresh = build(knobs, outputs)
-    try:
-        loaded = build(knobs, outputs, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    except (RuntimeError, KeyError, ValueError, OSError) as e:
-        raise ConfigFault(_other_network(path, str(e).strip().splitlines()[0][:200])) from None
-    head = head_parameters(loaded)
-    pairs = zip(loaded.parameters(), fresh.parameters(), strict=True)
-    body = [(p, q) for p, q in pairs if id(p) not in head and p.ndim > 1]  # norms and biases begin at 1 and 0
-    untouched = sum(torch.equal(p, q) for p, q in body)
-    if untouched > 0.1 * len(body):
-        raise ConfigFault(
-            _other_network(path, f"{untouched} of {len(body)} tensors of {knobs.backbone} are not in the file")
-        )
-    return loaded
-
-
-def _other_network(path: Path, found: str) -> Finding:
-    mend = f"give the `backbone` that the file was made with ({provenance(path).get('backbone', 'unknown')})"
-    return _finding("CKPT-MISMATCH", "pretrained", str(path), found, mend)
-
-
-def _from_hub(knobs: Training, outputs: int) -> nn.Module:
-    try:
-        return build(knobs, outputs, pretrained=True)
-    except (OSError, RuntimeError) as e:
-        raise EnvironmentFault(_no_hub(knobs, str(e).strip().splitlines()[0][:200])) from None
-
-
-def _need_hub(knobs: Training) -> None:
-    """Asks for the weights once, briefly: timm alone tries for 48 s before it gives up (measured)."""
-    from huggingface_hub import constants, get_session, try_to_load_from_cache
-
-    cfg = timm.get_pretrained_cfg(knobs.backbone)
-    if cfg is None or not cfg.has_weights:
-        mend = nearest(knobs.backbone, timm.list_pretrained()) + " or pretrained: false"
-        raise ConfigFault(
-            _finding("MODEL-WEIGHTS", "pretrained", "true", f"{knobs.backbone} has no pretrained weights", mend)
-        )
-    if cfg.hf_hub_id and any(
-        isinstance(try_to_load_from_cache(cfg.hf_hub_id, name), str)
-        for name in ("model.safetensors", "pytorch_model.bin")
-    ):
-        return
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
-        raise EnvironmentFault(_no_hub(knobs, "HF_HUB_OFFLINE=1 is set and the weights are not in the local cache"))
-    try:
-        get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
-    except Exception as e:  # whichever HTTP client the hub's package carries: httpx, httpx2 or requests
-        raise EnvironmentFault(_no_hub(knobs, f"{constants.ENDPOINT}: {type(e).__name__}")) from None
-
-
-def _no_hub(knobs: Training, found: str) -> Finding:
-    return Finding(
-        code="MODEL-HUB",
-        what="pretrained weights can't be had",
-        where=f"key pretrained, backbone {knobs.backbone}",
-        found=found,
-        risk="nothing was started; random weights are never taken in silence",
-        mend='SET="pretrained=false" to train from scratch, or pretrained: <local weights file>, or connect to the network',
-    )
 
 
 def _takes_size(knobs: Training, outputs: int) -> None:
@@ -261,19 +61,9 @@ def _takes_size(knobs: Training, outputs: int) -> None:
             if side is not None and knobs.size % patch:
                 raise ValueError(f"{knobs.size} is not a multiple of its patch size {patch}")
             model(torch.zeros(1, 3, knobs.size, knobs.size))
-            _check_freeze(model, knobs)
+            backbone.check_freeze(backbone.layer_groups(model), knobs)
     except (AssertionError, RuntimeError, ValueError, TypeError) as e:
         below, above = max(patch, knobs.size // patch * patch), -(-knobs.size // patch) * patch
         sizes = f"size: {below} or {above}" if below != above else f"another multiple of {patch}, or another backbone"
         found = f"{knobs.backbone}: {str(e).splitlines()[0][:200]}"
-        raise ConfigFault(_finding("MODEL-INPUT", "size", str(knobs.size), found, sizes)) from None
-
-
-def _finding(code: str, key: str, value: str, found: str, mend: str) -> Finding:
-    return Finding(
-        code=code,
-        what="the model can't be made as configured",
-        where=f"key {key}: {value}",
-        found=found,
-        mend=mend,
-    )
+        raise ConfigFault(backbone.finding("MODEL-INPUT", "size", str(knobs.size), found, sizes)) from None
