@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks, metrics
+from competition import artifacts, hooks, metrics, targets
+from competition.boxes import loading, reading
 from competition.config import Competition, load_competition
-from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
-from competition.tables import label_sets, natural, read_csv, read_rows, said
+from competition.errors import DataFault, Finding, examples, nearest
+from competition.tables import is_csv, pictures, read_csv, read_rows
 from competition.task import Problem, Rows
+
+WRITING = {"template", "nothing", "fractions"}  # keys of `boxes` that say how a submission is written
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,13 @@ def load(name: str) -> Data:
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
     _check_ids(config, tables, sample, sample_id)
-    train, test = (tables[part].set_index(tables[part][config.id].rename("id")) for part in ("train", "test"))
-
-    train, notes = _with_target(train, config)
-    classes = _classes(train, config)
-    truth = _truth(train, config, classes)
-    columns = {"binary": classes[-1:], "regression": config.targets}.get(config.kind, classes)
-    if "view" in columns:
-        where, mend = f"{config.data}/{config.train}", "rename that label in train and sample"
-        raise DataFault(Finding("LABEL-NAME", "a label has the name of our own column", where, "'view'", mend))
+    test = tables["test"].drop_duplicates(config.id)
+    test = test.set_index(test[config.id].rename("id"))
+    if config.kind == "boxes":
+        target = loading.read(name, config, tables["train"], test)
+    else:
+        target = targets.read(tables["train"].set_index(tables["train"][config.id].rename("id")), config)
+    train, classes, notes = target.table, target.classes, target.notes
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
     found = describing(train, config)
@@ -79,17 +80,20 @@ def load(name: str) -> Data:
     if inputs and len(inputs) < len(found):
         lacking = [column for column in found if column not in inputs]
         notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
-    problem = Problem(name, config.kind, config.targets, classes, columns, metric, inputs)
+    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
     meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator", "image"})
+    if config.boxes is not None:
+        content.append(target.digest)
+        meaning["boxes"] = config.boxes.model_dump(mode="json", exclude=WRITING)
     return Data(
         name=name,
         config=config,
         problem=problem,
-        train=Rows(train, truth, pictures=pictures(train, config, "train")),
-        test=Rows(test, pictures=pictures(test, config, "test")),
+        train=Rows(train, target.truth, pictures=pictures(train, config, "train"), sizes=target.sizes),
+        test=Rows(test, pictures=pictures(test, config, "test"), sizes=target.test_sizes),
         sample=sample,
         sample_id=sample_id,
         hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
@@ -105,17 +109,9 @@ def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     return tuple(column for column in train.columns if column not in skip)
 
 
-def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series | None:
-    """Absolute path of each row's picture. Raises SafetyFault where one leaves the data folder."""
-    if config.image is None:
-        return None
-    root = Path(config.data).resolve()
-    template = getattr(config.image, part)
-    return f"{root}/" + fill(template, table, f"image: {template} ({part})")
-
-
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
-    wanted = [("train", c) for c in (config.id, *config.targets, config.folds.group, config.folds.time) if c]
+    own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
+    wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c]
     if config.test != config.sample:
         wanted.append(("test", config.id))
     return [
@@ -137,7 +133,7 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
                 Finding("CSV-EMPTYID", "rows have no id", where, f"lines {examples(lines)}", "give each row an id")
             )
         twice = ids[ids.duplicated()].unique()
-        if len(twice):
+        if len(twice) and not (config.kind == "boxes" and is_csv(getattr(config, part))):
             problems.append(
                 Finding(
                     "ID-DUP",
@@ -161,7 +157,8 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
             )
         )
     want, have = set(sample[sample_id]), set(tables["test"][config.id])
-    if want != have and not problems:
+    a_row_a_box = config.kind == "boxes" and not sample[sample_id].is_unique  # pictures without boxes have no row there
+    if not (want <= have if a_row_a_box else want == have) and not problems:
         missing, extra = sorted(want - have), sorted(have - want)
         hint = "set `test:` to the file that holds the sample's ids"
         if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:

@@ -143,7 +143,10 @@ def _read(path: Path, data: Data) -> FoldTable:
 
 
 def summary(data: Data, table: FoldTable) -> pd.DataFrame:
-    """One row a split (and one for -1): rows, groups, times, share of each class or mean, min, max of each target."""
+    """One row a split (and one for -1): rows, groups, times, share of each class or mean, min, max of each target.
+
+    Of boxes their number, and of each class the share of the pictures that have it.
+    """
     always = table.table.index[table.table["fold"] == -1]
     parts = ({"always in training": always} if len(always) else {}) | {s.name: table.ids(s)[1] for s in table.splits}
     shown = pd.DataFrame(
@@ -160,7 +163,11 @@ def _describe(data: Data, rows: Rows) -> dict[str, float]:
     counts: dict[str, float] = {"rows": len(rows)} | ({"groups": rows.table[group].nunique()} if group else {})
     if data.config.kind == "regression":
         return counts | {f"{how} of {t}": truth[t].agg(how) for t in truth for how in ("mean", "min", "max")}
-    return counts | labels_of(rows, data.config.kind).mean().add_prefix("share of ").to_dict()
+    shares = labels_of(rows, data.config.kind).mean()
+    if data.config.kind == "boxes":
+        counts["boxes"] = len(truth)
+        shares = shares.reindex(labels_of(data.train, "boxes").columns, fill_value=0)  # also of those this part lacks
+    return counts | shares.add_prefix("share of ").to_dict()
 
 
 def _bad_ids(path: Path, ids: pd.Series, train: pd.Index) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""How rows are split: by class, label set, quantile, group or time, to the same folds whatever the order of the rows."""
+"""How rows are split: by class, label set, boxes, quantile, group or time, alike whatever the order of the rows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from competition.errors import DataFault, Finding, examples
 from competition.task import Rows
 
 REGRESSION_BINS = 20  # quantile bins; against 10, fold means 13 to 38% closer (100 to 3,000 log-normal rows)
+BOX_BINS = 4  # quantile bins of the number of boxes in a picture
+NO_BOX = "no box"  # the column of pictures without boxes, beside those of the classes
 RARE_SHOWN = 10  # classes that get a sentence each
 UNEVEN = 1.5  # largest over smallest fold, from which on the user is told
 
@@ -75,14 +77,17 @@ def _split_once(rows: Rows, kind: Kind, folds: Folds, seed: int) -> np.ndarray:
     strata = _strata(rows, kind, folds)
     if folds.group:
         return _whole_groups(strata, pd.factorize(rows.table[folds.group], sort=True)[0], folds.n, random)
-    if kind == "multilabel" and strata.shape[1] > 1:
+    if kind in ("multilabel", "boxes") and strata.shape[1] > 1:
         return _by_label_set(strata, folds.n, random)
     return _deal(strata @ np.arange(1, strata.shape[1] + 1), folds.n, random)
 
 
 def labels_of(rows: Rows, kind: Kind) -> pd.DataFrame:
-    """[rows, classes or labels] 0 or 1, soft truth rounded; binary has both classes, regression no column."""
+    """[rows, classes or labels] 0 or 1, soft truth rounded; binary has both classes, regression no column; boxes those of
+    the classes that a picture has, and NO_BOX where some picture has none."""
     truth = truth_of(rows)
+    if kind == "boxes":
+        return _classes_in(rows.ids, truth)
     if kind == "regression":
         return truth.iloc[:, :0]
     if kind in ("multiclass", "ordinal"):
@@ -94,6 +99,13 @@ def labels_of(rows: Rows, kind: Kind) -> pd.DataFrame:
     return known.astype("int64")
 
 
+def _classes_in(ids: pd.Index, truth: pd.DataFrame) -> pd.DataFrame:
+    present = pd.crosstab(truth.index, truth["label"]).clip(upper=1).reindex(ids, fill_value=0)
+    present = present.rename_axis(index="id", columns=None).astype("int64")
+    empty = (~ids.isin(truth.index)).astype("int64")
+    return present.assign(**{NO_BOX: empty}) if empty.any() else present
+
+
 def truth_of(rows: Rows) -> pd.DataFrame:
     assert rows.truth is not None, "training rows have a truth"
     return rows.truth
@@ -103,13 +115,22 @@ def _strata(rows: Rows, kind: Kind, folds: Folds) -> np.ndarray:
     """[rows, strata] 0 or 1: what is spread evenly over the folds. Scheme plain has none."""
     if folds.scheme == "plain":
         return np.zeros((len(rows), 0), dtype="int64")
-    if kind != "regression":
-        return labels_of(rows, kind).to_numpy()
-    value = truth_of(rows).iloc[:, 0].to_numpy()
+    labels = labels_of(rows, kind).to_numpy()
+    if kind not in ("regression", "boxes"):
+        return labels
     units = rows.table[folds.group].nunique() if folds.group else len(rows)
-    bins = min(REGRESSION_BINS, units // folds.n)  # few units: no bin of fewer than there are folds
-    below = np.searchsorted(np.sort(value), value)  # equal values share a bin
-    return (below[:, None] * bins // len(rows) == np.arange(bins)).astype("int64")
+    few = units // folds.n  # no bin of fewer than there are folds
+    if kind == "regression":
+        return _quantile_bins(truth_of(rows).iloc[:, 0].to_numpy(), min(REGRESSION_BINS, few))
+    boxes = truth_of(rows).groupby(level=0).size().reindex(rows.ids, fill_value=0).to_numpy()
+    bins = _quantile_bins(boxes, min(BOX_BINS, few))
+    return np.hstack([labels, bins[:, bins.any(axis=0)]])
+
+
+def _quantile_bins(value: np.ndarray, bins: int) -> np.ndarray:
+    """[rows, bins] 0 or 1; equal values share a bin."""
+    below = np.searchsorted(np.sort(value), value)
+    return (below[:, None] * bins // len(value) == np.arange(bins)).astype("int64")
 
 
 def _deal(stratum: np.ndarray, n: int, random: np.random.RandomState) -> np.ndarray:
@@ -186,6 +207,8 @@ def times_of(cells: pd.Series) -> pd.Series:
 def notes_of(rows: Rows, kind: Kind, folds: Folds, table: pd.DataFrame) -> list[str]:
     """What a user should know of the first split: FOLD-RARE a class, FOLD-BALANCE."""
     fold, labels = table["fold"].loc[rows.ids], labels_of(rows, kind)
+    if kind == "boxes":
+        labels = labels.drop(columns=NO_BOX, errors="ignore")  # no class that a model has to see
     held = labels.groupby(fold.to_numpy()).sum()  # [-1 and folds, classes]
     seen = held.cumsum() - held if folds.time else held.sum() - held
     held, seen = held[held.index >= 0], seen[held.index >= 0]

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from competition.boxes import coco
+from competition.config import Competition
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -22,13 +24,22 @@ MISSING = frozenset(
 
 def read_rows(root: Path, source: str) -> pd.DataFrame:
     """A CSV, the images of a COCO JSON file, or the files that fit a path template, as a table of text."""
-    if "{" in source or "*" in source:
-        return _read_template(root, source)
-    if source.endswith(".json"):
-        from competition.boxes import coco
+    if is_csv(source):
+        return read_csv(root / source)
+    return coco.images(root / source) if source.endswith(".json") else _read_template(root, source)
 
-        return coco.images(root / source)
-    return read_csv(root / source)
+
+def is_csv(source: str) -> bool:
+    """Whether `train`, `test` or `sample` names a CSV, neither a path template nor a JSON file."""
+    return not source.endswith(".json") and not set("{*") & set(source)
+
+
+def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series | None:
+    """Absolute path of each row's picture. Raises as `fill` does."""
+    if config.image is None:
+        return None
+    template = getattr(config.image, part)
+    return f"{Path(config.data).resolve()}/" + fill(template, table, f"image: {template} ({part})")
 
 
 def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:

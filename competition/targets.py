@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -10,7 +12,36 @@ from competition.errors import DataFault, Finding, examples, nearest
 from competition.tables import label_sets, natural, said
 
 
-def with_target(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Target:
+    """What is to be learnt: table, the training rows that have a target; truth by their ids (Rows.truth); columns, those
+    of a prediction (Problem.columns). Of boxes only: sizes and test_sizes, of the pictures of train and test (Rows.sizes);
+    digest, of the files beside train that hold boxes.
+    """
+
+    table: pd.DataFrame
+    truth: pd.DataFrame
+    classes: tuple[str, ...]
+    columns: tuple[str, ...]
+    notes: tuple[str, ...]
+    sizes: pd.DataFrame | None = None
+    test_sizes: pd.DataFrame | None = None
+    digest: str = ""
+
+
+def read(train: pd.DataFrame, config: Competition) -> Target:
+    """Of every kind but boxes. Raises DataFault CLASS-UNSEEN, LABEL-KIND, LABEL-ONECLASS or LABEL-NAME."""
+    table, notes = _with_target(train, config)
+    classes = _classes(table, config)
+    truth = _truth(table, config, classes)
+    columns = {"binary": classes[-1:], "regression": config.targets}.get(config.kind, classes)
+    if "view" in columns:
+        where, mend = f"{config.data}/{config.train}", "rename that label in train and sample"
+        raise DataFault(Finding("LABEL-NAME", "a label has the name of our own column", where, "'view'", mend))
+    return Target(table, truth, classes, columns, notes)
+
+
+def _with_target(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Leaves out the rows without a target, and says so. An empty set of labels is a target."""
     if config.kind == "multilabel" and len(config.targets) == 1:
         return train, ()
@@ -22,7 +53,7 @@ def with_target(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame,
     return train[known], (note,)
 
 
-def classes_of(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
+def _classes(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     where = f"{config.data}/{config.train}, column {', '.join(config.targets)}"
     if config.kind == "regression":
         return ()
@@ -77,7 +108,7 @@ def classes_of(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     return classes
 
 
-def encode(train: pd.DataFrame, config: Competition, classes: tuple[str, ...]) -> pd.DataFrame:
+def _truth(train: pd.DataFrame, config: Competition, classes: tuple[str, ...]) -> pd.DataFrame:
     if len(config.targets) > 1 or config.kind == "regression":
         return _numbers(train, config)
     cells = train[config.targets[0]]

@@ -86,7 +86,9 @@ def _one_column(cells: pd.Series, lines: list[str], config: Competition) -> list
             bad.append(f"line {line.rpartition(' ')[2]}: {str(cell)[:60]}: {e}")
     if bad:
         where = f"{config.data}/{config.train}, column {cells.name!r}"
-        raise DataFault(raw.malformed(where, bad, "a cell holds [x, y, x, y], a list of such, or words; mend those cells"))
+        raise DataFault(
+            raw.malformed(where, bad, "a cell holds [x, y, x, y], a list of such, or words; mend those cells")
+        )
     return found
 
 
@@ -133,8 +135,7 @@ def _words(cells: pd.Series, form: str) -> Callable[[str], list[Found]]:
     split = [_split(cell) for cell in cells]
     numeric = all(not math.isnan(raw.number(word)) for words in split for word in words)
     sizes = (4, 5, 6) if numeric else (6, 5, 4)
-    size = next((n for n in sizes if all(_fits(words, n) for words in split)), None)
-    size = size or max(sizes, key=lambda n: sum(_fits(words, n) for words in split))  # the odd ones are told by line
+    size = max(sizes, key=lambda n: sum(_fits(words, n) for words in split))  # the odd ones are told by line
 
     def read(cell: str) -> list[Found]:
         words = _split(cell)

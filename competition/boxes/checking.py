@@ -19,12 +19,15 @@ ROUNDING = 1.0  # pixels past the picture's edge that are rounding, or counting 
 THIN = 1 - 1e-6  # pixels; a box of exactly one pixel in fractions may come out a rounding error thinner
 COPY = 0.7  # IoU above which boxes of one class are told to be one object
 SOLE = "object"  # the class where neither the files nor the configuration name one
+DROP = (
+    "Else mend the file, or leave them out: boxes: {bad: drop} in competition.yaml (SET='boxes.bad=drop' at make init)"
+)
 BAD = {
-    "BOX-NAN": ("have edges that are no numbers", "fill those cells; all of them empty is a picture without boxes"),
-    "BOX-INVERTED": ("end before they begin", "are these numbers of another `boxes: form` (sizes, corners, centers)?"),
-    "BOX-OUTSIDE": ("lie wholly outside their picture", "are these numbers of another `boxes: form` or `unit`?"),
-    "BOX-AREA": ("are thinner than a pixel", "are these fractions (`boxes: {unit: fractions}`), or of another form?"),
-    "BOX-CLASS": ("have no class, or one that is not among `classes:`", "mend the class, or `target:` and `classes:`"),
+    "BOX-NAN": ("have edges that are no numbers", "Fill those cells; all of them empty is a picture without boxes."),
+    "BOX-INVERTED": ("end before they begin", "Are these numbers of another `boxes: form` (sizes, corners, centers)?"),
+    "BOX-OUTSIDE": ("lie wholly outside their picture", "Are these numbers of another `boxes: form` or `unit`?"),
+    "BOX-AREA": ("are thinner than a pixel", "Are these fractions (`boxes: {unit: fractions}`), or of another form?"),
+    "BOX-CLASS": ("have no class, or one that is not among `classes:`", "Mend the class, or `target:` and `classes:`."),
 }
 
 
@@ -108,13 +111,11 @@ def _refused(code: str, boxes: pd.DataFrame, config: Competition) -> Finding:
         labels = boxes["label"].unique()
         found = f"classes {examples(labels)}"
         unknown = [label for label in labels if label]
-        hint += f"; {nearest(unknown[0], config.classes or ())}" if unknown else ""
+        hint += f" ({nearest(unknown[0], config.classes or ())})" if unknown else ""
     else:
         found = examples(f"{id}: {' '.join(f'{v:g}' for v in box)}" for id, *box in boxes[list(EDGES)].itertuples())
-    either = "mend the file, or leave them out by `boxes: {bad: drop}` in competition.yaml (SET='boxes.bad=drop' at make init)"
-    what = f"{len(boxes)} training boxes {what}"
-    return Finding(code, what, examples(boxes["where"]), found, f"{hint} Else {either}" if hint.endswith("?") else
-                   f"{hint}; {either}", "a model would learn from boxes that are wrong")  # fmt: skip
+    what, where, risk = f"{len(boxes)} training boxes {what}", examples(boxes["where"]), "a model would learn them"
+    return Finding(code, what, where, found, f"{hint} {DROP}", risk)
 
 
 def _clipped(boxes: pd.DataFrame, bounds: np.ndarray) -> list[str]:
@@ -125,7 +126,9 @@ def _clipped(boxes: pd.DataFrame, bounds: np.ndarray) -> list[str]:
         return []
     worst = f"by up to {past.max():.0f} pixels"
     doubt = "; so many of them: are boxes.form and boxes.unit right?" if 2 * len(out) > len(boxes) else ""
-    return [f"BOX-OUTSIDE: {len(out)} boxes reach out of their picture {worst} and are clipped: {examples(out['where'])}{doubt}"]
+    return [
+        f"BOX-OUTSIDE: {len(out)} boxes reach out of their picture {worst} and are clipped: {examples(out['where'])}{doubt}"
+    ]
 
 
 def _turned(sizes: pd.DataFrame, config: Competition) -> list[str]:
@@ -153,7 +156,9 @@ def _other_sizes(stated: pd.DataFrame, sizes: pd.DataFrame, config: Competition,
     if unturned.any():
         what = f"boxes of {unturned.sum()} pictures are of the picture {'as stored' if upright else 'turned upright'}"
         mend = f"set boxes: {{upright: {str(not upright).lower()}}} in competition.yaml"
-        findings.append(Finding("BOX-SIZE", f"{what} by its EXIF note", where, _sides(stated, have, unturned), mend, TURN))
+        findings.append(
+            Finding("BOX-SIZE", f"{what} by its EXIF note", where, _sides(stated, have, unturned), mend, TURN)
+        )
     if resized.any():
         what = f"{resized.sum()} pictures have another size than their row or file says"
         mend = "the pictures were resized, or are others: fetch those of the boxes, or mend the boxes, width and height"

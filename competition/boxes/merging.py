@@ -36,11 +36,11 @@ def clusters(truth: pd.DataFrame, above: float) -> np.ndarray:
 
 
 def _first_of(near: np.ndarray) -> np.ndarray:
-    """[n] the place of each box's first box. near: [n, n] bool."""
+    """[n] the place of each box's first box. near: [n, n] bool, each near itself."""
     first = np.full(len(near), -1)
     for i, row in enumerate(near):
         if first[i] < 0:
-            first[(row | (np.arange(len(near)) == i)) & (first < 0)] = i
+            first[row & (first < 0)] = i
     return first
 
 

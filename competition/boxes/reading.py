@@ -46,9 +46,10 @@ def read(root: Path, config: Competition, train: pd.DataFrame | None = None) -> 
     """
     form = section(config)
     train = read_rows(root, config.train) if train is None else train
-    missing = missing_columns(train, config)
+    missing = [column for column in columns(config) if column not in train]
     if missing:
-        raise DataFault(*missing)
+        where, mend = f"{config.data}/{config.train}", f"mend competition.yaml; {nearest(missing[0], train.columns)}"
+        raise DataFault(Finding("CSV-HEADER", "columns are missing", where, examples(missing), mend))
     train = train.assign(**{config.id: train[config.id].str.strip()})
     table, notes = _row_a_picture(train, config)
     if in_train(config):
@@ -71,25 +72,13 @@ def in_train(config: Competition) -> bool:
     return section(config).source is None and not config.train.endswith(".json")
 
 
-def row_a_box(config: Competition) -> bool:
-    """Whether train may list a picture in several rows: a CSV does, a row a box, whatever else it has."""
-    return config.kind == "boxes" and not config.train.endswith(".json") and not set("{*") & set(config.train)
-
-
 def source_of(config: Competition) -> str:
     return section(config).source or config.train
 
 
-def missing_columns(train: pd.DataFrame, config: Competition) -> list[Finding]:
-    """One finding a column that train should have for its boxes, and hasn't."""
-    wanted = [config.id, *((*section(config).columns, *config.targets) if in_train(config) else ())]
-    where, found = f"{config.data}/{config.train}", f"the columns are {examples(train.columns, 12)}"
-    return [
-        Finding("CSV-HEADER", "a column is missing", f"{where}, column {column!r}", found,
-               f"mend competition.yaml (id, target, boxes: columns or source); {nearest(column, train.columns)}")
-        for column in wanted
-        if column not in train.columns
-    ]  # fmt: skip
+def columns(config: Competition) -> tuple[str, ...]:
+    """Columns that train must have."""
+    return (config.id, *((*section(config).columns, *config.targets) if in_train(config) else ()))
 
 
 def _row_a_picture(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -159,7 +148,10 @@ def _of_files(root: Path, source: str, table: pd.DataFrame, config: Competition)
     """VOC or YOLO: the template's file of each row."""
     kind = Path(source).suffix
     if "{" not in source or kind not in (".xml", ".txt"):
-        where, mend = f"{config.data}, boxes: source: {source}", "Annotations/{id}.xml, labels/{id}.txt or annotations.json"
+        where, mend = (
+            f"{config.data}, boxes: source: {source}",
+            "Annotations/{id}.xml, labels/{id}.txt or annotations.json",
+        )
         raise ConfigFault(Finding("CFG-VALUE", "boxes stand in no such file", where, source, mend))
     files = fill(source, table, f"boxes: source: {source}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:

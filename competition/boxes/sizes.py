@@ -1,6 +1,6 @@
 """Width and height of every picture, of its header alone; kept beside the decoded pictures, so that 100,000 are read once.
 
-    runs/.cache/<competition>/sizes.parquet  path -> size and time of the file, width, height, orientation
+runs/.cache/<competition>/sizes.parquet  path -> size and time of the file, width, height, orientation
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import ExifTags, Image
 
 from competition import artifacts
-from competition.image.cache import FORMATS
+from competition.cache import FORMATS
 
 COLUMNS = ["width", "height", "stored_width", "stored_height", "orientation"]
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that turn by a quarter
@@ -62,18 +62,17 @@ def _headers(paths: list[str]) -> np.ndarray:
 def _header(path: str) -> tuple[float, ...]:
     try:
         with Image.open(path, formats=FORMATS) as picture:
-            turn = _orientation(picture)
-            width, height = picture.size
-            form = picture.format
+            turn, (width, height) = _orientation(picture), picture.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return (np.nan,) * len(COLUMNS)
-    turned = (height, width) if turn in SIDEWAYS else (width, height)
-    shown, stored = (turned, (width, height)) if form != "TIFF" else ((width, height), turned)  # Pillow turns TIFF itself
-    return *shown, *stored, turn
+    shown = (height, width) if turn in SIDEWAYS else (width, height)
+    return *shown, width, height, turn
 
 
 def _orientation(picture: Image.Image) -> int:
     if picture.format == "PNG" and "exif" not in picture.info:
         return 1  # getexif would decode the picture, to look behind it
+    if picture.format == "TIFF":
+        return 1  # Pillow and OpenCV turn it whatever they are asked, so that is the only form there is
     turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
     return turn if turn in range(1, 9) else 1

@@ -16,9 +16,7 @@ from competition.errors import DataFault
 LISTS = ("classes.txt", "obj.names", "data.yaml", "dataset.yaml")  # files that name the classes
 
 
-def read(
-    root: Path, files: pd.Series, contents: Sequence[bytes | None], names: dict[str, str] | None
-) -> pd.DataFrame:
+def read(root: Path, files: pd.Series, contents: Sequence[bytes | None], names: dict[str, str] | None) -> pd.DataFrame:
     """The raw boxes. A missing file is a picture without any. names: class number -> name; null: the number serves.
 
     files: path below `root` by id. Raises DataFault BOX-FORM with every line that is no box.
