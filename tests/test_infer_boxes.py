@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from competition import artifacts, data
+from competition.config import load_run
+from competition.detection.task import DetectionTask
 from competition.errors import ConfigFault, Fault
+from competition.inspect.audit import describe_boxes, duplicates, read_pictures
 from competition.inspect.boxnumbers import boxes_in
-from competition.inspect.infer import infer
+from competition.inspect.infer import infer, to_yaml
+from competition.inspect.start import start
 
 WIDTH, HEIGHT = 100, 80
 Layout = dict[str, Any]  # file -> text, or None for a picture of WIDTH x HEIGHT
@@ -154,7 +159,7 @@ FORMS: dict[str, tuple[Layout, dict[str, Any]]] = {
     "words in a cell": (
         FOLDERS | {
             "train.csv": csv("image_id,BoxesString,domain", *(
-                f"p{n},{'60 40 70 60;5 5 20 30' if n else 'no_box'},farm" for n in TRAIN)),
+                f"p{n},{'60 40 70 60;5 5 20 30' if n else ''},farm" for n in TRAIN)),
             "sample_submission.csv": sample("", "image_id,PredString"),
         },
         {"boxes.columns": ["BoxesString"], "boxes.form": "corners", "target": None},
@@ -208,8 +213,9 @@ FORMS: dict[str, tuple[Layout, dict[str, Any]]] = {
         {"train": "train.csv", "boxes.source": "train.json", "id": "image_id"},
     ),
     "YOLO with data.yaml": (
-        pictures("images/train/p{}.jpg", *TRAIN, 20) | pictures("images/test/p{}.jpg", *TEST) | yolo("labels/train/p{}.txt")
-        | {"data.yaml": "names: [dog, cat]\n", "sample_submission.csv": sample("cat 0.5 0 0 9 9")},
+        pictures("images/train/p{}.jpg", *TRAIN, 20, 21) | pictures("images/test/p{}.jpg", *TEST)
+        | yolo("labels/train/p{}.txt", **{"data.yaml": "names: [dog, cat]\n"})
+        | {"sample_submission.csv": sample("cat 0.5 0 0 9 9")},
         {"train": "labels/train/{image_id}.txt", "boxes.source": "labels/train/{image_id}.txt", "boxes.unlisted": True,
          "classes": ["dog", "cat"], "image": {k: f"images/{k}/{{image_id}}.jpg" for k in ("train", "test")}},
     ),
@@ -233,9 +239,39 @@ def values(layout: Layout, given: dict[str, Any] | None = None) -> dict[str, Any
 
 @pytest.mark.parametrize("layout, expected", [pytest.param(*v, id=k) for k, v in FORMS.items()])
 def test_forms_are_told(layout: Layout, expected: dict[str, Any]) -> None:
-    found = values(layout)
+    guesses = infer(build(layout), "scenes")
+    found = {guess.key: guess.value for guess in guesses}
     assert {key: found.get(key) for key in expected} == expected
     assert (found["kind"], found["folds.n"]) == ("boxes", 3)
+    artifacts.write_text(artifacts.competition_yaml("scenes"), to_yaml(guesses))
+    loaded = data.load("scenes")
+    assert loaded.train.truth is not None and loaded.train.pictures is not None and loaded.test.pictures is not None
+    assert set(loaded.train.ids) >= set(loaded.train.truth.index)
+    assert all(Path(path).is_file() for path in (*loaded.train.pictures, *loaded.test.pictures))
+    assert len(loaded.train) == len(TRAIN) + 2 * bool(found.get("boxes.unlisted")) and len(loaded.test) == len(TEST)
+
+
+def test_a_check_tells_the_boxes_and_the_copies() -> None:
+    layout, _ = FORMS["cells: a table of test rows, one folder"]
+    artifacts.write_text(artifacts.competition_yaml("scenes"), to_yaml(infer(build(layout), "scenes")))
+    loaded = data.load("scenes")
+    lines = describe_boxes(loaded)
+    assert lines[0] == "class cat: 6 boxes in 3 pictures"
+    assert lines[2].startswith("12 boxes in 6 pictures, 2 in the middle one and 2 at most; 0 pictures without")
+    assert lines[3].startswith("100% of the boxes are small")
+    assert lines[4] == "1 sizes of training pictures, the most frequent 100 x 80 (6)"
+    copies, differing, shared = duplicates(loaded, read_pictures(loaded))
+    assert copies.startswith("6 training pictures are copies") and shared.startswith("3 test pictures are copies")
+    assert differing.startswith("6 of them have copies with other boxes")
+
+
+def test_a_first_run_of_a_detector_is_one_that_loads(capsys: pytest.CaptureFixture[str]) -> None:
+    layout, _ = FORMS["cells: a table of test rows, one folder"]
+    start(str(build(layout)), "scenes")
+    task = load_run("scenes/baseline").task
+    assert isinstance(task, DetectionTask)
+    assert (task.size, task.pretrained) == (128, False) and task.epochs >= 15
+    assert "make detect RUN=scenes/baseline" in capsys.readouterr().out
 
 
 def test_what_is_given_is_taken() -> None:

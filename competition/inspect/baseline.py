@@ -32,11 +32,12 @@ PROBE_SIDE, PROBE_BATCH, PROBE_STEPS = 64, 32, 3
 
 @dataclass(frozen=True)
 class Plan:
-    """rate: training pictures a second at PROBE_SIDE. hub: why pretrained weights can't be had."""
+    """rate: training pictures a second of `side` pixels. hub: why pretrained weights can't be had."""
 
     task: ImageTask | DetectionTask
     minutes: float
     rate: float
+    side: int
     hub: Fault | None
 
 
@@ -51,7 +52,7 @@ def plan(data: Data) -> Plan:
         first = ImageTask(backbone="resnet34" if gpu else "resnet18", pretrained=False)
     enough, most = (15, 40) if hub else (5, 12)
     network = model.build(first, len(data.problem.columns))
-    rate = images_per_second(network, model.optimizer(network, first), device)
+    rate = images_per_second(network, model.optimizer(network, first), device, PROBE_SIDE, PROBE_BATCH)
     sizes = [s for s in SIZES if s <= _upto(picture_side(data))]
 
     def fits(size: int) -> float:
@@ -60,7 +61,7 @@ def plan(data: Data) -> Plan:
     size = next((s for s in reversed(sizes) if fits(s) >= enough), sizes[0])
     epochs = max(1, min(most, math.floor(fits(size))))
     task = first.model_copy(update={"size": size, "epochs": epochs} | recipe(hub is not None, epochs))
-    return Plan(task, max(1.0, epochs / fits(size) * BUDGET / 60), rate, hub)
+    return Plan(task, max(1.0, epochs / fits(size) * BUDGET / 60), rate, PROBE_SIDE, hub)
 
 
 def no_hub(task: ImageTask | DetectionTask) -> Fault | None:
@@ -84,8 +85,10 @@ def recipe(scratch: bool, epochs: int) -> dict[str, float | str | int]:
     return {"lr": 5e-4, "head_lr": 5.0, "augment": "medium", "smoothing": 0.05, "mixup": 0.2 if epochs >= 8 else 0.0}
 
 
-def images_per_second(network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> float:
-    """Training pictures a second at PROBE_SIDE over the whole machine, from a few bare steps.
+def images_per_second(
+    network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, side: int, batch: int
+) -> float:
+    """Training pictures of `side` x `side` a second over the whole machine, from a few bare steps.
 
     network: [b, 3, h, w] -> a tensor, or a list of them.
     """
@@ -93,7 +96,7 @@ def images_per_second(network: nn.Module, optimizer: torch.optim.Optimizer, devi
     if device.type == "cpu":
         torch.set_num_threads(1)
     network.to(device=device).to(memory_format=torch.channels_last)
-    pictures = torch.randn(PROBE_BATCH, 3, PROBE_SIDE, PROBE_SIDE, device=device).to(memory_format=torch.channels_last)
+    pictures = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
     times = []
     for _ in range(1 + PROBE_STEPS):
         began = time.perf_counter()
@@ -106,7 +109,7 @@ def images_per_second(network: nn.Module, optimizer: torch.optim.Optimizer, devi
         times.append(time.perf_counter() - began)
     torch.set_num_threads(threads)
     at_once = max(1, torch.cuda.device_count()) if device.type == "cuda" else cores()
-    return PROBE_BATCH / float(np.median(times[1:])) * at_once
+    return batch / float(np.median(times[1:])) * at_once
 
 
 def picture_side(data: Data, most: int = 50) -> int:
@@ -125,7 +128,7 @@ def picture_side(data: Data, most: int = 50) -> int:
 def text(plan: Plan, name: str, task_name: str = "image", command: str = "submission") -> str:
     """The YAML of the plan, with its estimate. command: the target of make that runs it."""
     task = plan.task
-    board.say(f"timed {plan.rate:.0f} training pictures/s at {PROBE_SIDE} px ({task.backbone}): "
+    board.say(f"timed {plan.rate:.0f} training pictures/s at {plan.side} px ({task.backbone}): "
               f"{task.size} px, {task.epochs} epochs and all folds take about {plan.minutes:.0f} minutes here")  # fmt: skip
     why = ""
     if plan.hub:
