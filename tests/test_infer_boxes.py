@@ -259,7 +259,7 @@ def test_a_check_tells_the_boxes_and_the_copies() -> None:
     assert lines[0] == "class cat: 6 boxes in 3 pictures"
     assert lines[2].startswith("12 boxes in 6 pictures, 2 in the middle one and 2 at most; 0 pictures without")
     assert lines[3].startswith("100% of the boxes are small")
-    assert lines[4] == "1 sizes of training pictures, the most frequent 100 x 80 (6)"
+    assert lines[4] == "training pictures of 100 x 80 (6)"
     copies, differing, shared = duplicates(loaded, read_pictures(loaded))
     assert copies.startswith("6 training pictures are copies") and shared.startswith("3 test pictures are copies")
     assert differing.startswith("6 of them have copies with other boxes")

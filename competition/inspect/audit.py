@@ -70,7 +70,7 @@ def describe_boxes(data: Data) -> list[str]:
         f"{len(data.train) - len(per):,} pictures without boxes",
         f"{small:.0%} of the boxes are small (below {SMALL} x {SMALL} pixels in area), {1 - small - large:.0%} medium, "
         f"{large:.0%} large (from {LARGE} x {LARGE})",
-        f"{len(alike)} sizes of training pictures, the most frequent {', '.join(named)}",
+        f"training pictures of {', '.join(named)}" + (f" and {len(alike) - 3} other sizes" if len(alike) > 3 else ""),
     ]
 
 
