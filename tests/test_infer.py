@@ -11,7 +11,7 @@ import pytest
 
 from competition import artifacts, data
 from competition.config import Competition, parse_set
-from competition.errors import ConfigFault, DataFault, Fault
+from competition.errors import DataFault, Fault
 from competition.inspect.infer import Guess, infer, to_yaml
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -455,18 +455,18 @@ FAULTS: dict[str, tuple[Layout, str, str]] = {
     "pictures twice": (
         LABELS | pictures("small/{}.jpg", 18) | pictures("large/{}.jpg", 18), "INIT-IMAGE", "'small/{id}.jpg'",
     ),
-    "boxes in train": (
+    "boxes in train, without pictures": (
         {
             "train.csv": table("image,x_min,y_min,x_max,y_max,class", 12, [1], [1], [5], [5], TWO),
             "test.csv": table("image", 6, start=12),
             "sample_submission.csv": table("image,PredictionString", 6, ["cat 0.5 0 0 9 9"], start=12),
         },
-        "INIT-KIND",
+        "INIT-IMAGE",
         "boxes",
     ),
-    "boxes in the sample": (
+    "boxes in the sample alone": (
         LABELS | {"sample_submission.csv": table("id,found", 6, ["cat 0.5 0 0 9 9 dog 1.0 1 1 2 2"], start=12)},
-        "INIT-KIND",
+        "INIT-BOXES",
         "boxes",
     ),
     "masks": (
@@ -483,7 +483,7 @@ def test_what_can_not_be_told_is_asked(layout: Layout, code: str, evidence: str)
     text = fault(layout, code)
     assert evidence in text
     for mend in re.findall(r"SET='(.*)'", text):  # what is offered can be given
-        assert set(parse_set(mend)) <= {*Competition.model_fields, "image.train", "image.test"}
+        assert set(parse_set(mend)) <= {*Competition.model_fields, "image.train", "image.test", "boxes.columns"}
 
 
 def test_a_misspelt_key_names_the_nearest() -> None:
@@ -533,17 +533,14 @@ REAL: dict[str, dict[str, Any]] = {
     "titanic": {"id": "PassengerId", "target": "Survived", "kind": "binary", "metric": "accuracy"},
     "house_prices": {"id": "Id", "target": "SalePrice", "kind": "regression", "metric": "rmse"},
     "hpc_jobs": {"id": "id", "target": "class", "kind": "multiclass", "metric": "logloss"},
+    "bccd": {"id": "image_id", "target": "class", "kind": "boxes", "metric": "map", "image": "images/{image_id}.jpg"},
 }
 
 
-@pytest.mark.parametrize("name", [*REAL, "bccd"])
+@pytest.mark.parametrize("name", REAL)
 def test_real_folders(name: str) -> None:
     if not (SHARED / name).is_dir():
         pytest.skip(f"{SHARED / name} is not there")
-    if name == "bccd":
-        with pytest.raises(ConfigFault, match="INIT-KIND"):
-            infer(SHARED / name, name)
-        return
     guesses = infer(SHARED / name, name)
     expected = REAL[name] | {"folds.n": 5, "folds.scheme": "stratified", "folds.group": None}
     assert {key: values(guesses).get(key) for key in expected} == expected

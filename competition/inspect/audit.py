@@ -14,7 +14,10 @@ from competition.data import Data, load
 from competition.errors import examples
 from competition.inspect import columns, leaks
 from competition.prefetch import ahead
+from competition.task import pick
 
+SMALL, LARGE = 32, 96  # sides of squares: COCO's bounds of area (cocodataset.org, detection evaluation)
+SHOWN = 20  # classes that get a line each
 SIDE = 32  # pictures are decoded, not kept: the smallest side is the quickest
 
 
@@ -26,6 +29,9 @@ def audit(name: str) -> None:
             board.say(note)
         board.say(f"{len(data.train):,} training and {len(data.test):,} test rows, {data.problem.kind}, "
                   f"{len(data.problem.columns)} prediction columns, metric {data.problem.metric.name}")  # fmt: skip
+        if data.config.kind == "boxes":
+            for line in describe_boxes(data):
+                board.say(line)
         if data.train.pictures is not None:
             for note in duplicates(data, read_pictures(data)):
                 board.say(f"note: {note}")
@@ -41,6 +47,32 @@ def audit(name: str) -> None:
         for note in notes + folds.time_notes(data):
             board.say(f"note: {note}")
         board.say(f"{name}: nothing that must be mended")
+
+
+def describe_boxes(data: Data) -> list[str]:
+    """Sentences on the training boxes: of each class, their sizes as COCO divides them, and pictures with none."""
+    truth, sizes = data.train.truth, data.train.sizes
+    assert truth is not None and sizes is not None
+    counts = truth["label"].value_counts().reindex(data.problem.classes, fill_value=0)
+    pictures = truth.groupby("label")["x_min"].agg(lambda boxes: boxes.index.nunique())
+    area = (truth["x_max"] - truth["x_min"]) * (truth["y_max"] - truth["y_min"])
+    small, large = (area < SMALL**2).mean(), (area >= LARGE**2).mean()
+    per = truth.index.value_counts()
+    known = sizes[["width", "height"]].dropna().astype(int).astype(str)
+    alike = (known["width"] + " x " + known["height"]).value_counts()
+    named = [f"{size} ({n:,})" for size, n in alike.head(3).items()]
+    return [
+        *(
+            f"class {label}: {n:,} boxes in {pictures.get(label, 0):,} pictures"
+            for label, n in counts.head(SHOWN).items()
+        ),
+        *([f"{len(counts) - SHOWN} more classes"] if len(counts) > SHOWN else []),
+        f"{len(truth):,} boxes in {len(per):,} pictures, {per.median():g} in the middle one and {per.max()} at most; "
+        f"{len(data.train) - len(per):,} pictures without boxes",
+        f"{small:.0%} of the boxes are small (below {SMALL} x {SMALL} pixels in area), {1 - small - large:.0%} medium, "
+        f"{large:.0%} large (from {LARGE} x {LARGE})",
+        f"training pictures of {', '.join(named)}" + (f" and {len(alike) - 3} other sizes" if len(alike) > 3 else ""),
+    ]
 
 
 def read_pictures(data: Data) -> pd.Series:
@@ -78,13 +110,14 @@ def duplicates(data: Data, digests: pd.Series) -> list[str]:
     twice = train[train.duplicated(keep=False)]
     notes = []
     if len(twice):
-        labels = data.train.truth.loc[twice.index].astype(str).agg(" ".join, axis=1)
-        odd = labels.groupby(twice).nunique()
-        conflicting = twice[twice.isin(odd.index[odd > 1])]
+        told = pick(data.train.truth, twice.index).astype(str).agg(" ".join, axis=1)
+        labels = told.groupby(level=0).agg(lambda rows: "; ".join(sorted(rows))).reindex(twice.index, fill_value="")
+        conflicting = twice[labels.groupby(twice).transform("nunique") > 1]
         notes.append(f"{len(twice)} training pictures are copies of one another: {examples(twice.index)}; "
                      "copies in two folds make the CV score too good (folds.group)")  # fmt: skip
+        other = "other boxes" if data.config.kind == "boxes" else "another label"
         if len(conflicting):
-            notes.append(f"{len(conflicting)} of them have copies with another label: {examples(conflicting.index)}")
+            notes.append(f"{len(conflicting)} of them have copies with {other}: {examples(conflicting.index)}")
     if data.test.pictures is not None:
         shared = data.test.pictures.map(digests)
         shared = shared[shared.isin(set(train))]

@@ -1,4 +1,6 @@
-"""A first run that ends in half an hour on this machine: a few training steps are timed, and size and epochs follow."""
+"""A first run on pictures, with a label each, that ends in half an hour on this machine: a few training steps are timed,
+and size and epochs follow. `detect_baseline.py` does the same for boxes.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from competition import board, loop
+from competition.backbone import check_weights
 from competition.data import Data
+from competition.detection.task import DetectionTask
 from competition.engine import cores
 from competition.errors import Fault
 from competition.image import model
@@ -27,10 +32,13 @@ PROBE_SIDE, PROBE_BATCH, PROBE_STEPS = 64, 32, 3
 
 @dataclass(frozen=True)
 class Plan:
-    task: ImageTask
+    """rate: training pictures a second of `side` pixels. hub: why pretrained weights can't be had."""
+
+    task: ImageTask | DetectionTask
     minutes: float
     rate: float
-    hub: Fault | None  # why pretrained weights can't be had
+    side: int
+    hub: Fault | None
 
 
 def plan(data: Data) -> Plan:
@@ -39,24 +47,35 @@ def plan(data: Data) -> Plan:
     gpu = device.type == "cuda"
     backbone = "convnext_tiny" if gpu else "mobilenetv4_conv_small"
     first = ImageTask(backbone=backbone, pretrained=True)
-    try:
-        model.check(first, len(data.problem.columns))
-        hub = None
-    except Fault as fault:
-        hub = fault
+    hub = no_hub(first)
+    if hub:
         first = ImageTask(backbone="resnet34" if gpu else "resnet18", pretrained=False)
     enough, most = (15, 40) if hub else (5, 12)
-    rate = images_per_second(first, len(data.problem.columns), device)
-    seen = len(data.train) * (data.config.folds.n - 1) * data.config.folds.repeats
+    network = model.build(first, len(data.problem.columns))
+    rate = images_per_second(network, model.optimizer(network, first), device, PROBE_SIDE, PROBE_BATCH)
     sizes = [s for s in SIZES if s <= _upto(picture_side(data))]
 
     def fits(size: int) -> float:
-        return BUDGET * rate * (PROBE_SIDE / size) ** 2 / (OVERHEAD * seen)
+        return BUDGET * rate * (PROBE_SIDE / size) ** 2 / (OVERHEAD * seen(data))
 
     size = next((s for s in reversed(sizes) if fits(s) >= enough), sizes[0])
     epochs = max(1, min(most, math.floor(fits(size))))
     task = first.model_copy(update={"size": size, "epochs": epochs} | recipe(hub is not None, epochs))
-    return Plan(task, max(1.0, epochs / fits(size) * BUDGET / 60), rate, hub)
+    return Plan(task, max(1.0, epochs / fits(size) * BUDGET / 60), rate, PROBE_SIDE, hub)
+
+
+def no_hub(task: ImageTask | DetectionTask) -> Fault | None:
+    """Why the pretrained weights can't be had, None where they can."""
+    try:
+        check_weights(task)
+    except Fault as fault:
+        return fault
+    return None
+
+
+def seen(data: Data) -> int:
+    """How many training pictures one epoch of every fold looks at."""
+    return len(data.train) * (data.config.folds.n - 1) * data.config.folds.repeats
 
 
 def recipe(scratch: bool, epochs: int) -> dict[str, float | str | int]:
@@ -66,18 +85,23 @@ def recipe(scratch: bool, epochs: int) -> dict[str, float | str | int]:
     return {"lr": 5e-4, "head_lr": 5.0, "augment": "medium", "smoothing": 0.05, "mixup": 0.2 if epochs >= 8 else 0.0}
 
 
-def images_per_second(task: ImageTask, outputs: int, device: torch.device) -> float:
-    """Training pictures a second at 64 px over the whole machine, from a few bare steps."""
+def images_per_second(
+    network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, side: int, batch: int
+) -> float:
+    """Training pictures of `side` x `side` a second over the whole machine, from a few bare steps.
+
+    network: [b, 3, h, w] -> a tensor, or a list of them.
+    """
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
-    network = model.build(task, outputs).to(device=device).to(memory_format=torch.channels_last)
-    optimizer = model.optimizer(network, task)
-    pictures = torch.randn(PROBE_BATCH, 3, PROBE_SIDE, PROBE_SIDE, device=device).to(memory_format=torch.channels_last)
+    network.to(device=device).to(memory_format=torch.channels_last)
+    pictures = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
     times = []
     for _ in range(1 + PROBE_STEPS):
         began = time.perf_counter()
-        network(pictures).square().mean().backward()
+        found = network(pictures)
+        torch.stack([f.square().mean() for f in (found if isinstance(found, list) else [found])]).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":
@@ -85,7 +109,7 @@ def images_per_second(task: ImageTask, outputs: int, device: torch.device) -> fl
         times.append(time.perf_counter() - began)
     torch.set_num_threads(threads)
     at_once = max(1, torch.cuda.device_count()) if device.type == "cuda" else cores()
-    return PROBE_BATCH / float(np.median(times[1:])) * at_once
+    return batch / float(np.median(times[1:])) * at_once
 
 
 def picture_side(data: Data, most: int = 50) -> int:
@@ -101,10 +125,10 @@ def picture_side(data: Data, most: int = 50) -> int:
     return int(np.median(sides)) if sides else SIZES[-1]
 
 
-def text(plan: Plan, name: str) -> str:
-    """The YAML of the plan, with its estimate."""
+def text(plan: Plan, name: str, task_name: str = "image", command: str = "submission") -> str:
+    """The YAML of the plan, with its estimate. command: the target of make that runs it."""
     task = plan.task
-    board.say(f"timed {plan.rate:.0f} training pictures/s at {PROBE_SIDE} px ({task.backbone}): "
+    board.say(f"timed {plan.rate:.0f} training pictures/s at {plan.side} px ({task.backbone}): "
               f"{task.size} px, {task.epochs} epochs and all folds take about {plan.minutes:.0f} minutes here")  # fmt: skip
     why = ""
     if plan.hub:
@@ -116,8 +140,8 @@ def text(plan: Plan, name: str) -> str:
     chosen = {"backbone": task.backbone, "size": task.size, "epochs": task.epochs, "symmetry": task.symmetry} | chosen
     lines = [
         f"# The first run of {name}: about {plan.minutes:.0f} minutes on the machine that wrote it.",
-        f"# make submission RUN={name}/baseline",
-        "task: image",
+        f"# make {command} RUN={name}/baseline",
+        f"task: {task_name}",
         f"pretrained: {str(task.pretrained).lower()}{why}",
         *(f"{k}: {v}{HINTS.get(k, '')}" for k, v in chosen.items()),
     ]

@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from competition.errors import DataFault, Finding, examples, nearest
+from competition.inspect.annotations import Annotations, find_rows
+from competition.inspect.boxnumbers import find_columns
 from competition.inspect.guess import Guess, Tables, question
-from competition.inspect.pictures import Index, find_test_template, find_train_template, hidden
+from competition.inspect.pictures import Index, find_test_template, find_train_template, hidden, of_pictures
 from competition.tables import read_csv, separator_of
 
 # File names without suffix, in lower case, the best first.
@@ -68,20 +70,27 @@ def find_sample(root: Path) -> Guess:
     raise question("sample", what, root, f"CSV files {examples(best or files, 12)}", (best or ["sample.csv"])[0])
 
 
-def find_train(sample_name: str, sample: pd.DataFrame, pictures: Index) -> Guess:
-    """The table with the target; without one the pictures' folders or names hold the labels."""
+def find_train(
+    sample_name: str, sample: pd.DataFrame, pictures: Index, annotations: Annotations | None = None
+) -> Guess:
+    """The table with the target or the boxes; without one files with boxes, or else the pictures' folders or names."""
     root, asked = pictures.root, set(sample.columns[1:])
     files = [f for f in _csv_files(root) if f != sample_name and ("train" in f.lower() or not _best([f], TEST))]
     headers = {f: set(_header(root / f)) for f in files}
     known = [f for f in files if "train" in f.lower() or headers[f] & set(sample.columns)]
     named = list(dict.fromkeys(f for p in TRAIN for f in known if re.fullmatch(p, Path(f).stem.lower())))
     with_target = [f for f in named if asked & headers[f]]
+    with_boxes = [f for f in named if find_columns(pd.DataFrame(columns=sorted(headers[f])))]
     if with_target:
         best, others = with_target[0], [f for f in named if f not in with_target]
         reason = f"it has the sample's {examples(sorted(asked & headers[best]), 3)}"
         return Guess("train", best, reason + (f", not so {examples(others)}" if others else ""), sure=len(named) == 1)
+    if with_boxes and len(named) > 1:
+        return Guess("train", with_boxes[0], "its name, and it has columns of boxes", sure=len(with_boxes) == 1)
     if named:
         return Guess("train", named[0], "its name", sure=len(named) == 1)
+    if annotations:
+        return find_rows(annotations, root)
     if len(known) == 1:
         return Guess("train", known[0], "the only other CSV file with columns of the sample", sure=False)
     if pictures.files and not known:
@@ -94,7 +103,7 @@ def find_test(
     names: dict[str, str], train: pd.DataFrame, sample: pd.DataFrame, pictures: Index, id: str | None
 ) -> Guess:
     """The table with the sample's ids. Where rows are pictures, the sample itself may serve. id: the given one."""
-    if "{" in names["train"]:
+    if of_pictures(names["train"]):
         return find_test_template(sample, names["sample"], pictures)
     root = pictures.root
     files = [f for f in _csv_files(root) if f not in names.values()]
@@ -121,7 +130,7 @@ def find_test(
 
 
 def find_id(names: dict[str, str], train: pd.DataFrame, test: pd.DataFrame | None, sample: pd.DataFrame) -> Guess:
-    if "{" in names["train"]:
+    if of_pictures(names["train"]):
         return Guess("id", "stem", "the file's name without suffix; with its folder where names repeat")
     first, column = sample.columns[0], _shared_id(train, test, sample)
     if column in sample.columns and test is not None:
@@ -131,6 +140,8 @@ def find_id(names: dict[str, str], train: pd.DataFrame, test: pd.DataFrame | Non
         return Guess("id", column, "the sample's first column with a value of its own in every row; train has it too")
     if column is not None:
         return Guess("id", column, f"its cells in {names['test']} are the sample's {first!r}")
+    if "stem" in train.columns:
+        return Guess("id", "stem", "the file's name without suffix; with its folder where names repeat")
     unique = [c for c in train.columns if train[c].is_unique and c not in sample.columns[1:]]
     alike = [c for c in train.columns if c.lower() == first.lower()] or unique
     if len(alike) == 1:

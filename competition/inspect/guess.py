@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,20 @@ class Guess:
     value: Any
     reason: str
     sure: bool = True
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The keys that are answered so far. given: those that the user has answered, `{"target": "label", "folds.n": 3}`."""
+
+    given: dict[str, Any]
+    guesses: list[Guess] = field(default_factory=list)
+
+    def ask(self, key: str, find: Callable[..., Guess | None], *of: Any) -> Any:
+        """The key's value: the given one, or what `find(*of)` guesses; None where it says that there is no such key."""
+        guess = Guess(key, self.given[key], "given") if key in self.given else find(*of)
+        self.guesses.extend([guess] if guess else [])
+        return guess.value if guess else None
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ key to give (INIT-TARGET, INIT-ID, ...); a folder that holds no competition rais
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from competition.config import Competition, Folds, ImagePaths
+import pandas as pd
+
+from competition.config import Boxes, Competition, Folds, ImagePaths
 from competition.errors import ConfigFault, Finding, examples, nearest
+from competition.inspect.annotations import find_annotations
+from competition.inspect.boxes import answer_boxes, read_asked, recognise
 from competition.inspect.folder import by_id, find_data, find_id, find_root, find_sample, find_test, find_train
-from competition.inspect.guess import Guess, Tables, question, to_yaml
+from competition.inspect.guess import Answers, Guess, Tables, question, to_yaml
 from competition.inspect.pictures import Index, find_image
 from competition.inspect.splits import count_labels, find_folds
 from competition.inspect.target import (
@@ -28,7 +31,7 @@ from competition.inspect.target import (
     find_target,
     fitted_to,
     read_metric,
-    refuse_boxes_and_masks,
+    refuse_masks,
 )
 from competition.tables import natural, read_csv, read_rows
 
@@ -43,51 +46,66 @@ def infer(folder: Path, name: str, metric: str | None = None, given: dict[str, A
     """
     given = _known(given or {})
     wanted = read_metric(metric or given.pop("metric", None))
-    guesses: list[Guess] = []
-
-    def answer(key: str, find: Callable[..., Guess | None], *of: Any) -> Any:
-        guess = Guess(key, given[key], "given") if key in given else find(*of)
-        guesses.extend([guess] if guess else [])
-        return guess.value if guess else None
-
+    answers = Answers(given)
     root = find_root(Path(folder))
     pictures = Index(root)
-    answer("data", find_data, root, Path(folder))
-    names = {"sample": answer("sample", find_sample, root)}
+    answers.ask("data", find_data, root, Path(folder))
+    names = {"sample": answers.ask("sample", find_sample, root)}
     sample = read_csv(root / names["sample"])
-    names["train"] = answer("train", find_train, names["sample"], sample, pictures)
+    marked = given.get("kind") == "boxes" or ("kind" not in given and read_asked(sample))
+    annotations = find_annotations(sample, pictures) if marked else None
+    names["train"] = answers.ask("train", find_train, names["sample"], sample, pictures, annotations)
     train = read_rows(root, names["train"])
     if "kind" not in given:
-        refuse_boxes_and_masks(train, sample, names["train"])
-    names["test"] = answer("test", find_test, names, train, sample, pictures, given.get("id"))
-    test = None if names["test"] == names["sample"] else read_rows(root, names["test"])
-    id = answer("id", find_id, names, train, test, sample)
-    tables = by_id(names, train, test, sample, id)
-
-    target = answer("target", find_target, tables)
-    targets = _columns(tables, target)
-    shape = find_shape(tables, targets, bool(pictures.files))
-    shape = fitted_to(shape, wanted["name"], tables, targets) if wanted else shape
-    kind = answer("kind", find_kind, shape, tables, targets)
-    classes = answer("classes", find_classes, shape)
-    separator = answer("separator", find_separator, shape)
-    labels = count_labels(tables, targets, kind, separator or " ")
-    guesses.append(find_metric(wanted, shape, kind, classes or natural(set(labels.index)), name))
-    answer("image", find_image, tables, pictures)
-    for guess in find_folds(tables, targets, labels, given):
-        answer(guess.key, lambda guess=guess: guess)
-    answered = {guess.key for guess in guesses}
-    guesses += [Guess(key, value, "given") for key, value in given.items() if key not in answered]
+        refuse_masks(train, sample, names["train"])
+    if recognise(train, sample, pictures, annotations, given):
+        answer_boxes(answers, names, train, sample, pictures, annotations, wanted, name)
+    else:
+        _answer_labels(answers, names, train, sample, pictures, wanted, name)
+    answered = {guess.key for guess in answers.guesses}
+    guesses = answers.guesses + [Guess(key, value, "given") for key, value in given.items() if key not in answered]
     order = list(Competition.model_fields)
     return sorted(guesses, key=lambda guess: order.index(guess.key.split(".")[0]))
 
 
+def _answer_labels(
+    answers: Answers,
+    names: dict[str, str],
+    train: pd.DataFrame,
+    sample: pd.DataFrame,
+    pictures: Index,
+    metric: dict[str, Any] | None,
+    name: str,
+) -> None:
+    """Every key from `test` on, of a competition with a target a row."""
+    ask, root = answers.ask, pictures.root
+    names["test"] = ask("test", find_test, names, train, sample, pictures, answers.given.get("id"))
+    test = None if names["test"] == names["sample"] else read_rows(root, names["test"])
+    id = ask("id", find_id, names, train, test, sample)
+    tables = by_id(names, train, test, sample, id)
+    target = ask("target", find_target, tables)
+    targets = _columns(tables, target)
+    shape = find_shape(tables, targets, bool(pictures.files))
+    shape = fitted_to(shape, metric["name"], tables, targets) if metric else shape
+    kind = ask("kind", find_kind, shape, tables, targets)
+    classes = ask("classes", find_classes, shape)
+    separator = ask("separator", find_separator, shape)
+    labels = count_labels(tables, targets, kind, separator or " ")
+    answers.guesses.append(find_metric(metric, shape, kind, classes or natural(set(labels.index)), name))
+    ask("image", find_image, tables, pictures)
+    for guess in find_folds(tables, targets, labels, answers.given):
+        ask(guess.key, lambda guess=guess: guess)
+
+
 def _known(given: dict[str, Any]) -> dict[str, Any]:
     """`folds: {n: 3}` as `folds.n: 3`, `image.train` and `image.test` as `image`. Raises ConfigFault CFG-UNKNOWN."""
+    sections = {"folds": Folds, "boxes": Boxes}
     parts, flat = list(ImagePaths.model_fields), dict(given)
-    if isinstance(flat.get("folds"), dict):
-        flat |= {f"folds.{key}": value for key, value in flat.pop("folds").items()}
-    keys = [*Competition.model_fields, *(f"folds.{key}" for key in Folds.model_fields), *(f"image.{p}" for p in parts)]
+    for section in sections:
+        if isinstance(flat.get(section), dict):
+            flat |= {f"{section}.{key}": value for key, value in flat.pop(section).items()}
+    below = [f"{section}.{key}" for section, model in sections.items() for key in model.model_fields]
+    keys = [*Competition.model_fields, *below, *(f"image.{p}" for p in parts)]
     unknown = [key for key in flat if key not in keys]
     if unknown:
         raise ConfigFault(

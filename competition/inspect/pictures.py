@@ -30,10 +30,11 @@ def hidden(name: str) -> bool:
 
 
 class Index:
-    """The pictures below a folder, found by what a cell says: their path, their name, or either without suffix."""
+    """The pictures (or files of other suffixes) below a folder, found by what a cell says: their path, their name, or
+    either without suffix."""
 
-    def __init__(self, root: Path):
-        self.root, self.files = root, _listing(root)
+    def __init__(self, root: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES):
+        self.root, self.files = root, listing(root, suffixes)
         self._by_name: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for file in self.files:
             bare, suffix = os.path.splitext(file)
@@ -46,13 +47,19 @@ class Index:
         return {(path[: -len(cell)], end) for path, end in near if path == cell or path.endswith("/" + cell)}
 
 
-def _listing(root: Path) -> list[str]:
+def listing(root: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The files of these suffixes (lower case) below a folder, as paths from it, sorted."""
     found = []
     for folder, below, files in os.walk(root, followlinks=True):
         below[:] = [name for name in below if not hidden(name)]
         here = Path(folder).relative_to(root)
-        found += [(here / f).as_posix() for f in files if not hidden(f) and f.lower().endswith(IMAGE_SUFFIXES)]
+        found += [(here / f).as_posix() for f in files if not hidden(f) and f.lower().endswith(suffixes)]
     return sorted(found)
+
+
+def of_pictures(source: str) -> bool:
+    """Whether a table's name is a template of pictures: not a file, nor a template of the files that hold their boxes."""
+    return "{" in source and not source.endswith((".xml", ".txt"))
 
 
 def find_image(tables: Tables, index: Index) -> Guess | None:
@@ -82,14 +89,14 @@ def find_template(part: str, table: pd.DataFrame, id: str, source: str, index: I
     None: no row has a picture.
     Raises ConfigFault INIT-IMAGE where no one template does: mixed suffixes, folders by no column, many files missing.
     """
-    if "{" in source:
+    if of_pictures(source):
         return "{path}", 0
     short = ""
     for column in [id, *(c for c in table.columns if c != id)]:
         cells = table[column]
         if not any(map(index.around, cells.iloc[:: len(cells) // 200 + 1])) or cells.nunique() < len(cells) / 2:
             continue
-        counts, reached = _templates(table, column, index)
+        counts, reached = templates(table, column, index)
         fitting = [template for template, n in counts.items() if n == reached]
         if fitting and reached >= ENOUGH * len(table):
             return _choose(part, fitting, source), len(table) - reached
@@ -101,7 +108,7 @@ def find_template(part: str, table: pd.DataFrame, id: str, source: str, index: I
     return None
 
 
-def _templates(table: pd.DataFrame, column: str, index: Index) -> tuple[Counter[str], int]:
+def templates(table: pd.DataFrame, column: str, index: Index) -> tuple[Counter[str], int]:
     """Template -> rows that have a picture by it; and how many rows have one at all.
 
     Where folders differ from row to row, one that is a cell of another column is named by that column.

@@ -70,7 +70,7 @@ def keep(path: Path, name: str, guesses: list[Guess], asked: set[str]) -> None:
 
 
 def first_run(data: Data) -> None:
-    """A baseline: timed for pictures, with the types of the columns for tables."""
+    """A baseline: timed for pictures with labels or boxes, with the types of the columns for tables."""
     path = artifacts.run_yaml(f"{data.name}/baseline")
     if path.exists():
         board.say(f"{path} exists and is left as it is")
@@ -84,11 +84,16 @@ def first_run(data: Data) -> None:
             board.say("no baseline: there are neither pictures nor columns that train and test share to learn from")
             return
         _write(path, columns.text(found, data.name))
+    elif data.config.kind == "boxes":
+        from competition.inspect import baseline, detect_baseline  # bring torch, so only where steps are timed
+
+        _write(path, baseline.text(detect_baseline.plan(data), data.name, "detection", "detect"))
     else:
-        from competition.inspect import baseline  # brings torch, so only where steps are timed
+        from competition.inspect import baseline
 
         _write(path, baseline.text(baseline.plan(data), data.name))
-    board.say(f"next: make {'tabular' if data.train.pictures is None else 'submission'} RUN={data.name}/baseline")
+    command = "detect" if data.config.kind == "boxes" else "tabular" if data.train.pictures is None else "submission"
+    board.say(f"next: make {command} RUN={data.name}/baseline")
 
 
 def _write(path: Path, text: str) -> None:

@@ -11,16 +11,16 @@ import pandas as pd
 from competition import artifacts, metrics
 from competition.config import Kind, MetricSpec
 from competition.errors import ConfigFault, DataFault, Finding, examples
+from competition.inspect.boxnumbers import is_number
 from competition.inspect.guess import Guess, Tables, question
 from competition.tables import label_sets, natural, said
 
-Form = Literal["labels", "probabilities", "ranking", "values"]
+Form = Literal["labels", "probabilities", "ranking", "values", "boxes"]
 SEPARATORS = "|;, "  # the rarest in a label's own name first
 FEW = 20  # whole numbers up to so many are read as classes, more as values
 ORDINAL = re.compile(r"grade|level|stage|severity|rating|quality|score|rank|ordinal", re.I)
 LABEL_SETS = re.compile(r"labels$|tags?$|attributes|keywords|genres|categories|classes$", re.I)
 NEGATIVE = {"no", "n", "false", "negative", "neg", "normal", "healthy", "benign", "absent", "ham"}
-BOX_COLUMNS = [set(names.split()) for names in ("xmin ymin", "x1 y1 x2 y2", "x y w h", "x y width height", "bbox")]
 DEFAULT_METRICS: dict[tuple[str, Form], str] = {
     ("binary", "labels"): "accuracy",
     ("binary", "probabilities"): "auc",
@@ -32,6 +32,7 @@ DEFAULT_METRICS: dict[tuple[str, Form], str] = {
     ("ordinal", "labels"): "qwk",
     ("ordinal", "probabilities"): "logloss",
     ("regression", "values"): "rmse",
+    ("boxes", "boxes"): "map",
 }
 
 
@@ -48,39 +49,23 @@ class Shape:
     classes: tuple[str, ...] | None = None
 
 
-def refuse_boxes_and_masks(train: pd.DataFrame, sample: pd.DataFrame, train_name: str) -> None:
-    """Raises ConfigFault INIT-KIND for competitions of boxes or masks, which are not supported yet."""
+def refuse_masks(train: pd.DataFrame, sample: pd.DataFrame, train_name: str) -> None:
+    """Raises ConfigFault INIT-KIND for competitions of masks, which are not supported yet."""
     asked = sample.columns[1:]
-    plain = {re.sub(r"[^a-z0-9]", "", c.lower()): c for c in train.columns}
     known = all(c in train.columns for c in asked)
-    boxes = [] if known else [plain[c] for names in BOX_COLUMNS if names <= plain.keys() for c in sorted(names)]
-    boxes += [c for c in asked if _boxes(sample[c], 6) and not (known and not _boxes(train[c], 5, 6))]
     masks = [c for c in asked if re.search(r"rle|encoded_?pixels|mask|segmentation", c, re.I)]
     masks = [c for c in masks if not known or train[c].str.fullmatch(r"\d+ \d+(?: \d+ \d+)+").any()]
-    if boxes or masks:
+    if masks:
         raise ConfigFault(
             Finding(
                 code="INIT-KIND",
-                what=f"this is a competition of {'boxes' if boxes else 'masks'}, which are not supported yet",
+                what="this is a competition of masks, which are not supported yet",
                 where=train_name,
-                found=f"columns {examples(boxes or masks)}",
+                found=f"columns {examples(masks)}",
                 risk="nothing was written",
                 mend="where the target is a label after all, say so: SET='kind=multiclass target=label'",
             )
         )
-
-
-def _boxes(cells: pd.Series, *sizes: int) -> bool:
-    """Whether each cell is a row of boxes of `size` words: a label, then numbers (four edges, perhaps confidence)."""
-    rows = [cell.split() for cell in cells[cells != ""].head(20)]
-    return bool(rows) and any(
-        all(len(row) % size == 0 and all(_number(word) for i, word in enumerate(row) if i % size) for row in rows)
-        for size in sizes
-    )
-
-
-def _number(word: str) -> bool:
-    return bool(re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", word))
 
 
 def find_target(tables: Tables) -> Guess:
@@ -231,10 +216,10 @@ def _of_two(known: pd.Series, sample: pd.Series) -> Shape | None:
     values = natural(set(known))
     if len(values) != 2:
         return None
-    labels = set(sample) <= set(values) or not sample.map(_number).all()
+    labels = set(sample) <= set(values) or not sample.map(is_number).all()
     swap = values[1].lower() in NEGATIVE and values[0].lower() not in NEGATIVE
     classes = values[::-1] if swap else values
-    clear = labels or _number(values[0]) or any(v.lower() in NEGATIVE for v in values)
+    clear = labels or is_number(values[0]) or any(v.lower() in NEGATIVE for v in values)
     reason = f"two values, of which {classes[1]!r} is the positive one"
     if not clear:
         reason += f" (as the last in order; else set classes: [{classes[1]}, {classes[0]}])"
