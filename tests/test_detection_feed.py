@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
 
 
 def make_feed(
-    rows: Rows, folder: Path, canvas: tuple[int, int] = (96, 128), workers: int = 0, **knobs: object
+    rows: Rows, folder: Path, canvas: tuple[int, int] = (96, 128), workers: int = 0, **knobs: Any
 ) -> feed.Feed:
     assert rows.pictures is not None and rows.sizes is not None
     plain = {"augment": "light", "mosaic": 0.0, "mix_off": 0, "epochs": 4, "batch": 4, "size": 128}

@@ -57,6 +57,8 @@ class Feed:
 
     boxes: for each row [n, 4] in canvas pixels; labels: [n] from 0; extents: [rows, 2], as `canvas.extents` gives them.
     odds: [rows], sum 1, or None (each row once an epoch).
+
+    A level's flips are those of `symmetry`; `none` and the user's own list have only their own. Jitter is apart from both.
     """
 
     def __init__(self, task: DetectionTask, cache: Cache, rows: np.ndarray, boxes: Sequence[np.ndarray],

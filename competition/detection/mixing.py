@@ -29,9 +29,6 @@ class Sample:
     def shape(self) -> Shape:
         return self.image.shape[0], self.image.shape[1]
 
-    def pick(self, which: np.ndarray) -> Sample:
-        return Sample(self.image, self.boxes[which], self.labels[which])
-
 
 def cut(sample: Sample) -> Sample:
     """Its boxes clipped to the picture, without those of which less than VISIBLE of the area is left."""
