@@ -51,11 +51,11 @@ def check(
 
 GOOD: tuple[str, str, list[float]] = ("b", "cell", [10, 10, 30, 40])
 BAD: dict[str, tuple[tuple[str, str, list[float]], str]] = {
-    "BOX-NAN": (("a", "cell", [1, NAN, 5, 6]), "a: 1 nan 5 6"),
-    "BOX-INVERTED": (("a", "cell", [30, 10, 20, 40]), "a: 30 10 20 40"),
-    "BOX-OUTSIDE": (("a", "cell", [100, 10, 120, 40]), "a: 100 10 120 40"),
-    "BOX-AREA": (("a", "cell", [10, 10, 10.9, 40]), "a: 10 10 10.9 40"),
-    "BOX-CLASS": (("a", "", [10, 10, 20, 40]), "classes ''"),
+    "DET-NAN": (("a", "cell", [1, NAN, 5, 6]), "a: 1 nan 5 6"),
+    "DET-INVERTED": (("a", "cell", [30, 10, 20, 40]), "a: 30 10 20 40"),
+    "DET-OUTSIDE": (("a", "cell", [100, 10, 120, 40]), "a: 100 10 120 40"),
+    "DET-AREA": (("a", "cell", [10, 10, 10.9, 40]), "a: 10 10 10.9 40"),
+    "DET-CLASS": (("a", "", [10, 10, 20, 40]), "classes ''"),
 }
 
 
@@ -76,12 +76,12 @@ def test_all_faults_are_told_at_once():
     infinite = ("a", "cell", [1, 2, float("inf"), 4])
     _, _, findings = check([GOOD, infinite, *(box for box, _ in BAD.values())])
     assert set(findings) == set(BAD)
-    assert findings["BOX-NAN"].what.startswith("2 training boxes")
+    assert findings["DET-NAN"].what.startswith("2 training boxes")
 
 
 def test_a_class_that_is_not_listed_is_named_with_the_nearest():
     _, _, findings = check([GOOD, ("a", "cel", [1, 2, 9, 9])], keys={"classes": ["cell", "plate"]})
-    assert "'cel'" in findings["BOX-CLASS"].found and "did you mean 'cell'" in findings["BOX-CLASS"].mend
+    assert "'cel'" in findings["DET-CLASS"].found and "did you mean 'cell'" in findings["DET-CLASS"].mend
 
 
 def test_boxes_are_clipped_and_more_than_rounding_is_told():
@@ -91,7 +91,7 @@ def test_boxes_are_clipped_and_more_than_rounding_is_told():
     assert truth[list(EDGES)].to_numpy().tolist() == [[0, 0, 50, 50], [60, 50, 100, 80]]
     truth, notes, findings = check([*near, ("c", "cell", [90, 70, 130, 75])])
     assert truth.loc["c", list(EDGES)].tolist() == [90, 70, 100, 75] and not findings
-    assert notes.startswith("BOX-OUTSIDE: 1 boxes") and "30 pixels" in notes and "line 4" in notes
+    assert notes.startswith("DET-OUTSIDE: 1 boxes") and "30 pixels" in notes and "line 4" in notes
 
 
 def test_fractions_are_judged_in_pixels():
@@ -101,14 +101,14 @@ def test_fractions_are_judged_in_pixels():
     assert not notes and not findings, "a hundredth of the width is one pixel, which is not too thin"
     np.testing.assert_allclose(truth[list(EDGES)], [[10, 40, 11, 48], [0, 0, 100, 80]])
     _, _, findings = check([("a", "cell", [0.1, 0.5, 0.109, 0.6])], unit="fractions")
-    assert list(findings) == ["BOX-AREA"]
+    assert list(findings) == ["DET-AREA"]
     _, _, findings = check([("a", "cell", [0.1, 0.5, 0.4, 0.6])])
-    assert "unit: fractions" in findings["BOX-AREA"].mend
+    assert "unit: fractions" in findings["DET-AREA"].mend
 
 
 def test_pictures_of_another_size_than_stated_are_refused_whatever_bad_says():
     _, _, findings = check([GOOD], stated={"a": (200, 160), "b": (100, 80)}, bad="drop")
-    assert "a: says 200 x 160, is 100 x 80" in findings["BOX-SIZE"].found and "1 pictures" in findings["BOX-SIZE"].what
+    assert "a: says 200 x 160, is 100 x 80" in findings["DET-SIZE"].found and "1 pictures" in findings["DET-SIZE"].what
     assert not check([GOOD], stated={"a": (WIDTH, HEIGHT)})[2]
 
 
@@ -118,11 +118,11 @@ def test_a_turned_picture_is_read_as_told_and_contradiction_is_refused(upright: 
     box = ("c", "cell", [0.5, 0.5, 1, 1])
     truth, notes, findings = check([box], unit="fractions", turn=6, upright=upright)
     assert truth.loc["c", ["x_max", "y_max"]].tolist() == list(shown if upright else stored) and not findings
-    assert notes.startswith("BOX-EXIF: 1 training pictures") and f"boxes.upright: {str(upright).lower()}" in notes
+    assert notes.startswith("IMG-EXIF: 1 training pictures") and f"boxes.upright: {str(upright).lower()}" in notes
     right, wrong = (shown, stored) if upright else (stored, shown)
     assert not check([GOOD], turn=6, upright=upright, stated={"c": right})[2]
     _, _, findings = check([GOOD], turn=6, upright=upright, stated={"c": wrong})
-    assert f"upright: {str(not upright).lower()}" in findings["BOX-SIZE"].mend
+    assert f"upright: {str(not upright).lower()}" in findings["DET-SIZE"].mend
     assert not check([GOOD], turn=3, upright=upright, stated={"c": shown})[2], "upside down it has the same size"
 
 
@@ -131,7 +131,7 @@ def test_several_boxes_of_one_object_are_told_and_merged_when_asked():
     others = [GOOD, GOOD, ("a", "plate", [10, 10, 40, 40])]
     truth, notes, findings = check([*readers, *others])
     assert len(truth) == 6 and not findings
-    assert notes.startswith("BOX-COPY: 2 objects") and "up to 3 boxes of one object, 1 of them exact" in notes
+    assert notes.startswith("DET-DUP: 2 objects") and "up to 3 boxes of one object, 1 of them exact" in notes
     assert "merge: 0.7" in notes
     truth, notes, _ = check([*readers, *others], merge=0.7)
     assert "6 training boxes are 3 objects" in notes
@@ -192,12 +192,12 @@ def write_competition(row: str, **boxes: object) -> None:
 
 def test_a_jpeg_that_is_shown_turned(workspace: Path):
     write_competition("p,60,40,5,5,55,35")
-    with pytest.raises(DataFault, match="BOX-SIZE") as error:
+    with pytest.raises(DataFault, match="DET-SIZE") as error:
         data.load("toy")
     assert "as stored by its EXIF note" in str(error.value) and "upright: false" in str(error.value)
     write_competition("p,60,40,5,5,55,35", upright=False)
     loaded = data.load("toy")
-    assert loaded.train.sizes.loc["p"].tolist() == [60, 40] and any("BOX-EXIF: 1" in note for note in loaded.notes)
+    assert loaded.train.sizes.loc["p"].tolist() == [60, 40] and any("IMG-EXIF: 1" in note for note in loaded.notes)
     write_competition("p,40,60,5,5,35,55")
     assert data.load("toy").train.sizes.loc["p"].tolist() == [40, 60]
 
@@ -210,3 +210,23 @@ def test_a_competition_without_any_good_box_is_refused(workspace: Path):
     data.load.cache_clear()
     with pytest.raises(DataFault, match="no training picture has a box"):
         data.load("toy")
+
+
+@pytest.mark.parametrize("read", ["corners", "sizes", "centers"])
+@pytest.mark.parametrize("written", ["corners", "sizes", "centers"])
+def test_boxes_read_in_another_form_than_they_are_written_are_refused(written: str, read: str):
+    """Boxes like cells, a tenth to a third of the picture; what fits by chance is not taken for right."""
+    rng = np.random.default_rng(0)
+    side = rng.uniform(8, 30, (200, 2))
+    start = rng.uniform(0, 1, (200, 2)) * ([WIDTH, HEIGHT] - side)
+    numbers = raw.as_form(np.hstack([start, start + side]), written)
+    np.testing.assert_allclose(raw.corners(numbers, written), np.hstack([start, start + side]))
+    index = pd.Index(["a"], name="id")
+    sizes = pd.DataFrame([[WIDTH, HEIGHT, WIDTH, HEIGHT, 1]], index=index, columns=COLUMNS, dtype=float)
+    listed = [Box("a", "cell", four, False, "train.csv") for four in numbers.tolist()]
+    found = Annotated(pd.DataFrame({"id": index}, index=index), raw.table(listed, read), "pixels",
+                      pd.DataFrame({"width": [np.nan], "height": [np.nan]}, index=index), "", ())  # fmt: skip
+    _, _, findings = clean(found, sizes, settings_of({}, form=read, bad="drop"))
+    told = [finding for finding in findings if finding.code == "DET-FORMAT"]
+    assert bool(told) == (written != read)
+    assert not told or f"form: {written}" in told[0].mend

@@ -322,7 +322,7 @@ def test_what_cannot_be_read_is_told_by_its_place(name: str, workspace: Path):
     Path("data").mkdir()
     spoil, said = SPOILT[name]
     config = competition(**spoil())
-    with pytest.raises(DataFault, match="BOX-FORM") as error:
+    with pytest.raises(DataFault, match="DET-FORMAT") as error:
         reading.read(Path("data"), config)
     for part in said:
         assert part in str(error.value)

@@ -35,7 +35,7 @@ Found = tuple[str, list[Any], str]  # label, empty where the cell has none; four
 
 
 def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[str]]:
-    """The raw boxes of config.train as read, and notes. Raises DataFault BOX-FORM with the lines that can't be read."""
+    """The raw boxes of config.train as read, and notes. Raises DataFault DET-FORMAT with the lines that can't be read."""
     assert config.boxes is not None
     columns = list(config.boxes.columns)
     given = ~train[columns].apply(lambda cells: cells.str.strip().isin(MISSING)).all(axis=1)

@@ -1,15 +1,18 @@
 """Raw boxes made fit to train on: in pixels, inside their pictures, each with a class; what is wrong is counted and told.
 
-Codes: BOX-NAN, BOX-INVERTED, BOX-OUTSIDE, BOX-AREA and BOX-CLASS can be left out (`boxes: {bad: drop}`), BOX-SIZE can't.
-BOX-OUTSIDE (in part), BOX-EXIF and BOX-COPY are notes.
+Codes: DET-NAN, DET-INVERTED, DET-OUTSIDE, DET-AREA and DET-CLASS can be left out (`boxes: {bad: drop}`).
+DET-FORMAT and DET-SIZE are refused always. DET-OUTSIDE (in part), IMG-EXIF and DET-DUP are notes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from competition.boxes.merging import clusters, merged
+from competition.boxes.raw import as_form, corners
 from competition.boxes.reading import Annotated, in_train, section
 from competition.boxes.table import EDGES, TRUTH, take
 from competition.config import Competition
@@ -17,17 +20,18 @@ from competition.errors import Finding, examples, nearest
 
 ROUNDING = 1.0  # pixels past the picture's edge that are rounding, or counting from 1, and clipped without a word
 THIN = 1 - 1e-6  # pixels; a box of exactly one pixel in fractions may come out a rounding error thinner
+FORMS, FITS, ENOUGH = ("corners", "sizes", "centers"), 0.9, 20  # share and number of boxes that tell a wrong form
 COPY = 0.7  # IoU above which boxes of one class are told to be one object
 SOLE = "object"  # the class where neither the files nor the configuration name one
 DROP = (
     "Else mend the file, or leave them out: boxes: {bad: drop} in competition.yaml (SET='boxes.bad=drop' at make init)"
 )
 BAD = {
-    "BOX-NAN": ("have edges that are no numbers", "Fill those cells; all of them empty is a picture without boxes."),
-    "BOX-INVERTED": ("end before they begin", "Are these numbers of another `boxes: form` (sizes, corners, centers)?"),
-    "BOX-OUTSIDE": ("lie wholly outside their picture", "Are these numbers of another `boxes: form` or `unit`?"),
-    "BOX-AREA": ("are thinner than a pixel", "Are these fractions (`boxes: {unit: fractions}`), or of another form?"),
-    "BOX-CLASS": ("have no class, or one that is not among `classes:`", "Mend the class, or `target:` and `classes:`."),
+    "DET-NAN": ("have edges that are no numbers", "Fill those cells; all of them empty is a picture without boxes."),
+    "DET-INVERTED": ("end before they begin", "Are these numbers of another `boxes: form` (sizes, corners, centers)?"),
+    "DET-OUTSIDE": ("lie wholly outside their picture", "Are these numbers of another `boxes: form` or `unit`?"),
+    "DET-AREA": ("are thinner than a pixel", "Are these fractions (`boxes: {unit: fractions}`), or of another form?"),
+    "DET-CLASS": ("have no class, or one that is not among `classes:`", "Mend the class, or `target:` and `classes:`."),
 }
 
 
@@ -48,6 +52,7 @@ def clean(
     inside = np.fmax(np.fmin(boxes[list(EDGES)], bounds), 0)
     bad = _bad(boxes, bounds, inside.to_numpy(), config)
     findings = list(_other_sizes(found.stated, sizes, config, pixels=found.unit == "pixels"))
+    findings += _other_form(boxes[list(EDGES)].to_numpy(), bounds, config)
     told = [_refused(code, boxes[which], config) for code, which in bad.items() if which.any()]
     if section(config).bad == "refuse":
         findings += told
@@ -91,10 +96,10 @@ def _bad(boxes: pd.DataFrame, bounds: np.ndarray, inside: np.ndarray, config: Co
     edges = boxes[list(EDGES)].to_numpy()
     start, end = edges[:, :2], edges[:, 2:]
     shape = {
-        "BOX-NAN": ~np.isfinite(edges).all(axis=1),
-        "BOX-INVERTED": (end < start).any(axis=1),
-        "BOX-OUTSIDE": ((start >= bounds[:, :2]) | (end <= 0)).any(axis=1),
-        "BOX-AREA": (inside[:, 2:] - inside[:, :2] < THIN).any(axis=1),
+        "DET-NAN": ~np.isfinite(edges).all(axis=1),
+        "DET-INVERTED": (end < start).any(axis=1),
+        "DET-OUTSIDE": ((start >= bounds[:, :2]) | (end <= 0)).any(axis=1),
+        "DET-AREA": (inside[:, 2:] - inside[:, :2] < THIN).any(axis=1),
     }
     seen = np.zeros(len(boxes), dtype=bool)
     for code, which in shape.items():
@@ -102,12 +107,32 @@ def _bad(boxes: pd.DataFrame, bounds: np.ndarray, inside: np.ndarray, config: Co
         seen = seen | which
     labels = boxes["label"]
     nameless = (labels == "") if config.classes is None else ~labels.isin(config.classes)
-    return shape | {"BOX-CLASS": nameless.to_numpy()}
+    return shape | {"DET-CLASS": nameless.to_numpy()}
+
+
+def _other_form(edges: np.ndarray, bounds: np.ndarray, config: Competition) -> Iterator[Finding]:
+    """Sizes read as corners, or the reverse, are often boxes too: told by how many of them fit into their pictures."""
+    form = section(config).form
+    if not in_train(config) or len(edges) < ENOUGH:
+        return
+    numbers = as_form(edges, form)
+    shares = {name: _fit(corners(numbers, name), bounds) for name in FORMS}
+    best = max(FORMS, key=lambda name: shares[name])
+    if shares[best] >= FITS and shares[best] - shares[form] > 1 - FITS:
+        found = ", ".join(f"{name}: {share:.0%}" for name, share in shares.items()) + " of the boxes fit their pictures"
+        where, mend = f"{config.data}/{config.train}", f"boxes: {{form: {best}}} in competition.yaml"
+        yield Finding("DET-FORMAT", f"the boxes are hardly {form}, as boxes.form says", where, found, mend, MOVED)
+
+
+def _fit(edges: np.ndarray, bounds: np.ndarray) -> float:
+    """Share of the boxes that have an area and lie inside, but for rounding."""
+    solid = (edges[:, 2:] > edges[:, :2]).all(axis=1)
+    return float((solid & (edges >= -ROUNDING).all(axis=1) & (edges <= bounds + ROUNDING).all(axis=1)).mean())
 
 
 def _refused(code: str, boxes: pd.DataFrame, config: Competition) -> Finding:
     what, hint = BAD[code]
-    if code == "BOX-CLASS":
+    if code == "DET-CLASS":
         labels = boxes["label"].unique()
         found = f"classes {examples(labels)}"
         unknown = [label for label in labels if label]
@@ -127,7 +152,7 @@ def _clipped(boxes: pd.DataFrame, bounds: np.ndarray) -> list[str]:
     worst = f"by up to {past.max():.0f} pixels"
     doubt = "; so many of them: are boxes.form and boxes.unit right?" if 2 * len(out) > len(boxes) else ""
     return [
-        f"BOX-OUTSIDE: {len(out)} boxes reach out of their picture {worst} and are clipped: {examples(out['where'])}{doubt}"
+        f"DET-OUTSIDE: {len(out)} boxes reach out of their picture {worst} and are clipped: {examples(out['where'])}{doubt}"
     ]
 
 
@@ -138,7 +163,7 @@ def _turned(sizes: pd.DataFrame, config: Competition) -> list[str]:
     how = "turned upright by it" if section(config).upright else "stored, before it is turned"
     said = str(section(config).upright).lower()
     return [
-        f"BOX-EXIF: {len(turned)} training pictures have an EXIF note that turns them: their boxes are read as of the "
+        f"IMG-EXIF: {len(turned)} training pictures have an EXIF note that turns them: their boxes are read as of the "
         f"picture {how} (boxes.upright: {said}): {examples(turned)}"
     ]
 
@@ -157,12 +182,12 @@ def _other_sizes(stated: pd.DataFrame, sizes: pd.DataFrame, config: Competition,
         what = f"boxes of {unturned.sum()} pictures are of the picture {'as stored' if upright else 'turned upright'}"
         mend = f"set boxes: {{upright: {str(not upright).lower()}}} in competition.yaml"
         findings.append(
-            Finding("BOX-SIZE", f"{what} by its EXIF note", where, _sides(stated, have, unturned), mend, TURN)
+            Finding("DET-SIZE", f"{what} by its EXIF note", where, _sides(stated, have, unturned), mend, TURN)
         )
     if resized.any():
         what = f"{resized.sum()} pictures have another size than their row or file says"
         mend = "the pictures were resized, or are others: fetch those of the boxes, or mend the boxes, width and height"
-        findings.append(Finding("BOX-SIZE", what, where, _sides(stated, have, resized), mend, MOVED))
+        findings.append(Finding("DET-SIZE", what, where, _sides(stated, have, resized), mend, MOVED))
     return findings
 
 
@@ -190,6 +215,6 @@ def _copies(truth: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, lis
     twice = truth.reset_index().duplicated(["id", "label", *EDGES]).sum()
     exact = f", {twice} of them exact copies" if twice else ""
     return truth, [
-        f"BOX-COPY: {len(groups)} objects have several boxes of one class (IoU above {COPY}), up to {groups.max()} boxes of "
+        f"DET-DUP: {len(groups)} objects have several boxes of one class (IoU above {COPY}), up to {groups.max()} boxes of "
         f"one object{exact}: {examples(where)}; several readers? `boxes: {{merge: {COPY}}}` takes their mean"
     ]

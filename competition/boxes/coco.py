@@ -31,12 +31,12 @@ class Coco:
 
 
 def images(path: Path) -> pd.DataFrame:
-    """The file's images as a table of text, a row each. Raises DataFault BOX-FORM."""
+    """The file's images as a table of text, a row each. Raises DataFault DET-FORMAT."""
     return _images(_load(path), path)
 
 
 def read(path: Path) -> Coco:
-    """Raises DataFault BOX-FORM with all that can't be read."""
+    """Raises DataFault DET-FORMAT with all that can't be read."""
     content = _load(path)
     table = _images(content, path)
     if "id" not in table or not table["id"].is_unique:

@@ -19,7 +19,7 @@ from competition.targets import Target
 def read(name: str, config: Competition, train: pd.DataFrame, test: pd.DataFrame) -> Target:
     """train: config.train as read_rows has it; test: one row a picture, by id.
 
-    Raises DataFault with all that `boxes/checking.py` finds, or BOX-FORM where something can't be read or nothing is left.
+    Raises DataFault with all that `boxes/checking.py` finds, or DET-FORMAT where something can't be read or nothing is left.
     """
     found = reading.read(Path(config.data), config, train)
     paths = [_pictures(found.table, config, "train"), _pictures(test, config, "test")]
@@ -31,7 +31,7 @@ def read(name: str, config: Competition, train: pd.DataFrame, test: pd.DataFrame
     if truth["crowd"].all():
         what, where = "no training picture has a box", f"{config.data}/{reading.source_of(config)}"
         risk = "there is nothing to learn"
-        raise DataFault(Finding("BOX-FORM", what, where, "; ".join(notes) or "0 boxes", "mend `boxes:`", risk))
+        raise DataFault(Finding("DET-FORMAT", what, where, "; ".join(notes) or "0 boxes", "mend `boxes:`", risk))
     classes = config.classes or natural(set(truth["label"]))
     frames = of_boxes(of_train, config), of_boxes(of_test, config)
     return Target(found.table, truth, classes, PREDICTED, (*found.notes, *notes), *frames, found.digest)

@@ -48,6 +48,12 @@ def corners(numbers: np.ndarray, form: str) -> np.ndarray:
     return np.hstack([start, start + second])
 
 
+def as_form(edges: np.ndarray, form: str) -> np.ndarray:
+    """The way back: [n, 4] x_min, y_min, x_max, y_max -> the numbers of a form."""
+    start, side = edges[:, :2], edges[:, 2:] - edges[:, :2]
+    return {"corners": edges, "sizes": np.hstack([start, side]), "centers": np.hstack([start + side / 2, side])}[form]
+
+
 def number(value: Any) -> float:
     """A cell or a value of JSON as a number, nan where it is none."""
     try:
@@ -59,11 +65,11 @@ def number(value: Any) -> float:
 def malformed(where: str, found: Sequence[str], mend: str) -> Finding:
     """What can't be read as boxes: found, a sentence each, names the place."""
     what = f"{len(found)} places can't be read as boxes" if len(found) > 1 else "boxes can't be read"
-    return Finding("BOX-FORM", what, where, examples(found), mend, "objects would be taken for background")
+    return Finding("DET-FORMAT", what, where, examples(found), mend, "objects would be taken for background")
 
 
 def read_file(path: Path) -> bytes:
-    """Raises DataFault BOX-FORM where the file is missing."""
+    """Raises DataFault DET-FORMAT where the file is missing."""
     if not path.is_file():
         mend = "mend `boxes: {source}` or `train:` in competition.yaml"
         raise DataFault(malformed(str(path), ["no such file"], mend))

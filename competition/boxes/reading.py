@@ -41,7 +41,7 @@ class Annotated:
 def read(root: Path, config: Competition, train: pd.DataFrame | None = None) -> Annotated:
     """root: the data folder. train: config.train as read_rows has it, where it is at hand.
 
-    Raises DataFault BOX-FORM (what can't be read, with its file and line), CSV-HEADER (columns that are missing),
+    Raises DataFault DET-FORMAT (what can't be read, with its file and line), CSV-HEADER (columns that are missing),
     FOLD-GROUP (a column of the folds differs within a picture), IMG-TEMPLATE; ConfigFault; SafetyFault.
     """
     form = section(config)

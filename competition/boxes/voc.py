@@ -22,7 +22,7 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 def read(root: Path, files: pd.Series, contents: Sequence[bytes | None]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The raw boxes, and the sizes the files state: [files] width, height by id, nan where they don't.
 
-    files: path below `root` by id. Raises DataFault BOX-FORM with every file that is missing or can't be read.
+    files: path below `root` by id. Raises DataFault DET-FORMAT with every file that is missing or can't be read.
     """
     boxes, sizes, bad = [], [], []
     for (id, file), content in zip(files.items(), contents, strict=True):

@@ -19,7 +19,7 @@ LISTS = ("classes.txt", "obj.names", "data.yaml", "dataset.yaml")  # files that 
 def read(root: Path, files: pd.Series, contents: Sequence[bytes | None], names: dict[str, str] | None) -> pd.DataFrame:
     """The raw boxes. A missing file is a picture without any. names: class number -> name; null: the number serves.
 
-    files: path below `root` by id. Raises DataFault BOX-FORM with every line that is no box.
+    files: path below `root` by id. Raises DataFault DET-FORMAT with every line that is no box.
     """
     boxes, bad = [], [] if any(content is not None for content in contents) else [f"{files.iloc[0]}: no such file"]
     for (id, file), content in zip(files.items(), contents, strict=True):
