@@ -155,7 +155,7 @@ HOSTS = {
     "empty, one class": ("", ["wheat"], {"form": "sizes"}, SIZED, "", False, "shows no box"),
     "empty, corners": ("", ["wheat"], {}, CONFIDENCE, "", False, "shows no box"),
     "empty, fractions": ("", CELLS, {"unit": "fractions"}, LABELLED, "", True, "those of training are"),
-    "class unseen": ("Blast 0.5 0 0 100 100", CELLS, {}, LABELLED, "", False, "'Blast', of which no training box is"),
+    "class unseen": ("Blast 0.5 0 0 100 100", CELLS, {}, LABELLED, "", False, "'Blast', of which there is no training box"),
     "commas": ("RBC,0.5,0,0,100,100", CELLS, {}, LABELLED.replace(" ", ","), "", False, ""),
     "stated": ("0.5 0 0 100 100", ["1"], {"template": SIZED, "nothing": "none", "fractions": True}, SIZED, "none", True,
                ""),

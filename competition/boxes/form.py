@@ -111,9 +111,9 @@ def _filled(data: Data, template: Template, shown: list[str], notes: list[str]) 
     marks = _markers(boxes, labels, names)
     unknown = sorted(set(labels[~labels.index.isin(marks)]) - set(names))
     lack = (
-        f"SUB-FORM: the sample asks for {examples(unknown)}, of which no training box is; none will be predicted, and "
+        f"SUB-FORM: the sample asks for {examples(unknown)}, of which there is no training box; none will be predicted"
     )
-    lack += f"classes are written as {examples(names)}"
+    lack += f", and classes are written as {examples(names)}"
     several = f"SUB-FORM: the sample marks pictures without boxes in several ways, {examples(marks)}; all get the first"
     fractions, guessed = _fractions(_config(data), boxes[~boxes.index.isin(marks)])
     stated = _config(data).nothing
@@ -195,7 +195,7 @@ def _held(data: Data, stated: Template | None, columns: list[str]) -> tuple[dict
     counter = next((c for c in columns if _field_of(c) is None and _counts(data.sample[c])), None)
     columns = [c for c in columns if c != counter]
     if stated is not None:
-        if len(columns) != len(stated.words) or stated != strings.of_fields(stated.fields, stated.separator):
+        if len(columns) != len(stated.words) or not stated.bare:
             found = f"the sample has one row a box, in the columns {examples(columns, 12)}"
             raise _unfit(data, "template", str(stated), found, "name the field of each of them, and nothing else")
         return dict(zip(columns, stated.fields, strict=True)), counter

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,11 @@ class Template:
 
     words: tuple[tuple[str, str, str], ...]
     separator: str = " "
+
+    @cached_property
+    def bare(self) -> bool:
+        """Whether the words are fields and nothing else."""
+        return all(field and not before + behind for before, field, behind in self.words)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -134,7 +140,7 @@ def _texts(numbers: np.ndarray, decimals: int) -> list[str]:
 def render(template: Template, text: pd.DataFrame) -> pd.Series:
     """The cells of pictures that have boxes, by id. text: [boxes, at least the template's fields] by id."""
     columns = [
-        [before + word + after for word in text[field]] if field else [before] * len(text)
+        [before + word + after for word in text[field].tolist()] if field else [before] * len(text)
         for before, field, after in template.words
     ]
     boxes = map(template.separator.join, zip(*columns, strict=True))
@@ -164,6 +170,8 @@ def _fields(template: Template, words: list[str]) -> list[str] | None:
     """The fields of one box; None where the words are not the template's."""
     if len(words) != len(template.words):
         return None
+    if template.bare:
+        return words
     fields = []
     for word, (before, field, after) in zip(words, template.words, strict=True):
         inner = word[len(before) : len(word) - len(after)]

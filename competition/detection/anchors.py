@@ -12,6 +12,7 @@ STRIDES = (8, 16, 32, 64, 128)  # P3 to P7
 MATCHED = 0.5  # IoU from which on an anchor is trained on a box (Lin et al. 2017)
 OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 ENDS = (0.01, 0.99)  # quantiles of the boxes' sizes between which the anchors lie
+COARSEST = 32  # first level: the last map of a backbone
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def levels(low: float, high: float, strides: Sequence[int]) -> tuple[int, ...]:
     These are the bounds that the default anchors have. A level less is a third of the head's work or more: of boxes of
     64 pixels and more P3, three quarters of all places, is not needed.
     """
-    first = max((i for i, stride in enumerate(strides) if 4 * stride <= low), default=0)
+    first = max((i for i, stride in enumerate(strides) if 4 * stride <= low and stride <= COARSEST), default=0)
     last = min((i for i, stride in enumerate(strides) if 8 * stride >= high), default=len(strides) - 1)
     first = min(first, len(strides) - 2)
     return tuple(strides[first : max(last, first + 1) + 1])
