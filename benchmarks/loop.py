@@ -30,13 +30,13 @@ from timm.utils.model_ema import ModelEmaV2
 from torch.utils.data import DataLoader, Dataset
 
 from competition import cache, loop, metrics
-from competition.config import MetricSpec
 from competition.image import model
 from competition.image.feed import ImageBatch
 from competition.image.fitting import loss_of, make_feed
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.image.views import kept
+from competition.keys import MetricSpec
 from competition.pixels import normalise, pixel_rows
 from competition.task import Fold, Problem, Rows
 

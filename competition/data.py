@@ -13,8 +13,9 @@ import pandas as pd
 
 from competition import artifacts, hooks, metrics, targets
 from competition.boxes import loading, reading
-from competition.config import Competition, load_competition
+from competition.config import load_competition
 from competition.errors import DataFault, Finding, examples, nearest
+from competition.keys import Competition
 from competition.tables import is_csv, pictures, read_csv, read_rows
 from competition.task import Problem, Rows
 

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from competition import artifacts, dates
-from competition.config import Folds
 from competition.data import Data
 from competition.errors import DataFault, Finding, examples
+from competition.keys import Folds
 from competition.likeness import least_like_test
 from competition.split import Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
 from competition.tables import read_csv

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from competition import artifacts
-from competition.config import ROW_KINDS, Kind, Strict, fit
 from competition.errors import DataFault, Finding
+from competition.keys import ROW_KINDS, Kind, Strict, fit
 from competition.task import Fold, Problem, Progress, Rows, pick
 
 PARTS = ("oof", "test")

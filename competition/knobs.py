@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from competition.config import Strict, fit, machine
+from competition.keys import Strict, fit, machine
 
 
 class Training(Strict):

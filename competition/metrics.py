@@ -30,8 +30,8 @@ from competition import confusion, hooks
 from competition.boxes import scores
 from competition.boxes.matching import Matches, match
 from competition.boxes.table import EDGES, holds_boxes
-from competition.config import Kind, MetricSpec
 from competition.errors import ConfigFault, Finding, examples, nearest
+from competition.keys import Kind, MetricSpec
 
 Needs = Literal["probability", "label", "ranking", "value", "boxes"]
 Function = Callable[..., float]

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from competition.config import TASKS, Competition, Folds, ImagePaths, Run, task_class
+from competition.config import TASKS, Run, task_class
+from competition.keys import Competition, Folds, ImagePaths
 from competition.metrics import METRICS
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from competition.boxes import coco
-from competition.config import Competition
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
+from competition.keys import Competition
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MISSING = frozenset(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from competition.config import Competition
 from competition.errors import DataFault, Finding, examples, nearest
+from competition.keys import Competition
 from competition.tables import label_sets, natural, said
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import pandas as pd
 
 from competition.boxes import table as boxes
-from competition.config import Kind
+from competition.keys import Kind
 from competition.metrics import Metric
 
 Progress = Callable[[int, int, str], None]  # done, total, text

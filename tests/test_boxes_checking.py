@@ -19,8 +19,8 @@ from competition.boxes.raw import Box
 from competition.boxes.reading import Annotated
 from competition.boxes.sizes import COLUMNS
 from competition.boxes.table import EDGES, TRUTH
-from competition.config import Competition
 from competition.errors import DataFault, Finding
+from competition.keys import Competition
 
 WIDTH, HEIGHT = 100, 80
 NAN = float("nan")

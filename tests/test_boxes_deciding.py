@@ -14,7 +14,7 @@ from competition.boxes import deciding
 from competition.boxes.deciding import Chooser, Fusion
 from competition.boxes.fusion import OWN, fuse, pool
 from competition.boxes.table import EDGES, PREDICTED, empty, take
-from competition.config import MetricSpec
+from competition.keys import MetricSpec
 from competition.task import Problem
 
 IDS = pd.Index([f"p{i:02d}" for i in range(40)], name="id", dtype="str")

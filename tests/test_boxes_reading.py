@@ -15,8 +15,8 @@ from competition import artifacts, data, folds, split
 from competition.boxes import reading, sizes
 from competition.boxes.table import EDGES, TRUTH
 from competition.cache import decode
-from competition.config import Competition, Folds
 from competition.errors import DataFault
+from competition.keys import Competition, Folds
 from competition.task import Rows
 
 WIDTH, HEIGHT = 64, 48

@@ -15,8 +15,8 @@ from competition.boxes import matching
 from competition.boxes.matching import COCO_IOUS, match
 from competition.boxes.scores import average_precision, by_class, by_size, curve, fbeta, mean_precision
 from competition.boxes.table import EDGES, PREDICTED, TRUTH, empty, take
-from competition.config import MetricSpec
 from competition.errors import ConfigFault
+from competition.keys import MetricSpec
 from competition.metrics import METRICS, get
 
 CLASSES = ("car", "dog", "tree")

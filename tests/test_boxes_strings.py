@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from competition import artifacts, form, metrics, submit
 from competition.boxes import strings
 from competition.boxes.table import EDGES, PREDICTED, empty
-from competition.config import Competition
 from competition.data import Data
 from competition.errors import ConfigFault, DataFault
+from competition.keys import Competition
 from competition.task import Problem, Rows
 
 IDS = ["007", "010", "1e5"]

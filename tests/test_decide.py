@@ -14,9 +14,9 @@ import pytest
 from sklearn import metrics as sk
 
 from competition import artifacts, cli, cuts, decide, losses, metrics
-from competition.config import Kind, MetricSpec
 from competition.cuts import Cut
 from competition.data import load
+from competition.keys import Kind, MetricSpec
 from competition.task import Problem
 
 LABELLED = sorted(

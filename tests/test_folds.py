@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from competition import artifacts, folds
-from competition.config import Competition, Folds, MetricSpec
 from competition.data import Data
 from competition.errors import DataFault
 from competition.folds import FoldTable, Split
+from competition.keys import Competition, Folds, MetricSpec
 from competition.task import Problem, Rows
 
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

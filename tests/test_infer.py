@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from competition import artifacts, data
-from competition.config import Competition, parse_set
+from competition.config import parse_set
 from competition.errors import DataFault, Fault
 from competition.inspect.infer import Guess, infer, to_yaml
+from competition.keys import Competition
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NUMBER = itertools.count()

@@ -12,8 +12,8 @@ import pytest
 from scipy.stats import entropy, spearmanr
 from sklearn import metrics as sk
 
-from competition.config import MetricSpec
 from competition.errors import ConfigFault
+from competition.keys import MetricSpec
 from competition.metrics import METRICS, Metric, get, labels, ranking
 
 CLASSES = ("3", "4", "5", "6", "7", "8")

@@ -223,7 +223,7 @@ def test_another_configuration_is_refused_and_as_is_offered(
 
 def test_a_views_gain_is_reported_and_a_bad_one_dropped():
     """A view of pure noise is dropped, one that helps is kept, and the nested prediction never uses its own fold."""
-    from competition.config import MetricSpec
+    from competition.keys import MetricSpec
     from competition.task import Problem
 
     rng = np.random.default_rng(0)

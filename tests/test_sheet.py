@@ -15,8 +15,8 @@ from competition.boxes import curves, sheet
 from competition.boxes.matching import match
 from competition.boxes.table import EDGES, PREDICTED, TRUTH, empty
 from competition.chart import DPI
-from competition.config import Boxes, Competition, ImagePaths, MetricSpec
 from competition.data import Data
+from competition.keys import Boxes, Competition, ImagePaths, MetricSpec
 from competition.task import Problem, Rows
 
 CLASSES = ("cat", "dog")

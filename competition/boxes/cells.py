@@ -13,8 +13,8 @@ import pandas as pd
 
 from competition.boxes import raw
 from competition.boxes.raw import Box
-from competition.config import Competition
 from competition.errors import DataFault
+from competition.keys import Competition
 from competition.tables import MISSING, said
 
 PLACEHOLDER = [0.0, 0.0, 1.0, 1.0]  # hosts write `none 1 0 0 1 1` or `14 1 0 0 1 1` where nothing was found

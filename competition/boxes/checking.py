@@ -15,8 +15,8 @@ from competition.boxes.merging import clusters, merged
 from competition.boxes.raw import as_form, corners
 from competition.boxes.reading import Annotated, in_train, section
 from competition.boxes.table import EDGES, TRUTH, take
-from competition.config import Competition
 from competition.errors import Finding, examples, nearest
+from competition.keys import Competition
 
 ROUNDING = 1.0  # pixels past the picture's edge that are rounding, or counting from 1, and clipped without a word
 THIN = 1 - 1e-6  # pixels; a box of exactly one pixel in fractions may come out a rounding error thinner

@@ -12,9 +12,9 @@ from competition import artifacts
 from competition.boxes import strings
 from competition.boxes.strings import Template
 from competition.boxes.table import EDGES
-from competition.config import Boxes
 from competition.data import Data
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
+from competition.keys import Boxes
 from competition.spelling import dress
 
 SIDES = {

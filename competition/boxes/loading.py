@@ -10,8 +10,8 @@ from competition import artifacts
 from competition.boxes import reading, sizes
 from competition.boxes.checking import clean, of_boxes
 from competition.boxes.table import PREDICTED
-from competition.config import Competition
 from competition.errors import DataFault, Finding
+from competition.keys import Competition
 from competition.tables import natural, pictures
 from competition.targets import Target
 

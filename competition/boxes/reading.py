@@ -14,8 +14,8 @@ import pandas as pd
 
 from competition import artifacts
 from competition.boxes import cells, coco, raw, voc, yolo
-from competition.config import Boxes, Competition
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
+from competition.keys import Boxes, Competition
 from competition.tables import fill, read_rows
 
 SIDES = (("width", "height"), ("image_width", "image_height"), ("img_width", "img_height"))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 from pydantic import field_validator
 
-from competition.config import Kind, fit, predict
+from competition.keys import Kind, fit, predict
 from competition.knobs import Training
 from competition.task import Fold, Problem, Progress, Rows
 

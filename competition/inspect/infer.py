@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from competition.config import Boxes, Competition, Folds, ImagePaths
 from competition.errors import ConfigFault, Finding, examples, nearest
 from competition.inspect.annotations import find_annotations
 from competition.inspect.boxes import answer_boxes, read_asked, recognise
@@ -33,6 +32,7 @@ from competition.inspect.target import (
     read_metric,
     refuse_masks,
 )
+from competition.keys import Boxes, Competition, Folds, ImagePaths
 from competition.tables import natural, read_csv, read_rows
 
 __all__ = ["Guess", "infer", "to_yaml"]

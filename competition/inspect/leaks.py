@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from competition import board
-from competition.config import Kind
 from competition.data import Data
 from competition.errors import examples
+from competition.keys import Kind
 from competition.likeness import FEW, FOLDS, tell, values
 from competition.split import labels_of, truth_of
 from competition.tabular import columns as typed

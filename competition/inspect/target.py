@@ -9,10 +9,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from competition import artifacts, metrics
-from competition.config import Kind, MetricSpec
 from competition.errors import ConfigFault, DataFault, Finding, examples
 from competition.inspect.boxnumbers import is_number
 from competition.inspect.guess import Guess, Tables, question
+from competition.keys import Kind, MetricSpec
 from competition.tables import label_sets, natural, said
 
 Form = Literal["labels", "probabilities", "ranking", "values", "boxes"]

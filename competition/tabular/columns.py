@@ -20,8 +20,8 @@ import pandas as pd
 from pydantic import field_validator, model_validator
 
 from competition import artifacts, dates
-from competition.config import Strict, fit
 from competition.errors import DataFault, Finding, examples, nearest
+from competition.keys import Strict, fit
 from competition.tables import MISSING
 
 ColumnType = Literal["number", "category", "date", "text", "ignore"]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
-from competition.config import ROW_KINDS, Kind, Strict, fit, machine
+from competition.keys import ROW_KINDS, Kind, Strict, fit, machine
 from competition.tabular.columns import Columns
 from competition.tabular.presets import PRESETS
 from competition.task import Fold, Problem, Progress, Rows

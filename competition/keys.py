@@ -1,0 +1,191 @@
+"""The keys of competition.yaml, typed, and the parts that keys play. `python -m competition schema` prints every key.
+
+Each field plays one of three parts (DESIGN 9.6): *fit* fields are the identity of a run, a change of *predict* fields
+redoes its predictions, *machine* fields (workers, device) never count.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression", "boxes"]
+ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", "regression")  # a prediction an id
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def fit(default: Any, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"part": "fit"}, **limits)
+
+
+def predict(default: Any, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"part": "predict"}, **limits)
+
+
+def machine(default: Any, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"part": "machine"}, **limits)
+
+
+class Folds(Strict):
+    n: int = fit(5, "number of folds", ge=2)
+    scheme: Literal["stratified", "plain", "time", "test_like"] = fit(
+        "stratified",
+        "stratified: by class, by label set (multilabel) or by quantile (regression); plain: at random; "
+        "time: blocks in the order of `time`, each fold trained on the blocks before it; test_like: stratified, of the "
+        "half of the rows that looks most like test, while the other half is always in training",
+    )
+    group: str | None = fit(None, "column whose equal values stay in one fold (patient, site, video)")
+    time: str | None = fit(None, "column to order by, for scheme time")
+    repeats: int = fit(1, "how many times the rows are split anew; predictions are averaged", ge=1)
+    seed: int = fit(0, "seed of the split", ge=0)
+
+    @model_validator(mode="after")
+    def _time_needs_column(self) -> Folds:
+        if (self.scheme == "time") != (self.time is not None):
+            raise ValueError("scheme: time and time: <column> go together")
+        if self.scheme == "time" and (self.repeats > 1 or self.group):
+            raise ValueError("scheme: time takes neither repeats nor group")
+        return self
+
+
+class MetricSpec(Strict):
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str = Field(description="name of the metric, or file.py:function; further keys are its parameters")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ImagePaths(Strict):
+    train: str = fit(..., "path template of a training row's picture")
+    test: str = fit(..., "path template of a test row's picture")
+
+
+class Boxes(Strict):
+    """Section `boxes` of a competition of that kind: where the training boxes stand, and how the host wants ours."""
+
+    source: str | None = fit(
+        None,
+        "where the boxes stand: null: in train; `Annotations/{id}.xml` (Pascal VOC, a file a picture), "
+        "`labels/{id}.txt` (YOLO, likewise), or `annotations.json` (COCO)",
+    )
+    columns: tuple[str, ...] = fit(
+        ("x_min", "y_min", "x_max", "y_max"),
+        "columns of train that hold the boxes: four of one number each, or one, whose cell has a box or a list of boxes",
+        min_length=1,
+        max_length=4,
+    )
+    form: Literal["corners", "sizes", "centers"] = fit(
+        "corners",
+        "the four numbers: x_min y_min x_max y_max; or x_min y_min width height; or x_center y_center width height",
+    )
+    unit: Literal["pixels", "fractions"] = fit("pixels", "of the numbers; fractions: of the picture's width and height")
+    upright: bool = fit(
+        True, "true: of the picture as it is shown, turned as its EXIF note says; false: as it is stored"
+    )
+    unlisted: bool = fit(
+        False, "whether pictures beside the training pictures that no table lists are training pictures without boxes"
+    )
+    bad: Literal["refuse", "drop"] = fit(
+        "refuse",
+        "boxes that can't be right (inverted, without area, outside the picture, not numbers): an error, or left out",
+    )
+    merge: float | None = fit(
+        None,
+        "IoU from which on boxes of one class are one object, marked several times: their mean is taken",
+        gt=0,
+        lt=1,
+    )
+    template: str | None = fit(
+        None,
+        "a box in the submission, such as `{label} {score} {x_min} {y_min} {width} {height}`; null: as the sample has it",
+    )
+    nothing: str | None = fit(None, "the submission's cell of a picture without boxes; null: as the sample has it")
+    fractions: bool | None = fit(
+        None, "whether the submission's numbers are fractions of width and height; null: as the sample has it"
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _column_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("columns")
+    @classmethod
+    def _one_or_four(cls, value: Any) -> Any:
+        if len(value) not in (1, 4):
+            raise ValueError("one column, or four")
+        return value
+
+
+class Competition(Strict):
+    """`configs/<name>/competition.yaml`: what the competition is; the same for every run."""
+
+    data: str = fit(
+        ..., "folder as downloaded; read only; may lie anywhere (relative: from the folder of the Makefile)"
+    )
+    train: str = fit(
+        "train.csv",
+        "CSV of the training rows, or a path template such as `train/{label}/{name}.jpg`: each file that fits is a "
+        "row, with the template's fields, `path` and `stem` (file name without extension) as columns",
+    )
+    test: str = fit("test.csv", "CSV or path template of the test rows; the sample may serve")
+    sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
+    id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
+    target: str | tuple[str, ...] | None = fit(
+        None,
+        "label column, or the list of them (one-hot, multi-label, several values); of boxes, the column of a box's class, "
+        "null where there is but one class or the boxes' file has it",
+    )
+    kind: Kind = fit(..., "what is predicted")
+    metric: MetricSpec = fit(..., "the competition's metric: a name, `{name: mapk, k: 5}`, or file.py:function")
+    classes: tuple[str, ...] | None = fit(
+        None, "class names in order, where the sorted order is wrong (ordinal levels; the positive class last)"
+    )
+    separator: str = fit(" ", "what divides the labels of one cell (kind multilabel with one target column)")
+    image: ImagePaths | None = fit(
+        None, "path template of a row's picture under `data`, `images/{id}.jpg`; or one each for train and test"
+    )
+    boxes: Boxes | None = fit(None, "where the boxes stand and how they are written (kind boxes)")
+    folds: Folds = fit(Folds(), "how the training rows are split")
+
+    @model_validator(mode="after")
+    def _boxes_of_their_kind(self) -> Competition:
+        if self.kind != "boxes" and self.target is None:
+            raise ValueError("target: the column that is predicted; only kind: boxes goes without")
+        if (self.boxes is not None) != (self.kind == "boxes"):
+            raise ValueError("kind: boxes and a section boxes: go together (`boxes: {}` takes its defaults)")
+        if self.kind == "boxes" and self.image is None:
+            raise ValueError("kind: boxes needs image: the path of a row's picture")
+        if self.kind == "boxes" and not isinstance(self.target, (str, type(None))):
+            raise ValueError("target: one column holds the class of a box")
+        return self
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _target_list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _metric_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("image", mode="before")
+    @classmethod
+    def _one_template(cls, value: Any) -> Any:
+        return {"train": value, "test": value} if isinstance(value, str) else value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _class_text(cls, value: Any) -> Any:
+        return tuple(str(v) for v in value) if isinstance(value, list) else value
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (self.target,) if isinstance(self.target, str) else self.target or ()
