@@ -1,4 +1,4 @@
-"""The YAML files that a user writes, read, overridden and checked; and the run, typed. keys.py has competition.yaml's keys."""
+"""The YAML files that a user writes, read, overridden and checked; and the run, typed (competition.yaml: keys.py)."""
 
 from __future__ import annotations
 

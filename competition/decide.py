@@ -84,7 +84,12 @@ class Nested:
 
 
 def nested(
-    search: Search, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem, progress: Progress
+    search: Search,
+    stack: Stack,
+    truth: pd.DataFrame,
+    fold: pd.Series,
+    problem: Problem,
+    progress: Progress = lambda done, total, text: None,
 ) -> Nested:
     """Decision and cut, refitted once per held-out fold. fold: fold number by id, of every id of truth and of the stack.
 

@@ -70,7 +70,7 @@ def said(problem: Problem, prediction: pd.DataFrame) -> np.ndarray:
 
 
 def nested(problem: Problem, truth: pd.DataFrame, prediction: pd.DataFrame, fold: pd.Series) -> decide.Nested:
-    return decide.nested(decide.choose_views, {"plain": prediction}, truth, fold, problem)
+    return decide.nested("views", {"plain": prediction}, truth, fold, problem)
 
 
 # --- cuts
@@ -286,10 +286,10 @@ def test_blend_weights_are_the_best_of_the_metric_itself(name: str, monkeypatch:
     problem = problem_of(name, kind, truth.shape[1], **({"alpha": 0.8} if name == "quantile" else {}))
 
     def error(share: float) -> float:
-        return -problem.metric.score(truth, decide.combine(stack, {"a": share, "b": 1 - share}))
+        return -problem.metric.score(truth, decide.Mean({"a": share, "b": 1 - share}).combine(stack))
 
     best = min(error(share) for share in np.linspace(0, 1, 101))
-    weights = decide.blend_weights(stack, truth, fold, problem)
+    weights = decide.blend_weights(stack, truth, fold, problem).weights
     assert error(weights["a"]) < 1.005 * best < error(0.5)
 
 
@@ -301,11 +301,11 @@ def test_few_rows_and_members_of_equal_worth_give_the_plain_mean():
         target = rng.normal(size=(100, 1))
         (truth, *made), fold = tables(target, *(target + rng.normal(0, 0.5, (100, 10, 1)).transpose(1, 0, 2)))
         stack = {f"m{n}": table for n, table in enumerate(made)}
-        plain.append(-problem.metric.score(truth, decide.combine(stack, decide.mean(stack))))
+        plain.append(-problem.metric.score(truth, decide.mean(stack).combine(stack)))
         for scores, strengths in ((drawn, decide.DRAWN), (fitted, (0.0,))):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(decide, "DRAWN", strengths)
-                result = decide.nested(decide.blend_weights, stack, truth, fold, problem)
+                result = decide.nested("blend", stack, truth, fold, problem)
             scores.append(-problem.metric.score(truth, result.prediction))
     assert np.mean(drawn) < 1.005 * np.mean(plain)
     assert np.mean(fitted) > 1.02 * np.mean(plain)
@@ -317,10 +317,10 @@ def test_a_better_member_gets_its_weight_on_few_rows_too():
     weak = [target + shared + rng.normal(0, 0.3, target.shape) for _ in range(4)]
     (truth, *made), fold = tables(target, target + rng.normal(0, 0.2, target.shape), *weak)
     stack = {f"m{n}": table for n, table in enumerate(made)}
-    assert decide.blend_weights(stack, truth, fold, problem_of("rmse", "regression", 1))["m0"] > 0.6
+    assert decide.blend_weights(stack, truth, fold, problem_of("rmse", "regression", 1)).weights["m0"] > 0.6
 
 
 def test_equal_weights_where_there_is_one_fold():
     truth, stack, fold = members("binary")
-    weights = decide.blend_weights(stack, truth, fold * 0, problem_of("logloss", "binary", 1))
+    weights = decide.blend_weights(stack, truth, fold * 0, problem_of("logloss", "binary", 1)).weights
     assert weights == {"a": 0.5, "b": 0.5}

@@ -241,6 +241,6 @@ def test_a_views_gain_is_reported_and_a_bad_one_dropped():
         return pd.DataFrame(p / p.sum(axis=1, keepdims=True), index=ids, columns=list("abc"))
 
     stack = {"plain": view(2.5), "hflip": view(2.5), "noise": view(0.0)}
-    result = decide.nested(decide.choose_views, stack, truth, fold, problem)
-    assert result.final == {"plain": 0.5, "hflip": 0.5}
-    assert all(set(w) == {"plain", "hflip"} for w in result.by_fold.values())
+    result = decide.nested("views", stack, truth, fold, problem)
+    assert result.final.weights == {"plain": 0.5, "hflip": 0.5}
+    assert all(set(decision.weights) == {"plain", "hflip"} for decision in result.by_fold.values())
