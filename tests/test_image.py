@@ -27,6 +27,7 @@ from competition.image import feed, model
 from competition.image.predicting import see
 from competition.image.task import VIEWS_OF, ImageTask
 from competition.image.views import VIEWS, kept
+from competition.pixels import normalise
 
 
 def nothing(*_: object) -> None:
@@ -91,7 +92,7 @@ def test_mixing_is_off_in_the_last_epochs_and_timms_mixup_has_the_same_spread():
 def test_normalise_equals_the_textbook():
     pixels = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    ours = feed.normalise(pixels, mean.mul(255).repeat(7), std.mul(255).repeat(7))
+    ours = normalise(pixels, mean.mul(255).repeat(7), std.mul(255).repeat(7))
     expected = (pixels.permute(0, 3, 1, 2) / 255 - mean[:, None, None]) / std[:, None, None]
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
     assert ours.is_contiguous(memory_format=torch.channels_last)
