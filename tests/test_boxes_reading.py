@@ -177,6 +177,7 @@ FORMS: dict[str, Writer] = {
     "dict, a row a picture": lambda: one_column(a_dict, ", ", "[]"),
     "words": lambda: one_column(words, " ", "none 1 0 0 1 1"),
     "words without score": lambda: one_column(words_without_score, " "),
+    "words, a word where there is none": lambda: one_column(words_without_score, " ", "no_box"),
     "voc": voc,
     "coco beside train": coco_beside_train,
     "coco as train": coco_as_train,

@@ -39,6 +39,7 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
     assert config.boxes is not None
     columns = list(config.boxes.columns)
     given = ~train[columns].apply(lambda cells: cells.str.strip().isin(MISSING)).all(axis=1)
+    given, notes = _without_words(train[columns[0]], given) if len(columns) == 1 else (given, [])
     rows = train[given]
     label = class_cells(rows, config)
     lines = [f"{config.train}, line {n + 2}" for n in given.to_numpy().nonzero()[0]]
@@ -52,7 +53,17 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
         for name, numbers, form in cell:
             boxes[form].append(Box(id, name or own, numbers, False, line))
     table = pd.concat([raw.table(some, form) for form, some in boxes.items()])
-    return _without_placeholders(table, config)
+    table, told = _without_placeholders(table, config)
+    return table, notes + told
+
+
+def _without_words(cells: pd.Series, given: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Without the cells of one word, always the same, that says that a picture has no box (`no_box` in wheat 2021)."""
+    words = cells[given & ~cells.str.contains(r"[\d\[{(]", regex=True)]
+    if words.nunique() != 1:
+        return given, []
+    note = f"{len(words)} cells of column {cells.name!r} are {words.iloc[0]!r}: pictures without boxes"
+    return given & ~cells.index.isin(words.index), [note]
 
 
 def class_cells(rows: pd.DataFrame, config: Competition) -> pd.Series:
