@@ -91,32 +91,36 @@ def apply(cut: Cut | None, prediction: pd.DataFrame) -> pd.DataFrame:
 def fit(prediction: pd.DataFrame, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Cut | None:
     """The cut of these rows; None where the metric has none, or where it does not help.
 
-    It helps if, fitted on all folds but one and scored on that one, its mean gain is above 0 and most folds gain.
+    It helps if, fitted on all folds but one and scored on that one, its mean gain is above 0 and most folds gain. Boxes
+    need one whatever it gains, for without it each counts that a model holds possible.
     """
+    if problem.kind == "boxes":
+        return _of_boxes(prediction, truth, fold.index, problem) if problem.metric.cuts and len(fold) else None
     if not (_wanted(problem) and fold.nunique() > 1):
         return None
     gains = []
     for k in fold.unique():
         rest, held = fold.index[fold != k], fold.index[fold == k]
-        cut = _search(pick(prediction, rest), pick(truth, rest), problem)
-        plain, scored = pick(prediction, held), pick(truth, held)
+        cut = _search(prediction.loc[rest], truth.loc[rest], problem)
+        plain, scored = prediction.loc[held], truth.loc[held]
         gains.append(problem.metric.score(scored, apply(cut, plain)) - problem.metric.score(scored, plain))
     helps = np.mean(gains) > 0 and np.mean(np.array(gains) > 0) > 0.5
     return _search(prediction, truth, problem) if helps else None
 
 
+def _of_boxes(prediction: pd.DataFrame, truth: pd.DataFrame, ids: pd.Index, problem: Problem) -> Cut:
+    some = deciding.drawn(ids)
+    return Cut("score", {"all": deciding.best(problem.metric, pick(truth, some), pick(prediction, some))[1]})
+
+
 def _wanted(problem: Problem) -> bool:
-    if problem.kind == "boxes":
-        return problem.metric.cuts
     levels = problem.metric.levels
     ascending = levels is None or bool((np.diff(levels) > 0).all())
     return problem.metric.needs == "label" and problem.kind not in SETTLED.get(problem.metric.name, ()) and ascending
 
 
 def _search(prediction: pd.DataFrame, truth: pd.DataFrame, problem: Problem) -> Cut:
-    """The best cut of these rows: of boxes by a scan, else from a few starts by moving one value at a time."""
-    if problem.kind == "boxes":
-        return Cut("score", {"all": deciding.best_threshold(problem.metric, truth, prediction)})
+    """The best cut of these rows, found from a few starts by moving one value at a time."""
     metric, names = problem.metric, list(prediction.columns)
     rule: Rule = "level" if metric.levels is not None else "factor" if problem.kind in CLASSES else "threshold"
     p, t, levels = prediction.to_numpy(float), truth[names].to_numpy(float), np.array(metric.levels or ())

@@ -93,7 +93,8 @@ def nested(
 ) -> Nested:
     """Decision and cut, refitted once per held-out fold. fold: fold number by id, of every id of truth and of the stack.
 
-    A cut that no fold's refit has kept is none in the end either: the score would be of another decision.
+    A cut that no fold's refit has kept is none in the end either, for the score would be of another decision; but of boxes
+    it stays, since none of them can be submitted without one.
     """
     choose = _chooser(search, stack, truth, fold, problem, progress)
     combined: dict[str, pd.DataFrame] = {}
@@ -118,7 +119,7 @@ def nested(
         by_fold=by_fold,
         final=final,
         cuts_by_fold=cuts_by_fold,
-        cut=cut if any(cuts_by_fold.values()) else None,
+        cut=cut if problem.kind == "boxes" or any(cuts_by_fold.values()) else None,
     )
 
 

@@ -10,8 +10,9 @@ from competition import artifacts, board, config, decide, runs
 from competition.artifacts import read_json, read_table
 from competition.config import Run
 from competition.errors import ConfigFault, Finding, nearest
-from competition.predict import VIEW, scored_on, show_score, write_run, write_score
+from competition.predict import VIEW, write_run
 from competition.runs import Opened
+from competition.scoring import scored_on, show_score, write_score
 from competition.task import Problem, pick
 
 EVERY = "# Every run that has a score; `make ensemble` keeps this list up to date.\n"
@@ -108,8 +109,8 @@ def fold_test(name: str, split: str, problem: Problem) -> pd.DataFrame:
     if VIEW not in table:
         return table
     record = read_json(artifacts.run_folder(name) / "score.json")["weights_by_fold"][split.partition("-")[0]]
-    stack = {str(view): part.drop(columns=VIEW) for view, part in table.groupby(VIEW)}
-    return decide.read(record, problem).combine(stack)
+    decision = decide.read(record, problem)
+    return decision.combine({view: table[table[VIEW] == view].drop(columns=VIEW) for view in decision.weights})
 
 
 def _write_folds(at: Opened, result: decide.Nested) -> None:

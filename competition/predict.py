@@ -1,19 +1,19 @@
-"""Out-of-fold and test predictions of a run, views and all, and its score: `make predict RUN=leaves/baseline`."""
+"""Out-of-fold and test predictions of a run, views and all: `make predict RUN=leaves/baseline`."""
 
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
-from competition import artifacts, board, cuts, decide
+from competition import artifacts, board, decide
 from competition.artifacts import read_table, write_json, write_table
-from competition.boxes import fusion, sheet
+from competition.boxes import fusion
 from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.data import load
@@ -22,7 +22,8 @@ from competition.engine import Engine, stopping
 from competition.errors import DataFault, EnvironmentFault, Finding, Stopped, examples
 from competition.folds import FoldTable, Split
 from competition.runs import Opened
-from competition.task import Fold, Problem, pick
+from competition.scoring import scored_folds, scored_on, show_score, write_score
+from competition.task import Fold, pick
 from competition.train import open_fold, prepare, trained
 
 VIEW = "view"
@@ -40,25 +41,25 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
         engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
     fits = [(at.folder / s.name / "fit.json").read_bytes() for s in at.table.splits]
-    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, *at.run.task.views, *fits)
+    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, settings(at.run), *at.run.task.views, *fits)
     if missing or not scored_on(at, basis):
         reduce(at, basis)
     show_score(at, "view")
     return artifacts.read_json(at.folder / "score.json")
 
 
-def scored_on(at: Opened, basis: str) -> bool:
-    """Whether score.json, the last file of a score, is there and was made of the same metric, predictions, decisions."""
-    path = at.folder / "score.json"
-    return path.exists() and artifacts.read_json(path)["basis"] == basis
-
-
 def predicted_views(run: Run, split: Split) -> list[str]:
-    """The views that stand in both of the fold's prediction files; test.parquet is written last."""
-    folder = artifacts.run_folder(run.name) / split.name
-    if not all((folder / f"{name}.parquet").exists() for name in ("oof", "test")):
-        return []
-    return list(pd.read_parquet(folder / "test.parquet", columns=[VIEW])[VIEW].unique())
+    """The views that both of the fold's prediction files hold, made with these settings; predicted.json is written last."""
+    path = artifacts.run_folder(run.name) / split.name / "predicted.json"
+    record = artifacts.read_json(path) if path.exists() else {}
+    return record["views"] if record.get("settings") == settings(run) else []
+
+
+def settings(run: Run) -> str:
+    """Hash of the keys that prediction depends on, but for the views, of which each is predicted by itself."""
+    parts, values = run.parts(), run.config()
+    wanted = {key: value for key, value in values.items() if parts.get(key) == "predict" and key != "views"}
+    return artifacts.digest(json.dumps(wanted, sort_keys=True))
 
 
 def predict_fold(run: Run, split: Split) -> None:
@@ -80,6 +81,8 @@ def predict_fold(run: Run, split: Split) -> None:
                 _finite(table, run, split, view)
                 tables.append(table.assign(**{VIEW: view}))
         write_table(path, pd.concat(tables))
+    views = [*have, *(view for view in run.task.views if view not in have)]
+    write_json(fold.folder / "predicted.json", {"settings": settings(run), "views": views})
 
 
 def _counting(fold: Fold, before: int, steps: int) -> Fold:
@@ -112,117 +115,6 @@ def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> N
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", result.final.combine(test))
     return result
-
-
-def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
-    """score.json, written last: with it the run has a score. basis: a hash of what it was made from."""
-    assert at.data.train.truth is not None
-    fold = scored_folds(at.table)
-    truth, stack = pick(at.data.train.truth, fold.index), decide.part(stack, fold.index)
-    record = score_record(at.data.problem, truth, fold, stack, result)
-    if at.data.problem.kind == "boxes":
-        for path in sheet.draw(at.data, fold.index, result.decided, at.folder):
-            at.say(f"drew {path}")
-    write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
-
-
-def score_record(
-    problem: Problem, truth: pd.DataFrame, fold: pd.Series, stack: Stack, result: Nested
-) -> dict[str, Any]:
-    """The score of the nested decisions over all rows, its spread over folds, and what each part of the stack adds.
-
-    parts and mean are of uncut predictions; uncut: the score without cuts, None where no fold has one.
-    """
-    metric = problem.metric
-
-    def shown(prediction: pd.DataFrame) -> float:
-        return metric.shown(metric.score(truth, prediction))
-
-    by_fold = decide.fold_scores(metric, truth, result.decided, fold)
-    everything = metric.score(truth, decide.equal(stack, problem).combine(stack))
-
-    def gain(name: str) -> float | None:
-        rest = {n: t for n, t in stack.items() if n != name}
-        return everything - metric.score(truth, decide.equal(rest, problem).combine(rest)) if rest else None
-
-    def alone(name: str) -> float:
-        one = {name: stack[name]}
-        return shown(decide.equal(one, problem).combine(one))
-
-    return {
-        "metric": metric.name,
-        "greater_is_better": metric.greater,
-        "score": shown(result.decided),
-        "std": float(by_fold.std()) if len(by_fold) > 1 else None,
-        "folds": {f"fold{k}": metric.shown(v) for k, v in by_fold.items()},
-        "in_sample": shown(cuts.apply(result.cut, result.final.combine(stack))),
-        "uncut": shown(result.prediction) if any(result.cuts_by_fold.values()) else None,
-        "mean": metric.shown(everything),
-        "rows": len(fold),
-        "parts": {
-            name: {"weight": result.final.weights.get(name, 0.0), "alone": alone(name), "gain": gain(name)}
-            for name in stack
-        },
-        "decision": result.final.plain(),
-        "weights_by_fold": {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()},
-        "cut": result.cut and result.cut.plain(),
-        "cuts_by_fold": {f"fold{k}": cut and cut.plain() for k, cut in result.cuts_by_fold.items()},
-    }
-
-
-def show_score(at: Opened, part: str) -> None:
-    """The score as a sentence, and what each view or member adds as a table."""
-    score = artifacts.read_json(at.folder / "score.json")
-    if len(score["parts"]) > 1:
-        board.console.print(parts_table(at.run.name, part, score))
-    at.say(headline(score))
-    if len(score["parts"]) > 1:
-        at.say(beside(score))
-    if at.data.problem.kind == "boxes":
-        at.say(f"fused by {decide.read(score['decision'], at.data.problem)}")
-    if score["uncut"] is not None:
-        at.say(decision(score))
-
-
-def parts_table(run: str, part: str, score: dict[str, Any]) -> Table:
-    table = Table(part, "alone", "gain in the mean", "weight", title=f"{run}: {score['metric']} by {part}")
-    for name, values in score["parts"].items():
-        gain = "" if values["gain"] is None else f"{values['gain']:+.4f}"
-        weight = f"{values['weight']:.3f}" if values["weight"] else "dropped"
-        table.add_row(name, f"{values['alone']:.4f}", gain, weight)
-    return table
-
-
-def headline(score: dict[str, Any]) -> str:
-    """The score over all rows together, and beside it the mean and spread over folds (of a ranking they differ)."""
-    folds = list(score["folds"].values())
-    spread = f" (folds {np.mean(folds):.4f} ± {score['std']:.4f})" if score["std"] is not None else ""
-    direction = "greater" if score["greater_is_better"] else "smaller"
-    return f"CV {score['metric']} {score['score']:.4f}{spread} on {score['rows']:,} rows, {direction} is better"
-
-
-def beside(score: dict[str, Any]) -> str:
-    """The figures that the nested score must be read with."""
-    best = (max if score["greater_is_better"] else min)(p["alone"] for p in score["parts"].values())
-    others = f"best single {best:.4f}, plain mean {score['mean']:.4f}, in-sample {score['in_sample']:.4f}"
-    return f"nested {score['score']:.4f}; {others}"
-
-
-def decision(score: dict[str, Any]) -> str:
-    """How the submission will decide, and what the default decision would have scored."""
-    cut = cuts.read(score["cut"])
-    if cut is None:
-        kept = sum(c is not None for c in score["cuts_by_fold"].values())
-        return f"no cut: {kept} of {len(score['folds'])} refits kept one; without any, {score['uncut']:.4f}"
-    default = {"threshold": "0.5", "factor": "the most probable class", "level": "the nearest level",
-               "score": "every box"}[cut.rule]  # fmt: skip
-    return f"{cut}, fitted on the other folds; {default} would give {score['uncut']:.4f}"
-
-
-def scored_folds(table: FoldTable) -> pd.Series:
-    """Fold number by id of the first repeat, of the rows that are scored."""
-    fold = table.table["fold"]
-    return fold[fold >= 0]
 
 
 def out_of_fold(run: Run, table: FoldTable, view: str) -> pd.DataFrame:

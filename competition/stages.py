@@ -19,6 +19,7 @@ from competition import (
     ledger,
     portfolio,
     runs,
+    scoring,
     submit,
 )
 from competition import predict as predicting
@@ -106,7 +107,7 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
             for note in notes:
                 at.say(note)
             ledger.record(ledger_row(at, score))
-            at.say(f"submission: {path}, {predicting.headline(score)}")
+            at.say(f"submission: {path}, {scoring.headline(score)}")
     return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, folds, runs
+from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
 from competition.engine import Engine, stopping
@@ -120,7 +121,7 @@ def open_fold(run: Run, split: Split) -> Fold:
         assert valid.truth is not None
         if not np.isfinite(prediction.select_dtypes("number").to_numpy()).all():
             return float("nan")  # the loop stops a run that diverges
-        return metric.shown(metric.score(valid.truth, pick(prediction, valid.ids)))
+        return metric.shown(deciding.best_score(metric, valid.truth, pick(prediction, valid.ids)))
 
     return Fold(
         name=split.name,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import cuts, metrics
+from competition import cuts, decide, metrics
 from competition.boxes import deciding
 from competition.boxes.deciding import Chooser, Fusion
 from competition.boxes.fusion import OWN, fuse, pool
@@ -137,7 +137,7 @@ def test_the_score_of_some_pictures_is_that_of_their_boxes_alone(name: str, tmp_
     fused = chooser.default.combine({name: take(t, some) for name, t in STACK.items()})
     truth = take(TRUTH, some)
     if problem.metric.cuts:
-        fused = fused[fused["score"] >= deciding.best_threshold(problem.metric, truth, fused)]
+        fused = fused[fused["score"] >= deciding.best(problem.metric, truth, fused)[1]]
     assert chooser.score(chooser.default, some) == pytest.approx(problem.metric.score(truth, fused), abs=1e-12)
 
 
@@ -170,14 +170,14 @@ def test_the_best_threshold_scores_as_the_best_of_many(name: str, tmp_path: Path
         return metric.score(TRUTH, boxes[boxes["score"] >= threshold])
 
     best = max(map(score, np.sort(boxes["score"])[::8]))
-    found = score(deciding.best_threshold(metric, TRUTH, boxes))
+    found = score(deciding.best(metric, TRUTH, boxes)[1])
     assert score(0) < best - 0.05 and found >= best - 0.01
 
 
 def test_without_boxes_or_with_right_ones_only_all_count():
     metric = problem_of("mean_precision").metric
-    assert deciding.best_threshold(metric, TRUTH, empty()) == 0
-    assert deciding.best_threshold(metric, TRUTH, TRUTH.assign(score=0.5)[[*PREDICTED]]) == 0
+    assert deciding.best(metric, TRUTH, empty())[1] == 0
+    assert deciding.best(metric, TRUTH, TRUTH.assign(score=0.5)[[*PREDICTED]])[1] == 0
 
 
 def test_the_cut_of_boxes_is_a_threshold_of_metrics_that_count_them():
@@ -191,3 +191,24 @@ def test_the_cut_of_boxes_is_a_threshold_of_metrics_that_count_them():
     assert problem.metric.score(TRUTH, kept) > problem.metric.score(TRUTH, boxes) + 0.02
     assert cuts.fit(boxes, TRUTH, FOLD, problem_of("map")) is None
     assert cuts.fit(TRUTH.assign(score=0.5)[[*PREDICTED]], TRUTH, FOLD, problem) is None
+
+
+def test_the_threshold_is_kept_with_two_folds_and_where_a_fold_has_no_true_box(tmp_path: Path):
+    """Without one every box that a model holds possible would count: a threshold is no gain to be proven."""
+    metric = metrics.get(MetricSpec(name="mean_precision"), "boxes", ["a"], tmp_path)
+    ids = pd.Index([f"{n}" for n in range(30)], name="id")
+    true = pd.DataFrame(
+        {"label": "a", "x_min": 0.0, "y_min": 0.0, "x_max": 9.0, "y_max": 9.0, "crowd": False}, index=ids[:20]
+    )
+    right = true.drop(columns="crowd").assign(score=0.9)
+    wrong = pd.concat(
+        [right.set_axis(ids[:20]).assign(x_min=50.0 + 20 * n, x_max=60.0 + 20 * n, score=0.1) for n in range(3)]
+    )
+    found = pd.concat([right, wrong])[list(PREDICTED)]
+    problem = Problem("toy", "boxes", (), ("a",), PREDICTED, metric)
+    for fold in (pd.Series(np.arange(30) % 2, index=ids), pd.Series(np.arange(30) // 10, index=ids)):
+        result = decide.nested("views", {"plain": found}, true, fold, problem)
+        assert result.cut is not None and 0.1 < result.cut.values["all"] <= 0.9
+        assert metric.score(true, result.decided) == 1
+    one = decide.nested("views", {"plain": found}, true, pd.Series(0, index=ids), problem)
+    assert one.cut is not None and metric.score(true, one.decided) < 0.5, "one fold alone has no other to fit it on"

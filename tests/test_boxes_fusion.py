@@ -163,23 +163,33 @@ def test_weights_are_relative_and_one_of_zero_is_not_looked_at(method: fusion.Me
     assert not found.equals(fusion.fuse(stack, {"a": 0.25, "b": 0.5}, method, iou))
 
 
-def test_boxes_below_skip_are_left_out_first_and_most_are_kept_by_picture():
+def test_boxes_below_skip_are_left_out_first():
     stack = {name: draw(i) for i, name in enumerate("ab")}
     above = {name: table[table["score"] >= 0.4] for name, table in stack.items()}
     found = fusion.fuse(stack, equal(stack), "wbf", 0.55, skip=0.4)
     pd.testing.assert_frame_equal(found, fusion.fuse(above, equal(stack), "wbf", 0.55))
-    best = fusion.fuse(stack, equal(stack), "wbf", 0.55, skip=0.4, most=2)
-    pd.testing.assert_frame_equal(best, found.groupby(level=0).head(2))
+
+
+@pytest.mark.parametrize("method", ["nms", "wbf"])
+def test_a_picture_keeps_as_many_as_one_model_found_and_no_fewer_than_most(
+    method: fusion.Method, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fusion, "MOST", 2)
+    stack = {name: draw(i) for i, name in enumerate("abc")}
+    found = fusion.fuse(stack, equal(stack), method, 0.55)
+    most = max(2, *(table.groupby(level=0).size().max() for table in stack.values()))
+    assert found.groupby(level=0).size().max() == most
+    monkeypatch.setattr(fusion, "MOST", 1000)
+    pd.testing.assert_frame_equal(found, fusion.fuse(stack, equal(stack), method, 0.55).groupby(level=0).head(most))
 
 
 def test_wbf_of_a_pool_is_that_of_its_models_side_by_side():
     parts = [draw(i) for i in range(4)]
     apart = {str(i): part for i, part in enumerate(parts)}
     expected = fusion.fuse(apart, equal(apart), "wbf", 0.55)
-    nested = fusion.pool([fusion.pool(parts[:2]), fusion.pool(parts[2:])])
-    assert fusion.number_of_models(nested) == 4 and sorted(set(nested["model"])) == [0, 1, 2, 3]
-    for pooled in (fusion.pool(parts), nested):
-        pd.testing.assert_frame_equal(fusion.fuse({"all": pooled}, {"all": 1.0}, "wbf", 0.55), expected, rtol=1e-12)
+    pooled = fusion.pool(parts)
+    assert fusion.number_of_models([pooled]) == 4
+    pd.testing.assert_frame_equal(fusion.fuse({"all": pooled}, {"all": 1.0}, "wbf", 0.55), expected, rtol=1e-12)
 
 
 def test_a_model_of_a_pool_that_finds_nothing_lowers_the_scores():
@@ -187,6 +197,16 @@ def test_a_model_of_a_pool_that_finds_nothing_lowers_the_scores():
     found = fusion.fuse({"a": fusion.pool([table, empty()])}, {"a": 1.0}, "wbf", 0.7)
     alone = fusion.fuse({"a": table}, {"a": 1.0}, "wbf", 0.7)
     np.testing.assert_allclose(found["score"], alone["score"] / 2)
+
+
+@pytest.mark.parametrize("method", ["nms", "soft_nms", "wbf"])
+def test_a_view_in_which_no_model_finds_anything_is_no_fault(method: fusion.Method):
+    pooled = fusion.pool([draw(0), draw(1)])
+    stack = {"plain": pooled, "hflip": fusion.pool([empty(), empty()])}
+    found = fusion.fuse(stack, equal(stack), method, 0.5)
+    alone = fusion.fuse({"plain": pooled}, {"plain": 1.0}, method, 0.5)
+    assert len(found) == len(alone)
+    np.testing.assert_allclose(found["score"], alone["score"] / (2 if method == "wbf" else 1))
 
 
 @pytest.mark.parametrize("method", ["nms", "soft_nms"])

@@ -70,7 +70,7 @@ def default(stack: Stack) -> Fusion:
 
 
 def _models(stack: Stack) -> int:
-    return sum(map(number_of_models, stack.values()))
+    return number_of_models(stack.values()) * len(stack)
 
 
 class Chooser:
@@ -89,7 +89,7 @@ class Chooser:
         search: Search,
         progress: Progress = lambda done, total, text: None,
     ):
-        self.ids = _drawn(ids)
+        self.ids = drawn(ids)
         self.stack = {name: take(table, self.ids) for name, table in stack.items()}
         self.truth = take(truth, self.ids)
         self.metric, self.search, self.progress = problem.metric, search, progress
@@ -173,7 +173,8 @@ class _Search:
         return self.chooser.score(fusion, self.ids)
 
 
-def _drawn(ids: pd.Index) -> pd.Index:
+def drawn(ids: pd.Index) -> pd.Index:
+    """The pictures that something is chosen on: all, or PICTURES of them, the same each time."""
     if len(ids) <= PICTURES:
         return ids
     return ids[np.sort(np.random.default_rng(0).choice(len(ids), PICTURES, replace=False))]
@@ -188,9 +189,14 @@ def _normal(weights: dict[str, float]) -> dict[str, float]:
 # The score above which boxes count ---------------------------------------------------------------------------------
 
 
-def best_threshold(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame) -> float:
-    """The score from which on boxes count, best on these pictures; 0, all of them, where nothing is better."""
-    return _best(metric, _matched(metric, truth, prediction))[1]
+def best(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame) -> tuple[float, float]:
+    """The metric's score at the threshold that is best for these pictures, and that: 0, all boxes, if nothing is better."""
+    return _best(metric, _matched(metric, truth, prediction))
+
+
+def best_score(metric: Metric, truth: pd.DataFrame, prediction: pd.DataFrame) -> float:
+    """`metric.score`, where a threshold of boxes decides at the best one, in sample."""
+    return best(metric, truth, prediction)[0] if metric.cuts else metric.score(truth, prediction)
 
 
 @dataclass(frozen=True)

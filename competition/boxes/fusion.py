@@ -8,7 +8,7 @@ number and then the edges decide, never the order of rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ Method = Literal["nms", "soft_nms", "wbf"]
 OWN = 0.6  # IoU of the nms of each model's own boxes before wbf
 POOLED = 0.55  # IoU at which the models of a pool are fused once nms or soft-nms has been at each; wbf's default
 TOGETHER = 256  # groups in a block: at 100 boxes a block's arrays stay in the processor's cache
+MOST = 100  # boxes of a picture, as COCO scores them
 TINY = 1e-12  # an area or a score of 0 may stand below a fraction
 
 
@@ -151,19 +152,15 @@ def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def pool(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Several models' boxes as one table, with the columns `model` (0, 1, ...) and `share` (1 / models); pools nest."""
-    before, tables = 0, []
-    for part in parts:
-        models = number_of_models(part)
-        model, share = (part["model"], part["share"]) if "model" in part else (0, 1.0)
-        tables.append(part[[*PREDICTED]].assign(model=model + before, share=share / len(parts)))
-        before += models
-    return pd.concat(tables)
+    """Several models' boxes as one table, with the columns `model` (0, 1, ...) and `share` (1 / models)."""
+    return pd.concat(part[[*PREDICTED]].assign(model=n, share=1 / len(parts)) for n, part in enumerate(parts))
 
 
-def number_of_models(table: pd.DataFrame) -> int:
-    """Of a pool, counted by its share, for a model may have found nothing; 1 of a table of one model."""
-    return round(1 / table["share"].min()) if "model" in table and len(table) else 1
+def number_of_models(tables: Iterable[pd.DataFrame]) -> int:
+    """Of each of these tables, pools of as many models: counted by the share, for a model may have found nothing."""
+    counts = {round(1 / table["share"].iloc[0]) if "share" in table else 1 for table in tables if len(table)}
+    assert len(counts) < 2, f"pools of different numbers of models, {counts}, have no first ones"
+    return counts.pop() if counts else 1
 
 
 def fuse(
@@ -172,13 +169,12 @@ def fuse(
     method: Method,
     iou: float,
     skip: float = 0.0,
-    most: int = 100,
 ) -> pd.DataFrame:
     """Boxes of several tables as one, by picture and score: index id and the columns PREDICTED, scores in 0..1.
 
     weights: by the table's name, relative; one without, or of 0, is not looked at. A table with the columns of `pool`
-    holds several models that share its weight. iou: of soft_nms its sigma. skip: boxes of a lower score are left out
-    first. most: boxes that a picture keeps, the best.
+    holds several models that share its weight, each as many. iou: of soft_nms its sigma. skip: boxes of a lower score
+    are left out first. A picture keeps the best MOST boxes, or as many as one model found where that is more.
 
     wbf: each model's own boxes go through nms at OWN first. Detectors leave near copies, which would count as models
     that agree. nms, soft_nms: over the boxes of all tables, their scores times weight over the greatest weight. Of
@@ -189,15 +185,15 @@ def fuse(
     stack = _stack(tables, weights, skip)
     if not len(stack.scores):
         return empty()
-    found = _fused(stack, iou) if method == "wbf" else _suppressed(stack, method, iou, most)
-    return _table(stack, *found, most)
+    found = _fused(stack, iou) if method == "wbf" else _suppressed(stack, method, iou)
+    return _table(stack, *found)
 
 
 @dataclass(frozen=True)
 class _Stack:
     """Boxes of all tables [n]. group: picture x labels + label. member: the table's number. model: that in its pool.
 
-    shares: of each table's models. weights: of the tables, the greatest 1.
+    models: of each table. weights: of the tables, the greatest 1.
     """
 
     ids: pd.Index
@@ -207,8 +203,14 @@ class _Stack:
     scores: np.ndarray
     member: np.ndarray
     model: np.ndarray
-    shares: list[np.ndarray]
+    models: int
     weights: np.ndarray
+
+    @property
+    def most(self) -> int:
+        """Boxes that a picture keeps."""
+        of_one = (self.member * self.models + self.model) * len(self.ids) + self.group // len(self.labels)
+        return max(MOST, int(np.bincount(np.unique(of_one, return_inverse=True)[1]).max()))
 
 
 def _stack(tables: Mapping[str, pd.DataFrame], weights: dict[str, float], skip: float) -> _Stack:
@@ -226,35 +228,23 @@ def _stack(tables: Mapping[str, pd.DataFrame], weights: dict[str, float], skip: 
         scores=table["score"].to_numpy(float),
         member=np.repeat(np.arange(len(above)), [len(t) for t in above]),
         model=np.concatenate([t["model"] if "model" in t else np.zeros(len(t), dtype=int) for t in above]),
-        shares=[_shares(t) for t in used.values()],
+        models=number_of_models(used.values()),
         weights=weight / weight.max(),
     )
 
 
-def _shares(table: pd.DataFrame) -> np.ndarray:
-    """Of each model of a pool, [models]; one that has found nothing has the least."""
-    models = number_of_models(table)
-    shares = np.full(models, 1 / models)
-    if "model" in table:
-        shares[table["model"]] = table["share"]
-    return shares
-
-
 def _fused(stack: _Stack, iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    first = np.cumsum([0] + [len(shares) for shares in stack.shares])
-    model = first[stack.member] + stack.model
-    weights = np.concatenate([w * shares for w, shares in zip(stack.weights, stack.shares, strict=True)])
+    model = stack.member * stack.models + stack.model
+    weights = np.repeat(stack.weights / stack.models, stack.models)
     own = nms(stack.boxes, stack.scores, OWN, stack.group * len(weights) + model)
     return weighted_boxes_fusion(stack.boxes[own], stack.scores[own], model[own], weights, iou, group=stack.group[own])
 
 
-def _suppressed(stack: _Stack, method: Method, iou: float, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    models = max(map(len, stack.shares))
-    assert all(len(shares) == models for shares in stack.shares), "pools of other numbers of models have no first ones"
-    boxes, scores = stack.boxes, stack.scores * stack.weights[stack.member]
+def _suppressed(stack: _Stack, method: Method, iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    models, boxes, scores = stack.models, stack.boxes, stack.scores * stack.weights[stack.member]
     group = stack.group * models + stack.model
     if method == "soft_nms":
-        scores = soft_nms(boxes, scores, iou, group, most)
+        scores = soft_nms(boxes, scores, iou, group, stack.most)
     if method == "nms" or models > 1:
         kept = nms(boxes, scores, iou if method == "nms" else OWN, group)
     else:
@@ -266,12 +256,12 @@ def _suppressed(stack: _Stack, method: Method, iou: float, most: int) -> tuple[n
     return weighted_boxes_fusion(*found[:2], stack.model[kept], np.full(models, 1 / models), POOLED, group=found[2])
 
 
-def _table(stack: _Stack, boxes: np.ndarray, scores: np.ndarray, group: np.ndarray, most: int) -> pd.DataFrame:
+def _table(stack: _Stack, boxes: np.ndarray, scores: np.ndarray, group: np.ndarray) -> pd.DataFrame:
     """The best boxes of each picture."""
     picture, label = np.divmod(group, len(stack.labels))
     order = _order(boxes, scores, picture, label)
     picture = picture[order]
-    order = order[np.arange(len(order)) - np.searchsorted(picture, picture) < most]
+    order = order[np.arange(len(order)) - np.searchsorted(picture, picture) < stack.most]
     picture, label = np.divmod(group[order], len(stack.labels))
     values = {"label": stack.labels[label], "score": np.minimum(scores[order], 1)}
     edges = dict(zip(EDGES, boxes[order].T, strict=True))

@@ -127,18 +127,18 @@ def by_picture(judged: Judged, ids: pd.Index) -> pd.DataFrame:
 
 
 def sheet(rows: Rows, judged: Judged, classes: tuple[str, ...], title: str, upright: bool = True) -> bytes:
-    """A PNG of the worst pictures of `rows`, at most 12, each with its boxes, its id and its counts.
+    """A PNG of the worst pictures of `rows`, at most 12 of those that are there, with their boxes, ids and counts.
 
     upright: whether the boxes are of the pictures as their EXIF notes turn them. Raises BadPicture.
     """
     from matplotlib.figure import Figure
 
     assert rows.pictures is not None
-    worst = by_picture(judged, rows.ids).head(TILES)
+    worst = by_picture(judged, rows.ids[rows.pictures.map(lambda path: Path(path).is_file())]).head(TILES)
     files = [Path(rows.pictures[name]).read_bytes() for name in worst.index]
     pictures = [cache.decode(file, round(INCHES * DPI), upright) for file in files]
-    down = math.ceil(len(worst) / ACROSS)
-    tall = float(np.median([len(picture) / picture.shape[1] for picture in pictures]))
+    down = max(1, math.ceil(len(worst) / ACROSS))
+    tall = float(np.median([len(picture) / picture.shape[1] for picture in pictures] or [1.0]))
     size = (INCHES * ACROSS, (INCHES * tall + 0.25) * down + 0.9)
     figure = Figure(figsize=size, facecolor=GROUND, layout="constrained")
     figure.suptitle(title, fontsize=11, fontweight="bold", color=PAPER, parse_math=False)
