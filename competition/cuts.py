@@ -108,9 +108,10 @@ def fit(prediction: pd.DataFrame, truth: pd.DataFrame, fold: pd.Series, problem:
     return _search(prediction, truth, problem) if helps else None
 
 
-def _of_boxes(prediction: pd.DataFrame, truth: pd.DataFrame, ids: pd.Index, problem: Problem) -> Cut:
+def _of_boxes(prediction: pd.DataFrame, truth: pd.DataFrame, ids: pd.Index, problem: Problem) -> Cut | None:
     some = deciding.drawn(ids)
-    return Cut("score", {"all": deciding.best(problem.metric, pick(truth, some), pick(prediction, some))[1]})
+    _, threshold = deciding.best(problem.metric, pick(truth, some), pick(prediction, some))
+    return Cut("score", {"all": threshold}) if threshold else None
 
 
 def _wanted(problem: Problem) -> bool:

@@ -1,0 +1,137 @@
+"""The score of a run or a blend, score.json: over all rows, by fold, in sample, by view or member; and how it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from competition import artifacts, board, cuts, decide
+from competition.artifacts import write_json
+from competition.boxes import deciding, sheet
+from competition.decide import Nested, Stack
+from competition.folds import FoldTable
+from competition.runs import Opened
+from competition.task import Problem, pick
+
+
+def scored_on(at: Opened, basis: str) -> bool:
+    """Whether score.json, the last file of a score, is there and was made of the same metric, predictions, decisions."""
+    path = at.folder / "score.json"
+    return path.exists() and artifacts.read_json(path)["basis"] == basis
+
+
+def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
+    """score.json, written last: with it the run has a score. basis: a hash of what it was made from."""
+    assert at.data.train.truth is not None
+    fold = scored_folds(at.table)
+    truth, stack = pick(at.data.train.truth, fold.index), decide.part(stack, fold.index)
+    record = score_record(at.data.problem, truth, fold, stack, result)
+    if at.data.problem.kind == "boxes":
+        for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
+            at.say(f"drew {path}")
+    write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
+
+
+def score_record(
+    problem: Problem, truth: pd.DataFrame, fold: pd.Series, stack: Stack, result: Nested
+) -> dict[str, Any]:
+    """The score of the nested decisions over all rows, its spread over folds, and what each part of the stack adds.
+
+    parts and mean are of uncut predictions, of boxes at the threshold that is best for each, in sample; uncut: the score
+    without cuts, None where no fold has one. A fold without a score (no true box, one class) is null.
+    """
+    metric = problem.metric
+
+    def shown(prediction: pd.DataFrame) -> float:
+        return metric.shown(metric.score(truth, prediction))
+
+    def equal(some: Stack) -> float:
+        return deciding.best_score(metric, truth, decide.equal(some, problem).combine(some))
+
+    by_fold = decide.fold_scores(metric, truth, result.decided, fold)
+    everything = equal(stack)
+
+    def gain(name: str) -> float | None:
+        rest = {n: t for n, t in stack.items() if n != name}
+        return everything - equal(rest) if rest else None
+
+    def part(name: str) -> dict[str, float | None]:
+        alone = metric.shown(equal({name: stack[name]}))
+        return {"weight": result.final.weights.get(name, 0.0), "alone": alone, "gain": gain(name)}
+
+    return {
+        "metric": metric.name,
+        "greater_is_better": metric.greater,
+        "score": shown(result.decided),
+        "std": float(by_fold.std()) if len(by_fold) > 1 else None,
+        "folds": {f"fold{k}": metric.shown(v) if np.isfinite(v) else None for k, v in by_fold.items()},
+        "in_sample": shown(cuts.apply(result.cut, result.final.combine(stack))),
+        "uncut": shown(result.prediction) if any(result.cuts_by_fold.values()) else None,
+        "mean": metric.shown(everything),
+        "rows": len(fold),
+        "parts": {name: part(name) for name in stack},
+        "decision": result.final.plain(),
+        "weights_by_fold": {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()},
+        "cut": result.cut and result.cut.plain(),
+        "cuts_by_fold": {f"fold{k}": cut and cut.plain() for k, cut in result.cuts_by_fold.items()},
+    }
+
+
+def show_score(at: Opened, part: str) -> None:
+    """The score as a sentence, and what each view or member adds as a table."""
+    score = artifacts.read_json(at.folder / "score.json")
+    if len(score["parts"]) > 1:
+        board.console.print(parts_table(at.run.name, part, score))
+    at.say(headline(score))
+    if len(score["parts"]) > 1:
+        at.say(beside(score))
+    if at.data.problem.kind == "boxes":
+        at.say(f"fused by {decide.read(score['decision'], at.data.problem)}")
+    if score["uncut"] is not None or score["cut"] is not None:
+        at.say(decision(score))
+
+
+def parts_table(run: str, part: str, score: dict[str, Any]) -> Table:
+    table = Table(part, "alone", "gain in the mean", "weight", title=f"{run}: {score['metric']} by {part}")
+    for name, values in score["parts"].items():
+        gain = "" if values["gain"] is None else f"{values['gain']:+.4f}"
+        weight = f"{values['weight']:.3f}" if values["weight"] else "dropped"
+        table.add_row(name, f"{values['alone']:.4f}", gain, weight)
+    return table
+
+
+def headline(score: dict[str, Any]) -> str:
+    """The score over all rows together, and beside it the mean and spread over folds (of a ranking they differ)."""
+    folds = [value for value in score["folds"].values() if value is not None]
+    spread = f" (folds {np.mean(folds):.4f} ± {score['std']:.4f})" if score["std"] is not None else ""
+    direction = "greater" if score["greater_is_better"] else "smaller"
+    return f"CV {score['metric']} {score['score']:.4f}{spread} on {score['rows']:,} rows, {direction} is better"
+
+
+def beside(score: dict[str, Any]) -> str:
+    """The figures that the nested score must be read with."""
+    best = (max if score["greater_is_better"] else min)(p["alone"] for p in score["parts"].values())
+    others = f"best single {best:.4f}, plain mean {score['mean']:.4f}, in-sample {score['in_sample']:.4f}"
+    return f"nested {score['score']:.4f}; {others}"
+
+
+def decision(score: dict[str, Any]) -> str:
+    """How the submission will decide, and what the default decision would have scored."""
+    cut = cuts.read(score["cut"])
+    if cut is None:
+        kept = sum(c is not None for c in score["cuts_by_fold"].values())
+        return f"no cut: {kept} of {len(score['folds'])} refits kept one; without any, {score['uncut']:.4f}"
+    default = {"threshold": "0.5", "factor": "the most probable class", "level": "the nearest level",
+               "score": "every box"}[cut.rule]  # fmt: skip
+    if not any(score["cuts_by_fold"].values()):
+        return f"{cut} will decide, fitted on all rows that are scored; the score is without it, of {default}"
+    return f"{cut}, fitted on the other folds; {default} would give {score['uncut']:.4f}"
+
+
+def scored_folds(table: FoldTable) -> pd.Series:
+    """Fold number by id of the first repeat, of the rows that are scored."""
+    fold = table.table["fold"]
+    return fold[fold >= 0]
