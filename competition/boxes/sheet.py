@@ -34,6 +34,7 @@ COLOURS = ("#00d0ff", "#ff5db1", "#58f05a", "#ff9a2e", "#b08cff", "#ff5a4d", "#2
 DASHES = (0, (3, 2))
 LETTERS = 6.5  # points
 NAME = 12  # letters of a class
+MEAN = "(mean)"  # over classes, the last line of by_class.csv
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,16 @@ def draw(data: Data, ids: pd.Index, oof: pd.DataFrame, folder: Path) -> list[Pat
 def class_table(
     truth: pd.DataFrame, prediction: pd.DataFrame, matches: Matches, classes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """[classes] boxes, the true ones; COCO's ap (mean over IoU 0.50:0.95), ap50, and ap of small to large boxes, 0..1.
-
-    nan where there is no true box.
+    """[classes and their mean] boxes, the true ones; COCO's ap (mean over IoU 0.50:0.95), ap50, and ap of small to large
+    boxes, 0..1; nan where there is no true box, which the mean passes over. boxes of the mean: all of them.
     """
     table = by_class(matches).rename(columns={"map": "ap", "map50": "ap50"})[["boxes", "ap", "ap50"]]
     for size, area in SIZES.items():
         table[f"ap_{size}"] = by_class(match(truth, prediction, area=area))["map"]
     table = table.reindex(pd.Index(classes, name="class"))
-    return table.assign(boxes=table["boxes"].fillna(0).astype(int))
+    table = table.assign(boxes=table["boxes"].fillna(0))
+    mean = table.mean().to_frame(MEAN).T.assign(boxes=table["boxes"].sum())
+    return pd.concat([table, mean]).astype({"boxes": int}).rename_axis("class")
 
 
 def judge(truth: pd.DataFrame, prediction: pd.DataFrame, matches: Matches) -> Judged:
