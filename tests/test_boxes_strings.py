@@ -285,6 +285,18 @@ def test_one_row_a_box(row, boxes, fields, nothing: str, counted: bool, workspac
             submit.write(toy, "toy/base", empty())
 
 
+@pytest.mark.parametrize("nothing", ["", "none 1 0 0 1 1"])
+def test_pictures_that_a_sample_of_rows_lacks_are_written_last(nothing: str, workspace: Path):
+    toy = compete(pd.DataFrame([{"id": i} | ROW for i in ["1e5", "010"]]), nothing=nothing)
+    boxes = predicted(toy)
+    path, notes = submit.write(toy, "toy/base", boxes)
+    assert submit.check(toy, path) == []
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert list(table["id"]) == ["1e5"] * 3 + ["010"] * bool(nothing) + ["007"] * 2
+    said = "\n".join(notes)
+    assert "5 boxes on 2 of 3 pictures" in said and "SUB-BOX" not in said
+
+
 @pytest.mark.parametrize(
     "row, boxes, says",
     [

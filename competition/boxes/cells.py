@@ -58,9 +58,12 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
 
 
 def _without_words(cells: pd.Series, given: pd.Series) -> tuple[pd.Series, list[str]]:
-    """Without the cells of one word, always the same, that says that a picture has no box (`no_box` in wheat 2021)."""
+    """Without the cells of one word, always the same, that says that a picture has no box (`no_box` in wheat 2021).
+
+    Once is no way of saying it: such a cell is torn.
+    """
     words = cells[given & ~cells.str.contains(r"[\d\[{(]", regex=True)]
-    if words.nunique() != 1:
+    if len(words) < 2 or words.nunique() > 1:
         return given, []
     note = f"{len(words)} cells of column {cells.name!r} are {words.iloc[0]!r}: pictures without boxes"
     return given & ~cells.index.isin(words.index), [note]
@@ -97,9 +100,8 @@ def _one_column(cells: pd.Series, lines: list[str], config: Competition) -> list
             bad.append(f"line {line.rpartition(' ')[2]}: {str(cell)[:60]}: {e}")
     if bad:
         where = f"{config.data}/{config.train}, column {cells.name!r}"
-        raise DataFault(
-            raw.malformed(where, bad, "a cell holds [x, y, x, y], a list of such, or words; mend those cells")
-        )
+        mend = "a cell holds [x, y, x, y], a list of such, or words; mend those cells; an empty cell is no box"
+        raise DataFault(raw.malformed(where, bad, mend))
     return found
 
 

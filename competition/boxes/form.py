@@ -12,7 +12,7 @@ from competition import artifacts
 from competition.boxes import strings
 from competition.boxes.strings import Template
 from competition.boxes.table import EDGES
-from competition.data import Data
+from competition.data import Data, a_row_a_box
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
 from competition.keys import Boxes
 from competition.spelling import dress
@@ -73,7 +73,7 @@ def infer_boxes(data: Data) -> BoxForm:
     columns = [c for c in data.sample.columns if c != data.sample_id]
     if not columns:
         raise _misfit(data, "no column beside the ids", "name the sample with a column for the boxes by `sample:`")
-    if len(columns) > 1:
+    if a_row_a_box(data.sample):
         return _row_form(data, stated, columns)
     shown = _shown(data, data.sample[columns[0]].str.strip())
     template, notes = (stated, []) if stated else _guess(data, shown)
@@ -83,7 +83,7 @@ def infer_boxes(data: Data) -> BoxForm:
 def _row_form(data: Data, stated: Template | None, columns: list[str]) -> BoxForm:
     held, counter = _held(data, stated, columns)
     rows = data.sample[list(held)]
-    cells = rows.agg("\t".join, axis=1).where(rows.ne("").any(axis=1), "")
+    cells = strings.joined(rows, "\t").where(rows.ne("").any(axis=1), "")
     form = _filled(data, strings.of_fields(held.values(), "\t"), _shown(data, cells), [])
     words = form.nothing.split("\t" if "\t" in form.nothing else None)  # a configuration divides them by blanks
     if len(words) not in (0, len(held)):
