@@ -183,6 +183,13 @@ FORMS: dict[str, Writer] = {
     "coco as train": coco_as_train,
     "yolo, classes in competition.yaml": lambda: yolo(lambda: None, classes=CLASSES),
     "yolo, classes.txt": lambda: yolo(lambda: Path("data/labels/classes.txt").write_text("\n".join(CLASSES))),
+    "yolo, labels.txt": lambda: yolo(lambda: Path("data/labels.txt").write_text("\n".join(CLASSES))),
+    "yolo, a .names file": lambda: yolo(lambda: Path("data/plates.names").write_text("\n".join(CLASSES))),
+    "yolo, two YAML files": lambda: yolo(
+        lambda: [
+            Path(f"data/{n}.yml").write_text(text) for n, text in (("a", "x: 1\n"), ("b", "names: [cell, plate]\n"))
+        ]
+    ),
     "yolo, data.yaml": lambda: yolo(lambda: Path("data/data.yaml").write_text("names:\n  0: cell\n  1: plate\n")),
 }
 CROWDED = ("voc", "coco")  # forms that tell crowds

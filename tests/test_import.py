@@ -232,6 +232,7 @@ def test_boxes_are_a_run_like_any_other(found, capsys: pytest.CaptureFixture):
     found()
     assert bring() == 0
     assert "WARNING" not in capsys.readouterr().out
+    assert artifacts.read_json(Path("runs/toy/out/run.json"))["versions"].keys() >= {"torch", "torchvision"}
     told = score("toy/out")
     loaded = data.load("toy")
     oof = pd.read_csv("oof.csv", dtype={"id": str}).set_index("id")[list(loaded.problem.columns)]

@@ -11,26 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from competition.boxes import raw
+from competition.boxes import raw, spellings
 from competition.boxes.raw import Box
 from competition.errors import DataFault
 from competition.keys import Competition
 from competition.tables import MISSING, said
 
 PLACEHOLDER = [0.0, 0.0, 1.0, 1.0]  # hosts write `none 1 0 0 1 1` or `14 1 0 0 1 1` where nothing was found
-LABEL_KEYS = ("label", "class", "category", "name", "classname")
-KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (  # lower case, without _ and -; the first that are all there count
-    ("corners", ("xmin", "ymin", "xmax", "ymax")),
-    ("corners", ("x0", "y0", "x1", "y1")),
-    ("corners", ("x1", "y1", "x2", "y2")),
-    ("corners", ("left", "top", "right", "bottom")),
-    ("sizes", ("x", "y", "width", "height")),
-    ("sizes", ("x", "y", "w", "h")),
-    ("sizes", ("xmin", "ymin", "width", "height")),
-    ("sizes", ("left", "top", "width", "height")),
-    ("centers", ("xcenter", "ycenter", "width", "height")),
-    ("centers", ("cx", "cy", "w", "h")),
-)
 Found = tuple[str, list[Any], str]  # label, empty where the cell has none; four numbers; their form
 
 
@@ -135,11 +122,12 @@ def _four(box: Any, form: str) -> Found:
 
 
 def _keyed(box: dict[Any, Any]) -> Found:
-    known = {re.sub("[_ -]", "", str(key)).lower(): value for key, value in box.items()}
-    for form, keys in KEYS:
-        if set(keys) <= set(known):
-            label = next((str(known[key]) for key in LABEL_KEYS if key in known), "")
-            return label, [known[key] for key in keys], form
+    known = {str(key): value for key, value in box.items()}
+    named = spellings.four(known)
+    if named:
+        by_plain = {spellings.plain(key): str(value) for key, value in known.items()}
+        label = next((by_plain[key] for key in spellings.LABEL if key in by_plain), "")
+        return label, [known[key] for key in named[1]], named[0]
     raise ValueError(f"keys {', '.join(map(str, box))} name no box such as x, y, width, height")
 
 

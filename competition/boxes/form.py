@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts
-from competition.boxes import strings
+from competition.boxes import spellings, strings
 from competition.boxes.strings import Template
 from competition.boxes.table import EDGES
 from competition.data import Data, a_row_a_box
@@ -22,19 +22,6 @@ SIDES = {
     "sizes": ("x_min", "y_min", "width", "height"),
     "centers": ("x_center", "y_center", "width", "height"),
 }  # `boxes.form` -> fields
-CALLED = {
-    "label": ("class", "classid", "classname", "category", "categoryid", "labelname", "name", "object", "labelid"),
-    "score": ("confidence", "conf", "prob", "probability"),
-    "x_min": ("x", "x1", "left", "minx"),
-    "y_min": ("y", "y1", "top", "miny"),
-    "x_max": ("x2", "right", "maxx"),
-    "y_max": ("y2", "bottom", "maxy"),
-    "width": ("w",),
-    "height": ("h",),
-    "x_center": ("xc", "cx", "centerx"),
-    "y_center": ("yc", "cy", "centery"),
-}  # what hosts call a column of one field, in small letters and digits alone
-
 EXAMPLE = "a template is such as '{label} {score} {x_min} {y_min} {x_max} {y_max}'"
 
 
@@ -192,14 +179,14 @@ def _held(data: Data, stated: Template | None, columns: list[str]) -> tuple[dict
 
     Raises ConfigFault where it has another number of words, DataFault SUB-FORM where columns are missing or unknown.
     """
-    counter = next((c for c in columns if _field_of(c) is None and _counts(data.sample[c])), None)
+    counter = next((c for c, name in _fields_of(columns).items() if name is None and _counts(data.sample[c])), None)
     columns = [c for c in columns if c != counter]
     if stated is not None:
         if len(columns) != len(stated.words) or not stated.bare:
             found = f"the sample has one row a box, in the columns {examples(columns, 12)}"
             raise _unfit(data, "template", str(stated), found, "name the field of each of them, and nothing else")
         return dict(zip(columns, stated.fields, strict=True)), counter
-    held = {c: _field_of(c) for c in columns}
+    held = _fields_of(columns)
     unknown, found = [c for c in columns if held[c] is None], list(filter(None, held.values()))
     told = [f"{column!r} is no field of a box; {nearest(column, strings.FIELDS)}" for column in unknown]
     told += [f"two columns for {name}" for name in strings.FIELDS if found.count(name) > 1]
@@ -212,13 +199,14 @@ def _held(data: Data, stated: Template | None, columns: list[str]) -> tuple[dict
     return {c: name for c, name in held.items() if name}, counter
 
 
-def _field_of(column: str) -> str | None:
-    plain = re.sub(r"[^a-z0-9]", "", column.casefold())
-    for name in (plain, re.sub(r"^(pred|predicted|prediction)?(bbox|box)?", "", plain)):
-        for field_name in strings.FIELDS:
-            if name == field_name.replace("_", "") or name in CALLED[field_name]:
-                return field_name
-    return None
+def _fields_of(columns: list[str]) -> dict[str, str | None]:
+    """Column -> field, None where its name is none's."""
+    bare = {column: re.sub(r"^pred(icted|iction)?_?(?=.)", "", column, flags=re.I) for column in columns}
+    form, four = spellings.four(bare.values()) or ("corners", ())
+    found: dict[str, str] = dict(zip(four, SIDES[form], strict=False))
+    known: dict[str, str] = {name.replace("_", ""): name for name in strings.FIELDS}
+    known |= dict.fromkeys(spellings.LABEL, "label") | dict.fromkeys(spellings.SCORE, "score")
+    return {column: found.get(name, known.get(spellings.plain(name))) for column, name in bare.items()}
 
 
 def _counts(cells: pd.Series) -> bool:

@@ -74,6 +74,6 @@ def _orientation(picture: Image.Image) -> int:
     if picture.format == "TIFF":
         return 1  # Pillow and OpenCV turn it whatever they are asked, so that is the only form there is
     note = Image.Exif()
-    note.load(picture.info.get("exif"))
+    note.load(picture.info.get("exif", b""))
     turn = note.get(ExifTags.Base.Orientation, 1)
     return turn if turn in range(1, 9) else 1
