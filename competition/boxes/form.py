@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from competition import artifacts
-from competition.boxes import spellings, strings
+from competition.boxes import reading, spellings, strings
 from competition.boxes.strings import Template
 from competition.boxes.table import EDGES
 from competition.data import Data, a_row_a_box
@@ -22,6 +23,7 @@ SIDES = {
     "sizes": ("x_min", "y_min", "width", "height"),
     "centers": ("x_center", "y_center", "width", "height"),
 }  # `boxes.form` -> fields
+IN_FILES = {".xml": ("corners", "pixels"), ".json": ("sizes", "pixels"), ".txt": ("centers", "fractions")}
 EXAMPLE = "a template is such as '{label} {score} {x_min} {y_min} {x_max} {y_max}'"
 
 
@@ -102,7 +104,7 @@ def _filled(data: Data, template: Template, shown: list[str], notes: list[str]) 
     )
     lack += f", and classes are written as {examples(names)}"
     several = f"SUB-FORM: the sample marks pictures without boxes in several ways, {examples(marks)}; all get the first"
-    fractions, guessed = _fractions(_config(data), boxes[~boxes.index.isin(marks)])
+    fractions, guessed = _fractions(data, boxes[~boxes.index.isin(marks)])
     stated = _config(data).nothing
     nothing = stated.strip() if stated is not None else marks[0] if marks else ""
     told = (*notes, *[lack] * bool(unknown), *guessed, *[several] * (stated is None and len(marks) > 1))
@@ -128,7 +130,7 @@ def _stated(data: Data) -> Template | None:
 
 def _guess(data: Data, shown: list[str]) -> tuple[Template, list[str]]:
     """The template that the sample's cells are of, with notes. Raises DataFault SUB-FORM where they are of none."""
-    trained, several = _config(data).form, len(data.problem.classes) > 1
+    (trained, _), several = _trained(data), len(data.problem.classes) > 1
     separator = next((s for s in " ,;|" if any(s in cell for cell in shown)), " ")
     if not shown:
         fields = ("label", "score", *EDGES) if several else ("score", *SIDES[trained])
@@ -222,13 +224,20 @@ def _markers(boxes: pd.DataFrame, labels: pd.Series, names: tuple[str, ...]) -> 
     return list(boxes.index[alone & ~labels.isin(names) & boxes.drop(columns="score").isin([0, 1]).all(axis=1)])
 
 
-def _fractions(config: Boxes, boxes: pd.DataFrame) -> tuple[bool, list[str]]:
+def _trained(data: Data) -> tuple[str, str]:
+    """Form and unit of the training boxes: of files their own, otherwise as the configuration says."""
+    config = _config(data)
+    return IN_FILES.get(Path(reading.source_of(data.config)).suffix, (config.form, config.unit))
+
+
+def _fractions(data: Data, boxes: pd.DataFrame) -> tuple[bool, list[str]]:
     """boxes: of the sample, but for markers of nothing, as they stand there."""
-    if config.fractions is not None:
-        return config.fractions, []
+    stated, (_, unit) = _config(data).fractions, _trained(data)
+    if stated is not None:
+        return stated, []
     numbers = boxes.drop(columns="score").to_numpy(float)
     whole = numbers[np.isclose(numbers, numbers.round())]
-    if (numbers > 1).any() or (len(whole) == numbers.size and config.unit == "pixels"):
+    if (numbers > 1).any() or (len(whole) == numbers.size and unit == "pixels"):
         return False, []
     why = "the sample's are all below 1" if len(whole) < numbers.size else "those of training are"
     return True, [
