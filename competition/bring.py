@@ -60,7 +60,7 @@ def read(data: Data, table: FoldTable, files: str) -> Brought:
     """The two files, checked. files: the paths with a comma between them.
 
     Raises ConfigFault CFG-VALUE, and DataFault with all that is wrong: CSV-*, IMPORT-COLUMNS, -IDS, -NONFINITE, -PROB,
-    -FOLDS.
+    -FOLDS, and of boxes -LABEL and -BOX.
     """
     paths = [Path(path.strip()) for path in files.split(",")]
     if len(paths) != 2:
@@ -80,15 +80,19 @@ def read(data: Data, table: FoldTable, files: str) -> Brought:
 
 
 def _read_boxes(data: Data, table: FoldTable, paths: list[Path]) -> Brought:
-    (oof, said), (test, _) = (
-        bringing.read(data, path, ids) for path, ids in zip(paths, (table.table.index, data.test.ids), strict=True)
-    )
-    fold, notes = scored_folds(table), (_no_folds(paths[0], data),)
+    (oof, said), (test, _) = (bringing.read(data, path) for path in paths)
+    fold, classes = scored_folds(table), data.problem.classes
+    problems = [
+        *bringing.faults(paths[0], oof, table.table.index, classes),
+        *bringing.faults(paths[1], test, data.test.ids, classes),
+    ]
     if said is not None:
-        wrong = said.index[pd.to_numeric(said, errors="coerce") != fold.reindex(said.index)].unique()
-        if len(wrong):
-            raise DataFault(_other_split(paths[0], wrong, fold, data))
-        notes = ()
+        said = said[said.index.isin(fold.index)]  # the others are always in training, or unknown
+        wrong = said.index[pd.to_numeric(said, errors="coerce") != fold.loc[said.index]].unique()
+        problems += [_other_split(paths[0], wrong, fold, data)] if len(wrong) else []
+    if problems:
+        raise DataFault(*problems)
+    notes = (_no_folds(paths[0], data),) if said is None else ()
     task = ImportedTask(oof=artifacts.file_digest(paths[0]), test=artifacts.file_digest(paths[1]))
     return Brought(task, {"oof": pick(oof, fold.index), "test": pick(test, data.test.ids)}, notes)
 

@@ -111,6 +111,11 @@ def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     return tuple(column for column in train.columns if column not in skip)
 
 
+def a_row_a_box(sample: pd.DataFrame) -> bool:
+    """Of a sample of boxes: whether it has one row a box, in several columns beside the id, not one a picture."""
+    return len(sample.columns) > 2
+
+
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
     own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
     wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c]
@@ -159,8 +164,8 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
             )
         )
     want, have = set(sample[sample_id]), set(tables["test"][config.id])
-    a_row_a_box = config.kind == "boxes" and not sample[sample_id].is_unique  # pictures without boxes have no row there
-    if not (want <= have if a_row_a_box else want == have) and not problems:
+    some = config.kind == "boxes" and a_row_a_box(sample)  # pictures without boxes have no row there
+    if not (want <= have if some else want == have) and not problems:
         missing, extra = sorted(want - have), sorted(have - want)
         hint = "set `test:` to the file that holds the sample's ids"
         if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:

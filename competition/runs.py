@@ -19,8 +19,8 @@ from competition.errors import ConfigFault, DataFault, Finding
 from competition.folds import FoldTable
 
 PACKAGES = (
-    "torch", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy", "lightgbm",
-    "xgboost-cpu", "catboost", "tabm", "skops",
+    "torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy",
+    "lightgbm", "xgboost-cpu", "catboost", "tabm", "skops",
 )  # fmt: skip
 
 

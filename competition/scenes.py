@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, config, stages
+from competition.boxes.geometry import iou
 from competition.boxes.table import EDGES, TRUTH
 
 NAME = "scenes"
@@ -130,15 +131,8 @@ def free_place(width: int, height: int, taken: list[Box], rng: np.random.Generat
     while True:
         x, y = int(rng.integers(WIDTH - width + 1)), int(rng.integers(HEIGHT - height + 1))
         box = (x, y, x + width, y + height)
-        if all(iou(box, other) < OVERLAP for other in taken):
+        if all(iou(np.array(box), np.array(other)) < OVERLAP for other in taken):
             return box
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union, 0..1."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0) * max(height, 0)
-    return shared / (sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (a, b)) - shared)
 
 
 def paint(picture: np.ndarray, ink: np.ndarray, box: Box, rng: np.random.Generator) -> None:

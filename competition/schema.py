@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from competition.config import TASKS, Run, task_class
-from competition.keys import Competition, Folds, ImagePaths
+from competition.keys import Boxes, Competition, Folds, ImagePaths
 from competition.metrics import METRICS
 
 
@@ -19,6 +19,7 @@ def schema() -> list[tuple[str, str, str, str, str]]:
     sections: list[tuple[str, str, type[BaseModel]]] = [
         ("competition.yaml", "", Competition),
         ("competition.yaml", "image.", ImagePaths),
+        ("competition.yaml", "boxes.", Boxes),
         ("competition.yaml", "folds.", Folds),
         ("<run>.yaml", "", Run),
         *((f"<run>.yaml, task: {name}", "", task_class(name)) for name in TASKS),

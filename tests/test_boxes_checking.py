@@ -14,7 +14,8 @@ from PIL import Image
 from competition import artifacts, data
 from competition.boxes import raw
 from competition.boxes.checking import clean
-from competition.boxes.merging import clusters, iou, merged
+from competition.boxes.geometry import areas, iou, shared
+from competition.boxes.merging import clusters, merged
 from competition.boxes.raw import Box
 from competition.boxes.reading import Annotated
 from competition.boxes.sizes import COLUMNS
@@ -172,6 +173,9 @@ def test_iou_is_pycocotools():
     a, b = np.concatenate([start, start + sides], axis=2)
     of_sizes = reference(*np.concatenate([start, sides], axis=2), np.zeros(40, np.uint8))
     np.testing.assert_allclose(iou(a, b), np.diag(of_sizes), atol=1e-12)
+    np.testing.assert_allclose(iou(a[:, None], b), of_sizes, atol=1e-12)
+    both = shared(a[0], b)
+    np.testing.assert_allclose(both / (areas(a[0]) + areas(b) - both), of_sizes[0], atol=1e-12)
 
 
 def write_competition(row: str, **boxes: object) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from competition import artifacts, data, folds, split
 from competition.boxes import reading, sizes
@@ -177,12 +178,18 @@ FORMS: dict[str, Writer] = {
     "dict, a row a picture": lambda: one_column(a_dict, ", ", "[]"),
     "words": lambda: one_column(words, " ", "none 1 0 0 1 1"),
     "words without score": lambda: one_column(words_without_score, " "),
-    "words, a word where there is none": lambda: one_column(words_without_score, " ", "no_box"),
     "voc": voc,
     "coco beside train": coco_beside_train,
     "coco as train": coco_as_train,
     "yolo, classes in competition.yaml": lambda: yolo(lambda: None, classes=CLASSES),
     "yolo, classes.txt": lambda: yolo(lambda: Path("data/labels/classes.txt").write_text("\n".join(CLASSES))),
+    "yolo, labels.txt": lambda: yolo(lambda: Path("data/labels.txt").write_text("\n".join(CLASSES))),
+    "yolo, a .names file": lambda: yolo(lambda: Path("data/plates.names").write_text("\n".join(CLASSES))),
+    "yolo, two YAML files": lambda: yolo(
+        lambda: [
+            Path(f"data/{n}.yml").write_text(text) for n, text in (("a", "x: 1\n"), ("b", "names: [cell, plate]\n"))
+        ]
+    ),
     "yolo, data.yaml": lambda: yolo(lambda: Path("data/data.yaml").write_text("names:\n  0: cell\n  1: plate\n")),
 }
 CROWDED = ("voc", "coco")  # forms that tell crowds
@@ -203,6 +210,16 @@ def test_every_form_gives_the_same_table(form: str, workspace: Path):
     assert loaded.problem.classes == tuple(CLASSES)
     for rows in (loaded.train, loaded.test):
         assert rows.sizes is not None and rows.sizes.to_numpy().tolist() == [[WIDTH, HEIGHT]] * len(rows)
+
+
+def test_one_word_in_many_cells_says_that_there_is_no_box(workspace: Path):
+    write_pictures(*IDS, *TEST)
+    rows = {"a": "cell 1 2 3 4", "b": "no_box", "c": "no_box", "d": ""}
+    write_tables(pd.DataFrame({"id": rows.keys(), "found": rows.values()}))
+    competition({"columns": "found"})
+    loaded = data.load("toy")
+    assert list(loaded.train.ids) == IDS and list(loaded.train.truth.index) == ["a"]
+    assert any("2 cells of column 'found' are 'no_box'" in note for note in loaded.notes)
 
 
 def test_one_class_needs_no_column(workspace: Path):
@@ -250,21 +267,28 @@ def test_other_runs_notice_changed_annotations(workspace: Path):
     assert data.load("toy").hash != hashes[0]
 
 
-def test_a_sample_with_a_row_a_box_may_repeat_and_leave_out_ids(workspace: Path):
+@pytest.mark.parametrize("ids, columns, good", [("yy", 6, True), ("y", 6, True), ("xyz", 6, False), ("y", 1, False)])
+def test_a_sample_with_a_row_a_box_may_repeat_and_leave_out_ids(ids: str, columns: int, good: bool, workspace: Path):
     write_pictures(*IDS, *TEST)
     competition(**four_columns())
-    pd.DataFrame({"id": ["y", "y"], "score": ["1", "1"]}).to_csv("data/sample_submission.csv", index=False)
-    assert list(data.load("toy").test.ids) == TEST
-    pd.DataFrame({"id": ["y", "x", "x"]}).to_csv("data/sample_submission.csv", index=False)
-    data.load.cache_clear()
-    with pytest.raises(DataFault, match="SUB-IDS"):
-        data.load("toy")
+    cells = {f"field{n}": "1" for n in range(columns)}
+    pd.DataFrame([{"id": id} | cells for id in ids]).to_csv("data/sample_submission.csv", index=False)
+    if good:
+        assert list(data.load("toy").test.ids) == TEST
+    else:
+        with pytest.raises(DataFault, match="SUB-IDS"):
+            data.load("toy")
 
 
 def spoil_cells() -> dict[str, object]:
     values = FORMS["list, a row a box"]()
     Path("data/train.csv").write_text('id,label,found\na,cell,[1 2 3 4]\nb,cell,"[1, 2, 3]"\n')
     return values
+
+
+def spoil_one_word() -> dict[str, object]:
+    write_tables(pd.DataFrame({"id": IDS, "found": ["cell 1 2 3 4", "corrupt", "", "cell 2 2 3 4"]}))
+    return {"boxes": {"columns": "found"}}
 
 
 def spoil_words() -> dict[str, object]:
@@ -309,6 +333,7 @@ def no_yolo() -> dict[str, object]:
 
 SPOILT: dict[str, tuple[Writer, tuple[str, ...]]] = {
     "cells": (spoil_cells, ("train.csv, column 'found'", "line 2: [1 2 3 4]", "line 3: [1, 2, 3]")),
+    "one word": (spoil_one_word, ("line 3: corrupt", "an empty cell")),
     "words": (spoil_words, ("line 3: cell 1 2 3", "4 words")),
     "voc": (spoil_voc, ("a.xml: no XML", "b.xml: declares entities", "c.xml: no such file")),
     "coco": (spoil_coco, ("annotation 1: bbox [1, 2]", "annotation 3: no image_id", "not listed: '99'")),
@@ -343,6 +368,33 @@ def test_sizes_are_read_once_and_again_when_a_file_changes(workspace: Path):
     assert Path("cache/sizes.parquet").stat().st_mtime_ns == written
     Image.new("RGB", (9, 5)).save(paths[1])
     assert sizes.read(paths, Path("cache")).loc[paths[1], "width"] == 9
+
+
+def xmp(orientation: int) -> bytes:
+    """A note as photo programs write it, its orientation beside EXIF's."""
+    return f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+        <rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{orientation}"/>
+        </rdf:RDF></x:xmpmeta>""".encode()
+
+
+@pytest.mark.parametrize("note", [{}, {0x010F: "maker"}, {0x0112: 1}], ids=["no EXIF", "EXIF of the maker", "upright"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_a_turn_that_only_xmp_tells_is_none(suffix: str, note: dict[int, object], tmp_path: Path):
+    """OpenCV, which decodes, reads EXIF alone."""
+    path, exif = tmp_path / f"p.{suffix}", Image.Exif()
+    exif.update(note)
+    image, block = Image.new("RGB", (WIDTH, HEIGHT)), {"exif": exif} if note else {}
+    if suffix == "png":
+        chunk = PngInfo()
+        chunk.add_itxt("XML:com.adobe.xmp", xmp(6).decode())
+        block["pnginfo"] = chunk
+    else:
+        block["xmp"] = xmp(6)
+    image.save(path, **block)
+    assert Image.open(path).getexif().get(0x0112) == note.get(0x0112, 6), "Pillow takes it"
+    row = sizes.read([str(path)], tmp_path / "cache").iloc[0]
+    assert tuple(row[["height", "width"]]) == decode(path.read_bytes(), WIDTH).shape[:2] == (HEIGHT, WIDTH)
+    assert row["orientation"] == 1
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])

@@ -155,6 +155,12 @@ HOSTS = {
     "empty, one class": ("", ["wheat"], {"form": "sizes"}, SIZED, "", False, "shows no box"),
     "empty, corners": ("", ["wheat"], {}, CONFIDENCE, "", False, "shows no box"),
     "empty, fractions": ("", CELLS, {"unit": "fractions"}, LABELLED, "", True, "those of training are"),
+    "yolo": ("RBC 0.9 0.5 0.5 0.1 0.1", CELLS, {"source": "labels/{id}.txt"},
+             "{label} {score} {x_center} {y_center} {width} {height}", "", True, "fractions"),
+    "yolo, in doubt": ("RBC 0.9 0.1 0.1 0.5 0.5", CELLS, {"source": "labels/{id}.txt"}, LABELLED, "", True,
+                       "read as {label} {score} {x_min}"),
+    "coco": ("0.5 0 0 50 50", ["wheat"], {"source": "a.json"}, SIZED, "", False, "read as {score} {x_min}"),
+    "voc": ("0.5 0 0 50 50", ["wheat"], {"source": "a/{id}.xml"}, CONFIDENCE, "", False, "read as {score} {x_min}"),
     "class unseen": ("Blast 0.5 0 0 100 100", CELLS, {}, LABELLED, "", False, "'Blast', of which there is no training box"),
     "commas": ("RBC,0.5,0,0,100,100", CELLS, {}, LABELLED.replace(" ", ","), "", False, ""),
     "stated": ("0.5 0 0 100 100", ["1"], {"template": SIZED, "nothing": "none", "fractions": True}, SIZED, "none", True,
@@ -248,6 +254,8 @@ ROWS = {
     "corners": (ROW, {}, ["label", "score", *EDGES], ""),
     "sizes": ({"score": "1", "bbox_x": "0", "bbox_y": "0", "w": "9", "h": "9", "label": "RBC"}, {},
               ["score", "x_min", "y_min", "width", "height", "label"], ""),
+    "two corners": ({"score": "1", "pred_x0": "0", "pred_y0": "0", "pred_x1": "9", "pred_y1": "9", "category_id": "RBC"},
+                    {}, ["score", *EDGES, "label"], ""),
     "a marker": (ROW | {"class": "none", "xmax": "1", "ymax": "1"}, {}, ["label", "score", *EDGES],
                  "none 0.5 0 0 1 1"),
     "a marker stated": (ROW, {"nothing": "none 1 0 0 1 1"}, ["label", "score", *EDGES], "none 1 0 0 1 1"),
@@ -285,12 +293,25 @@ def test_one_row_a_box(row, boxes, fields, nothing: str, counted: bool, workspac
             submit.write(toy, "toy/base", empty())
 
 
+@pytest.mark.parametrize("nothing", ["", "none 1 0 0 1 1"])
+def test_pictures_that_a_sample_of_rows_lacks_are_written_last(nothing: str, workspace: Path):
+    toy = compete(pd.DataFrame([{"id": i} | ROW for i in ["1e5", "010"]]), nothing=nothing)
+    boxes = predicted(toy)
+    path, notes = submit.write(toy, "toy/base", boxes)
+    assert submit.check(toy, path) == []
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert list(table["id"]) == ["1e5"] * 3 + ["010"] * bool(nothing) + ["007"] * 2
+    said = "\n".join(notes)
+    assert "5 boxes on 2 of 3 pictures" in said and "SUB-BOX" not in said
+
+
 @pytest.mark.parametrize(
     "row, boxes, says",
     [
         ({"confidence": "1", "x": "0"}, {}, "along the width there must be.*{label} is missing"),
         ({**ROW, "shape": "round"}, {}, "'shape' is no field of a box"),
         ({**ROW, "conf": "1"}, {}, "two columns for score"),
+        ({**ROW, "pred_confidence": "1"}, {}, "two columns for score"),
         ({**ROW, "xmax": "a"}, {}, "1 cells that are no boxes"),
         ({k: v for k, v in ROW.items() if k != "class"}, {}, "{label} is missing, and there are 3 classes"),
         ({**ROW, "shape": "round"}, {"template": LABELLED}, "has one row a box, in the columns"),

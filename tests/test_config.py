@@ -27,6 +27,7 @@ def test_every_shipped_config_loads(path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_reference_is_generated_from_the_types():
     assert (ROOT / "docs/config.md").read_text().strip() == schema.markdown().strip(), "run `make docs`"
     assert all(help for *_, help in schema.schema())
+    assert {"image.train", "boxes.source", "boxes.template", "folds.n"} <= {key for _, key, *_ in schema.schema()}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from conftest import write
 
 from competition import artifacts, cli, data
+from competition.boxes.table import EDGES
 
 ROOT = Path(__file__).parent.parent
 ROWS, TEST = 60, 12
@@ -201,6 +202,97 @@ def test_two_files_and_a_fold_table_are_needed(brought, capsys: pytest.CaptureFi
     Path("folds/toy.csv").unlink()
     assert bring() == 3
     assert "FOLD-MISSING" in capsys.readouterr().err
+
+
+# Boxes ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(competition, workspace: Path) -> Callable[..., None]:
+    """The competition of plates, and its boxes moved by a pixel or two as oof.csv and test.csv, with the column fold."""
+
+    def make(always: int = 0) -> None:
+        competition("boxes")
+        truth = data.load("toy").train.truth
+        ids = [f"{n:03d}" for n in range(60)]
+        Path("folds").mkdir()
+        fold = pd.Series([-1] * always + [n % 2 for n in range(60 - always)], pd.Index(ids, name="id"), name="fold")
+        fold.to_csv("folds/toy.csv")
+        rng = np.random.default_rng(1)
+        moved = truth[list(EDGES)] + rng.normal(0, 1.5, (len(truth), 4)).round(2)
+        boxes = moved.assign(label=truth["label"], score=rng.uniform(0.3, 1, len(truth)).round(3), fold=fold)
+        boxes.to_csv("oof.csv")
+        test = boxes[:8].drop(columns="fold")
+        test.set_index(pd.Index([f"{60 + n:03d}" for n in range(8)], name="id")).to_csv("test.csv")
+
+    return make
+
+
+def test_boxes_are_a_run_like_any_other(found, capsys: pytest.CaptureFixture):
+    found()
+    assert bring() == 0
+    assert "WARNING" not in capsys.readouterr().out
+    assert artifacts.read_json(Path("runs/toy/out/run.json"))["versions"].keys() >= {"torch", "torchvision"}
+    told = score("toy/out")
+    loaded = data.load("toy")
+    oof = pd.read_csv("oof.csv", dtype={"id": str}).set_index("id")[list(loaded.problem.columns)]
+    plain = loaded.problem.metric.function(loaded.train.truth, oof)
+    assert told["score"] == pytest.approx(plain, abs=0.02) and plain > 0.5
+    edit("oof.csv", lambda t: t.assign(**{edge: t[edge].astype(float) + 1 for edge in EDGES}))
+    assert bring("toy/second") == 0
+    assert podium("ensemble", "toy") == 0
+    for run in ("out", "blend"):
+        assert podium("submission", f"toy/{run}") == 0
+        cells = pd.read_csv(f"submissions/toy/{run}.csv", dtype=str, keep_default_na=False)["PredictionString"]
+        assert len(cells) == 12 and (cells != "").sum() == 8
+    assert score("toy/blend")["score"] >= told["score"] - 0.05
+
+
+@pytest.mark.parametrize("with_folds", [True, False])
+def test_boxes_of_pictures_that_are_always_in_training_do_no_harm(with_folds, found, capsys: pytest.CaptureFixture):
+    found(always=9)
+    if not with_folds:
+        edit("oof.csv", lambda t: t.drop(columns="fold"))
+    assert bring() == 0
+    assert ("has no column `fold`" in " ".join(capsys.readouterr().out.split())) == (not with_folds)
+    oof = artifacts.read_table(Path("runs/toy/out/oof.parquet"))
+    assert not set(oof.index) & {f"{n:03d}" for n in range(9)}
+
+
+WRONG_BOXES: dict[str, tuple[Change, str, str]] = {
+    "a class unknown": (put("label", "plate"), "IMPORT-LABEL", "1 boxes: 'plate'"),
+    "an end before its beginning": (put("x_max", "-3"), "IMPORT-BOX", "1 boxes of '0"),
+    "a score over 1": (put("score", "93"), "IMPORT-PROB", "1 boxes: '93.0'"),
+    "an id unknown": (put("id", "x9"), "IMPORT-IDS", "1: 'x9'"),
+    "a number that is none": (put("y_min", "top"), "IMPORT-NONFINITE", "1 boxes of '0"),
+    "no scores": (lambda t: t.rename(columns={"score": "scores"}), "IMPORT-COLUMNS", "did you mean 'scores'"),
+}
+
+
+@pytest.mark.parametrize("path", ["oof.csv", "test.csv"])
+@pytest.mark.parametrize("name", WRONG_BOXES)
+def test_wrong_boxes_are_refused(name: str, path: str, found, capsys: pytest.CaptureFixture):
+    change, code, said = WRONG_BOXES[name]
+    found()
+    edit(path, change)
+    assert bring() == 3
+    err = capsys.readouterr().err
+    assert f"error {code}" in err and path in err and said in err
+    assert err.count("  mend:  ") == err.count("error ") == 1
+    assert not Path("configs/toy/out.yaml").exists() and not Path("runs/toy/out").exists()
+
+
+def test_all_faults_of_both_files_of_boxes_are_told_at_once(found, capsys: pytest.CaptureFixture):
+    found()
+    edit("oof.csv", put("score", "2"))
+    edit("oof.csv", put("fold", "7"))
+    edit("test.csv", put("label", "plate"))
+    assert bring() == 3
+    err = capsys.readouterr().err
+    assert [err.count(f"error IMPORT-{code}") for code in ("PROB", "FOLDS", "LABEL")] == [1, 1, 1]
+
+
+# AutoGluon's script ---------------------------------------------------------------------------------------------------
 
 
 class StandIn:

@@ -19,10 +19,10 @@ from competition.tables import read_csv
 RISK = "a score or a blend would be of wrong boxes; nothing was written"
 
 
-def read(data: Data, path: Path, known: pd.Index) -> tuple[pd.DataFrame, pd.Series | None]:
-    """The table of boxes, and the cells of a column `fold` where there is one. known: ids that may have boxes.
+def read(data: Data, path: Path) -> tuple[pd.DataFrame, pd.Series | None]:
+    """The table of boxes, nan for what is no number, and the cells of a column `fold` where there is one.
 
-    Raises DataFault with all that is wrong: CSV-*, IMPORT-COLUMNS, -IDS, -NONFINITE, -PROB, -LABEL.
+    Raises DataFault CSV-* and IMPORT-COLUMNS; the rest of what can be wrong is for `faults`.
     """
     cells, classes = read_csv(path), data.problem.classes
     names = [column for column in (data.config.id, "id", data.sample_id) if column in cells]
@@ -35,16 +35,13 @@ def read(data: Data, path: Path, known: pd.Index) -> tuple[pd.DataFrame, pd.Seri
     cells = cells.set_index(cells[names[0]].str.strip().rename("id"))
     label = cells["label"] if "label" in cells else pd.Series(classes[0], index=cells.index)
     numbers = cells[["score", *EDGES]].apply(pd.to_numeric, errors="coerce").astype(float)
-    problems = [*_bad(path, label, numbers, known, classes)]
-    if problems:
-        raise DataFault(*problems)
     return numbers.assign(label=label)[list(PREDICTED)], cells.get("fold")
 
 
-def _bad(
-    path: Path, label: pd.Series, numbers: pd.DataFrame, known: pd.Index, classes: tuple[str, ...]
-) -> Iterator[Finding]:
-    unknown = label.index.difference(known)
+def faults(path: Path, boxes: pd.DataFrame, known: pd.Index, classes: tuple[str, ...]) -> Iterator[Finding]:
+    """What is wrong with boxes: IMPORT-IDS, -LABEL, -NONFINITE, -PROB, -BOX. known: ids that may have some."""
+    label, numbers = boxes["label"], boxes[["score", *EDGES]]
+    unknown = boxes.index.difference(known)
     if len(unknown):
         mend = "FILE=<training pictures, held out>,<test pictures>; read ids as text"
         yield _finding("IDS", "ids are not the competition's", path, f"{len(unknown)}: {examples(unknown)}", mend)

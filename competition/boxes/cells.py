@@ -11,26 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from competition.boxes import raw
+from competition.boxes import raw, spellings
 from competition.boxes.raw import Box
 from competition.errors import DataFault
 from competition.keys import Competition
 from competition.tables import MISSING, said
 
 PLACEHOLDER = [0.0, 0.0, 1.0, 1.0]  # hosts write `none 1 0 0 1 1` or `14 1 0 0 1 1` where nothing was found
-LABEL_KEYS = ("label", "class", "category", "name", "classname")
-KEYS: tuple[tuple[str, tuple[str, ...]], ...] = (  # lower case, without _ and -; the first that are all there count
-    ("corners", ("xmin", "ymin", "xmax", "ymax")),
-    ("corners", ("x0", "y0", "x1", "y1")),
-    ("corners", ("x1", "y1", "x2", "y2")),
-    ("corners", ("left", "top", "right", "bottom")),
-    ("sizes", ("x", "y", "width", "height")),
-    ("sizes", ("x", "y", "w", "h")),
-    ("sizes", ("xmin", "ymin", "width", "height")),
-    ("sizes", ("left", "top", "width", "height")),
-    ("centers", ("xcenter", "ycenter", "width", "height")),
-    ("centers", ("cx", "cy", "w", "h")),
-)
 Found = tuple[str, list[Any], str]  # label, empty where the cell has none; four numbers; their form
 
 
@@ -58,9 +45,12 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
 
 
 def _without_words(cells: pd.Series, given: pd.Series) -> tuple[pd.Series, list[str]]:
-    """Without the cells of one word, always the same, that says that a picture has no box (`no_box` in wheat 2021)."""
+    """Without the cells of one word, always the same, that says that a picture has no box (`no_box` in wheat 2021).
+
+    Once is no way of saying it: such a cell is torn.
+    """
     words = cells[given & ~cells.str.contains(r"[\d\[{(]", regex=True)]
-    if words.nunique() != 1:
+    if len(words) < 2 or words.nunique() > 1:
         return given, []
     note = f"{len(words)} cells of column {cells.name!r} are {words.iloc[0]!r}: pictures without boxes"
     return given & ~cells.index.isin(words.index), [note]
@@ -97,9 +87,8 @@ def _one_column(cells: pd.Series, lines: list[str], config: Competition) -> list
             bad.append(f"line {line.rpartition(' ')[2]}: {str(cell)[:60]}: {e}")
     if bad:
         where = f"{config.data}/{config.train}, column {cells.name!r}"
-        raise DataFault(
-            raw.malformed(where, bad, "a cell holds [x, y, x, y], a list of such, or words; mend those cells")
-        )
+        mend = "a cell holds [x, y, x, y], a list of such, or words; mend those cells; an empty cell is no box"
+        raise DataFault(raw.malformed(where, bad, mend))
     return found
 
 
@@ -133,11 +122,12 @@ def _four(box: Any, form: str) -> Found:
 
 
 def _keyed(box: dict[Any, Any]) -> Found:
-    known = {re.sub("[_ -]", "", str(key)).lower(): value for key, value in box.items()}
-    for form, keys in KEYS:
-        if set(keys) <= set(known):
-            label = next((str(known[key]) for key in LABEL_KEYS if key in known), "")
-            return label, [known[key] for key in keys], form
+    known = {str(key): value for key, value in box.items()}
+    named = spellings.four(known)
+    if named:
+        by_plain = {spellings.plain(key): str(value) for key, value in known.items()}
+        label = next((by_plain[key] for key in spellings.LABEL if key in by_plain), "")
+        return label, [known[key] for key in named[1]], named[0]
     raise ValueError(f"keys {', '.join(map(str, box))} name no box such as x, y, width, height")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from competition import artifacts
-from competition.boxes import strings
+from competition.boxes import reading, spellings, strings
 from competition.boxes.strings import Template
 from competition.boxes.table import EDGES
-from competition.data import Data
+from competition.data import Data, a_row_a_box
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
 from competition.keys import Boxes
 from competition.spelling import dress
@@ -22,19 +23,7 @@ SIDES = {
     "sizes": ("x_min", "y_min", "width", "height"),
     "centers": ("x_center", "y_center", "width", "height"),
 }  # `boxes.form` -> fields
-CALLED = {
-    "label": ("class", "classid", "classname", "category", "categoryid", "labelname", "name", "object", "labelid"),
-    "score": ("confidence", "conf", "prob", "probability"),
-    "x_min": ("x", "x1", "left", "minx"),
-    "y_min": ("y", "y1", "top", "miny"),
-    "x_max": ("x2", "right", "maxx"),
-    "y_max": ("y2", "bottom", "maxy"),
-    "width": ("w",),
-    "height": ("h",),
-    "x_center": ("xc", "cx", "centerx"),
-    "y_center": ("yc", "cy", "centery"),
-}  # what hosts call a column of one field, in small letters and digits alone
-
+IN_FILES = {".xml": ("corners", "pixels"), ".json": ("sizes", "pixels"), ".txt": ("centers", "fractions")}
 EXAMPLE = "a template is such as '{label} {score} {x_min} {y_min} {x_max} {y_max}'"
 
 
@@ -73,7 +62,7 @@ def infer_boxes(data: Data) -> BoxForm:
     columns = [c for c in data.sample.columns if c != data.sample_id]
     if not columns:
         raise _misfit(data, "no column beside the ids", "name the sample with a column for the boxes by `sample:`")
-    if len(columns) > 1:
+    if a_row_a_box(data.sample):
         return _row_form(data, stated, columns)
     shown = _shown(data, data.sample[columns[0]].str.strip())
     template, notes = (stated, []) if stated else _guess(data, shown)
@@ -83,7 +72,7 @@ def infer_boxes(data: Data) -> BoxForm:
 def _row_form(data: Data, stated: Template | None, columns: list[str]) -> BoxForm:
     held, counter = _held(data, stated, columns)
     rows = data.sample[list(held)]
-    cells = rows.agg("\t".join, axis=1).where(rows.ne("").any(axis=1), "")
+    cells = strings.joined(rows, "\t").where(rows.ne("").any(axis=1), "")
     form = _filled(data, strings.of_fields(held.values(), "\t"), _shown(data, cells), [])
     words = form.nothing.split("\t" if "\t" in form.nothing else None)  # a configuration divides them by blanks
     if len(words) not in (0, len(held)):
@@ -115,7 +104,7 @@ def _filled(data: Data, template: Template, shown: list[str], notes: list[str]) 
     )
     lack += f", and classes are written as {examples(names)}"
     several = f"SUB-FORM: the sample marks pictures without boxes in several ways, {examples(marks)}; all get the first"
-    fractions, guessed = _fractions(_config(data), boxes[~boxes.index.isin(marks)])
+    fractions, guessed = _fractions(data, boxes[~boxes.index.isin(marks)])
     stated = _config(data).nothing
     nothing = stated.strip() if stated is not None else marks[0] if marks else ""
     told = (*notes, *[lack] * bool(unknown), *guessed, *[several] * (stated is None and len(marks) > 1))
@@ -141,7 +130,7 @@ def _stated(data: Data) -> Template | None:
 
 def _guess(data: Data, shown: list[str]) -> tuple[Template, list[str]]:
     """The template that the sample's cells are of, with notes. Raises DataFault SUB-FORM where they are of none."""
-    trained, several = _config(data).form, len(data.problem.classes) > 1
+    (trained, _), several = _trained(data), len(data.problem.classes) > 1
     separator = next((s for s in " ,;|" if any(s in cell for cell in shown)), " ")
     if not shown:
         fields = ("label", "score", *EDGES) if several else ("score", *SIDES[trained])
@@ -192,14 +181,14 @@ def _held(data: Data, stated: Template | None, columns: list[str]) -> tuple[dict
 
     Raises ConfigFault where it has another number of words, DataFault SUB-FORM where columns are missing or unknown.
     """
-    counter = next((c for c in columns if _field_of(c) is None and _counts(data.sample[c])), None)
+    counter = next((c for c, name in _fields_of(columns).items() if name is None and _counts(data.sample[c])), None)
     columns = [c for c in columns if c != counter]
     if stated is not None:
         if len(columns) != len(stated.words) or not stated.bare:
             found = f"the sample has one row a box, in the columns {examples(columns, 12)}"
             raise _unfit(data, "template", str(stated), found, "name the field of each of them, and nothing else")
         return dict(zip(columns, stated.fields, strict=True)), counter
-    held = {c: _field_of(c) for c in columns}
+    held = _fields_of(columns)
     unknown, found = [c for c in columns if held[c] is None], list(filter(None, held.values()))
     told = [f"{column!r} is no field of a box; {nearest(column, strings.FIELDS)}" for column in unknown]
     told += [f"two columns for {name}" for name in strings.FIELDS if found.count(name) > 1]
@@ -212,13 +201,14 @@ def _held(data: Data, stated: Template | None, columns: list[str]) -> tuple[dict
     return {c: name for c, name in held.items() if name}, counter
 
 
-def _field_of(column: str) -> str | None:
-    plain = re.sub(r"[^a-z0-9]", "", column.casefold())
-    for name in (plain, re.sub(r"^(pred|predicted|prediction)?(bbox|box)?", "", plain)):
-        for field_name in strings.FIELDS:
-            if name == field_name.replace("_", "") or name in CALLED[field_name]:
-                return field_name
-    return None
+def _fields_of(columns: list[str]) -> dict[str, str | None]:
+    """Column -> field, None where its name is none's."""
+    bare = {column: re.sub(r"^pred(icted|iction)?_?(?=.)", "", column, flags=re.I) for column in columns}
+    form, four = spellings.four(bare.values()) or ("corners", ())
+    found: dict[str, str] = dict(zip(four, SIDES[form], strict=False))
+    known: dict[str, str] = {name.replace("_", ""): name for name in strings.FIELDS}
+    known |= dict.fromkeys(spellings.LABEL, "label") | dict.fromkeys(spellings.SCORE, "score")
+    return {column: found.get(name, known.get(spellings.plain(name))) for column, name in bare.items()}
 
 
 def _counts(cells: pd.Series) -> bool:
@@ -234,13 +224,20 @@ def _markers(boxes: pd.DataFrame, labels: pd.Series, names: tuple[str, ...]) -> 
     return list(boxes.index[alone & ~labels.isin(names) & boxes.drop(columns="score").isin([0, 1]).all(axis=1)])
 
 
-def _fractions(config: Boxes, boxes: pd.DataFrame) -> tuple[bool, list[str]]:
+def _trained(data: Data) -> tuple[str, str]:
+    """Form and unit of the training boxes: of files their own, otherwise as the configuration says."""
+    config = _config(data)
+    return IN_FILES.get(Path(reading.source_of(data.config)).suffix, (config.form, config.unit))
+
+
+def _fractions(data: Data, boxes: pd.DataFrame) -> tuple[bool, list[str]]:
     """boxes: of the sample, but for markers of nothing, as they stand there."""
-    if config.fractions is not None:
-        return config.fractions, []
+    stated, (_, unit) = _config(data).fractions, _trained(data)
+    if stated is not None:
+        return stated, []
     numbers = boxes.drop(columns="score").to_numpy(float)
     whole = numbers[np.isclose(numbers, numbers.round())]
-    if (numbers > 1).any() or (len(whole) == numbers.size and config.unit == "pixels"):
+    if (numbers > 1).any() or (len(whole) == numbers.size and unit == "pixels"):
         return False, []
     why = "the sample's are all below 1" if len(whole) < numbers.size else "those of training are"
     return True, [

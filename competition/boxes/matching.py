@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from competition.boxes.geometry import areas, shared
 from competition.boxes.table import EDGES
 
 Rule = Literal["coco", "voc"]
@@ -99,8 +100,8 @@ def match(
     crowd = truth["crowd"].to_numpy(bool)[true_order]
 
     skipped = crowd | _outside(true, area)
-    shared = crowd if rule == "coco" else np.zeros_like(crowd)  # VOC measures its difficult boxes as any other
-    near = [_near(*part, guess, true, shared, min(ious)) for part in _pairs(group, true_group)]
+    covering = crowd if rule == "coco" else np.zeros_like(crowd)  # VOC measures its difficult boxes as any other
+    near = [_near(*part, guess, true, covering, min(ious)) for part in _pairs(group, true_group)]
     pairs = _preferred(_joined(near), skipped, rule)
     found = _assign(pairs, group, crowd, np.minimum(ious, 1 - 1e-10))
 
@@ -135,12 +136,8 @@ def _rank(group: np.ndarray) -> np.ndarray:
     return np.arange(len(group)) - np.searchsorted(group, group)
 
 
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
 def _outside(boxes: np.ndarray, area: tuple[float, float]) -> np.ndarray:
-    return (_areas(boxes) < area[0]) | (_areas(boxes) > area[1])
+    return (areas(boxes) < area[0]) | (areas(boxes) > area[1])
 
 
 def _pairs(group: np.ndarray, true_group: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -155,11 +152,11 @@ def _pairs(group: np.ndarray, true_group: np.ndarray) -> Iterator[tuple[np.ndarr
 
 def _near(i: np.ndarray, j: np.ndarray, guess: np.ndarray, true: np.ndarray, crowd: np.ndarray, least: float) -> Pairs:
     """Those of the pairs i, j that overlap enough for the lowest threshold."""
-    sides = np.minimum(guess[i, 2:], true[j, 2:]) - np.maximum(guess[i, :2], true[j, :2])
-    meet = np.flatnonzero((sides > 0).all(axis=1))
-    i, j, shared = i[meet], j[meet], sides[meet].prod(axis=1)
-    own = _areas(guess)[i]
-    iou = shared / np.where(crowd[j], own, own + _areas(true)[j] - shared)
+    both = shared(guess[i], true[j])
+    meet = np.flatnonzero(both > 0)
+    i, j, both = i[meet], j[meet], both[meet]
+    own = areas(guess)[i]
+    iou = both / np.where(crowd[j], own, own + areas(true)[j] - both)
     enough = iou >= min(least, 1 - 1e-10)
     return i[enough], j[enough], iou[enough]
 

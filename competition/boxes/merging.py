@@ -5,18 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from competition.boxes.geometry import iou
 from competition.boxes.table import EDGES
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """[n, 4], [n, 4] corners -> [n] intersection over union of each pair, 0..1; 0 where both are empty."""
-    both = (np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])).clip(0).prod(axis=1)
-    either = _area(a) + _area(b) - both
-    return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
-
-
-def _area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
 def clusters(truth: pd.DataFrame, above: float) -> np.ndarray:

@@ -70,9 +70,10 @@ def _header(path: str) -> tuple[float, ...]:
 
 
 def _orientation(picture: Image.Image) -> int:
-    if picture.format == "PNG" and "exif" not in picture.info:
-        return 1  # getexif would decode the picture, to look behind it
+    """Of the EXIF block alone, as OpenCV reads it; Pillow's getexif also takes XMP's word, and decodes a PNG for it."""
     if picture.format == "TIFF":
         return 1  # Pillow and OpenCV turn it whatever they are asked, so that is the only form there is
-    turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    note = Image.Exif()
+    note.load(picture.info.get("exif", b""))
+    turn = note.get(ExifTags.Base.Orientation, 1)
     return turn if turn in range(1, 9) else 1

@@ -48,10 +48,11 @@ def wrong(data: Data, form: BoxForm, boxes: pd.DataFrame) -> Iterator[Fault]:
 def render(data: Data, form: BoxForm, boxes: pd.DataFrame) -> pd.DataFrame:
     """The submission as a table of text with the sample's columns, the pictures in its order, the surest box first.
 
-    boxes: as `wrong` passes them. Edges are clipped into the picture; boxes without area are left out.
+    boxes: as `wrong` passes them. Edges are clipped into the picture; boxes without area are left out. Of one row a box
+    the sample may lack pictures; theirs come last.
     """
     text = _kept(data, form, boxes).pipe(strings.written, form.template.fields, form.fractions)
-    ids = pd.Index(data.sample[data.sample_id].unique())
+    ids = pd.Index(data.sample[data.sample_id]).append(data.test.ids).unique()
     if form.column is not None:
         cells = strings.render(form.template, text).reindex(ids, fill_value=form.nothing)
         return pd.DataFrame({data.sample_id: ids, form.column: cells.to_numpy()})[list(data.sample.columns)]
@@ -119,7 +120,7 @@ def faults(data: Data, form: BoxForm, table: pd.DataFrame) -> Iterator[Fault]:
 
 def counted(data: Data, form: BoxForm, table: pd.DataFrame) -> str:
     """A sentence on how many boxes a submission holds. table: as `faults` passes it."""
-    boxes, pictures = _boxes(data, form, table)[0], data.sample[data.sample_id].nunique()
+    boxes, pictures = _boxes(data, form, table)[0], len(data.test.ids)
     bare = pictures - boxes.index.nunique()
     way = f"the cell {form.nothing!r}" if form.column is not None else form.nothing.split() or "no row"
     return f"{len(boxes):,} boxes on {pictures - bare:,} of {pictures:,} pictures" + f"; the others have {way}" * bool(
@@ -131,7 +132,7 @@ def _boxes(data: Data, form: BoxForm, table: pd.DataFrame) -> tuple[pd.DataFrame
     """[boxes, fields] text by id, but for those that mark nothing; and `id: cell` of cells that are no boxes."""
     if form.column is None:
         text = table.set_index(data.sample_id)[list(form.columns)].set_axis(list(form.columns.values()), axis=1)
-        return text[text.agg("\t".join, axis=1) != form.nothing], []
+        return text[strings.joined(text, "\t") != form.nothing], []
     cells = table.set_index(data.sample_id)[form.column].str.strip()
     text, torn = strings.parse(form.template, cells[cells != form.nothing])
     return text, [f"{i}: {cell if len(cell) < LONG else cell[:LONG] + '...'}" for i, cell in torn.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from competition.boxes import raw
 from competition.boxes.raw import Box
 from competition.errors import DataFault
 
-LISTS = ("classes.txt", "obj.names", "data.yaml", "dataset.yaml")  # files that name the classes
+LISTS = re.compile(r"(classes|labels)\.txt|.*\.names|.*\.ya?ml", re.I)  # files that may name the classes
 
 
 def read(root: Path, files: pd.Series, contents: Sequence[bytes | None], names: dict[str, str] | None) -> pd.DataFrame:
@@ -48,15 +49,22 @@ def class_names(root: Path, source: str, classes: Sequence[str] | None) -> dict[
 def _listed(root: Path, source: str) -> dict[str, str]:
     folder = root / re.split(r"[{*]", source)[0].rpartition("/")[0]
     above = [folder, *folder.parents][: len(folder.relative_to(root).parts) + 1]
-    found = next((path for at in above for name in LISTS if (path := at / name).is_file()), None)
-    return _names(found) if found else {}
+    files = (at / name for at in above if at.is_dir() for name in sorted(os.listdir(at)) if LISTS.fullmatch(name))
+    return next(filter(None, map(names_in, files)), {})
 
 
-def _names(path: Path) -> dict[str, str]:
-    if path.suffix == ".yaml":
+def names_in(path: Path) -> dict[str, str]:
+    """Class number -> name, of a file that LISTS knows: lines, or a YAML file's `names`; empty where it has none.
+
+    Raises DataFault DET-FORMAT, and ConfigFault where the YAML can't be read.
+    """
+    text = path.read_text("utf-8-sig", "replace")
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    elif re.search(r"^names\s*:", text, re.M):
         names = yaml.read(path)[0].get("names")
     else:
-        names = [line.strip() for line in path.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
+        return {}
     if not isinstance(names, (dict, list)):
         mend = "write `names: [first, second]` there, or `classes:` in competition.yaml"
         raise DataFault(raw.malformed(str(path), [f"names: {names!r}"[:80]], mend))

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from competition.augment import VISIBLE
+from competition.boxes.geometry import areas, shared
 from competition.cache import GREY, Shape
 
 THINNEST = 1.0  # canvas pixels: what is left of a box is no thinner
@@ -37,11 +38,6 @@ def cut(sample: Sample) -> Sample:
     thin = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < THINNEST
     stay = ~thin & (areas(boxes) >= VISIBLE * areas(sample.boxes))
     return Sample(sample.image, boxes[stay], sample.labels[stay])
-
-
-def areas(boxes: np.ndarray) -> np.ndarray:
-    """[n, 4] -> [n]."""
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def place(sample: Sample, scale: float, shape: Shape, rng: np.random.Generator) -> Sample:
@@ -121,15 +117,9 @@ def paste(sample: Sample, other: Sample, rng: np.random.Generator) -> Sample:
     image, boxes, labels = sample.image.copy(), sample.boxes, sample.labels
     for number in np.flatnonzero(rng.random(len(other.boxes)) < 0.5):
         box = other.boxes[number]
-        if (overlaps(box, boxes) > HIDDEN * areas(boxes)).any():
+        if (shared(box, boxes) > HIDDEN * areas(boxes)).any():
             continue
         x0, y0, x1, y1 = box.round().astype(int)
         image[y0:y1, x0:x1] = other.image[y0:y1, x0:x1]
         boxes, labels = np.concatenate([boxes, box[None]]), np.append(labels, other.labels[number])
     return Sample(image, boxes, labels)
-
-
-def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """[n] areas that a box [4] has in common with each of boxes [n, 4]."""
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    return sides.clip(0).prod(axis=1)

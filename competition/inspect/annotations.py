@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml as pyyaml
 
+from competition.boxes import yolo
 from competition.errors import examples
 from competition.inspect.guess import Guess, question
 from competition.inspect.pictures import ENOUGH, Index, listing, templates
-from competition.tables import read_rows
+from competition.tables import natural, read_rows
 
 YOLO_LINES = re.compile(r"(\s*\d+( +-?\d*\.?\d+(e-?\d+)?){4}\s*(\n|$))+")
 VOC_NAMES = re.compile(r"<object>.*?<name>\s*([^<]*?)\s*</name>", re.DOTALL)
@@ -93,18 +93,10 @@ def _yolo(index: Index, files: list[str], sample: pd.DataFrame) -> Annotations |
 
 
 def _yolo_names(root: Path) -> tuple[str, ...] | None:
-    """Class names by number: lines of classes.txt or of a .names file, or `names` of data.yaml."""
-    for file in listing(root, (".txt", ".names", ".yaml", ".yml")):
-        if Path(file).name.lower() in ("classes.txt", "labels.txt") or file.endswith(".names"):
-            return tuple(line.strip() for line in _text(root / file).splitlines() if line.strip())
-        if file.endswith((".yaml", ".yml")):
-            content = pyyaml.safe_load(_text(root / file))
-            names = content.get("names") if isinstance(content, dict) else None
-            if names:
-                return (
-                    tuple(str(names[k]) for k in sorted(names)) if isinstance(names, dict) else tuple(map(str, names))
-                )
-    return None
+    """Class names by number, of the first file that has some."""
+    files = (root / f for f in listing(root, (".txt", ".names", ".yaml", ".yml")) if yolo.LISTS.fullmatch(Path(f).name))
+    names = next(filter(None, map(yolo.names_in, files)), None)
+    return tuple(names[number] for number in natural(set(names))) if names else None
 
 
 def _coco(root: Path, files: list[str]) -> Annotations | None:

@@ -11,26 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from competition.boxes.spellings import four, plain
 from competition.errors import examples
 from competition.inspect.guess import Guess, question
 
-# How the four columns or keys are called, in the order of boxes.form, without case, signs and `bbox`.
-SPELLED: tuple[tuple[str, tuple[str, str, str, str]], ...] = (
-    ("corners", ("xmin", "ymin", "xmax", "ymax")),
-    ("corners", ("minx", "miny", "maxx", "maxy")),
-    ("corners", ("x1", "y1", "x2", "y2")),
-    ("corners", ("x0", "y0", "x1", "y1")),
-    ("corners", ("left", "top", "right", "bottom")),
-    ("corners", ("xtl", "ytl", "xbr", "ybr")),
-    ("corners", ("xstart", "ystart", "xend", "yend")),
-    ("corners", ("startx", "starty", "endx", "endy")),
-    *(
-        ("centers" if "c" in x else "sizes", (x, y, w, h))
-        for w, h in (("w", "h"), ("width", "height"))
-        for x, y in (("xcenter", "ycenter"), ("centerx", "centery"), ("xc", "yc"), ("cx", "cy"), ("x", "y"),
-                     ("xmin", "ymin"), ("left", "top"), ("x1", "y1"))
-    ),
-)  # fmt: skip
 CELLS = re.compile(r"box|annotation|region|coord|prediction_?string|location", re.I)
 PROBED = 2000  # rows by whose numbers the form is told
 ODD = 0.01  # share of boxes that may be mistakes without counting against a form
@@ -38,7 +22,7 @@ ODD = 0.01  # share of boxes that may be mistakes without counting against a for
 
 def find_columns(train: pd.DataFrame, asked: Iterable[str] = ()) -> Guess | None:
     """The key `boxes.columns`: four by their names, or one by its name (or the sample's) and its cells; None: no boxes."""
-    spelled = _spelled(train.columns)
+    spelled = four(train.columns)
     if spelled:
         return Guess("boxes.columns", list(spelled[1]), "their names")
     for column in train.columns:
@@ -50,7 +34,7 @@ def find_columns(train: pd.DataFrame, asked: Iterable[str] = ()) -> Guess | None
 
 def find_form(train: pd.DataFrame, columns: list[str], unit: str) -> Guess:
     """The key `boxes.form`, by names where they tell it and by the numbers otherwise."""
-    spelled = _spelled(columns) if len(columns) > 1 else _spelled(_keys(train[columns[0]]))
+    spelled = four(columns) if len(columns) > 1 else four(_keys(train[columns[0]]))
     numbers = _numbers(train, columns)
     if spelled and spelled[0] != "sizes":
         return Guess("boxes.form", spelled[0], f"the names {examples(spelled[1], 4)}")
@@ -111,11 +95,6 @@ def is_number(word: str) -> bool:
     return bool(re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", word))
 
 
-def plain(name: str) -> str:
-    """A column's name without case, signs and `bbox`: BBox_X1 -> x1."""
-    return re.sub(r"^(bounding|bnd|b)?box(?=.)", "", re.sub(r"[^a-z0-9]", "", name.lower()))
-
-
 def _literal(text: str) -> Any:
     """JSON, or what Python prints; None where it is neither."""
     for read in (json.loads, ast.literal_eval):
@@ -129,7 +108,7 @@ def _literal(text: str) -> Any:
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, dict):
         inner = next((v for k, v in value.items() if "box" in str(k).lower()), None)
-        return _flat(inner) if inner is not None else [value] if _spelled(map(str, value)) else []
+        return _flat(inner) if inner is not None else [value] if four(map(str, value)) else []
     if not isinstance(value, (list, tuple)):
         return []
     if len(value) == 4 and all(isinstance(v, (int, float)) for v in value):
@@ -143,15 +122,6 @@ def _keys(cells: pd.Series) -> list[str]:
     return [str(key) for key in first] if isinstance(first, dict) else []
 
 
-def _spelled(names: Iterable[str]) -> tuple[str, tuple[str, ...]] | None:
-    """The form that the names tell, and the four of them in its order."""
-    by_plain = {plain(name): name for name in names}
-    for form, four in SPELLED:
-        if set(four) <= by_plain.keys():
-            return form, tuple(by_plain[part] for part in four)
-    return None
-
-
 def _probe(cells: pd.Series) -> pd.Series:
     """Some cells from all over that are not empty, nor the same word again and again (`no_box`)."""
     full = cells[cells.str.contains(r"\d.*\d.*\d.*\d", regex=True)]
@@ -162,7 +132,7 @@ def _numbers(train: pd.DataFrame, columns: list[str]) -> np.ndarray:
     """[boxes, 4] of some rows, in the order of boxes.form."""
     if len(columns) == 1:
         boxes = [box for cell in _probe(train[columns[0]]) for box in boxes_in(cell)]
-        spelled = _spelled(_keys(train[columns[0]]))
+        spelled = four(_keys(train[columns[0]]))
         order = spelled[1] if spelled else range(4)
         return np.array([[float(box[k]) for k in order] for box in boxes]).reshape(-1, 4)
     values = train[columns].apply(pd.to_numeric, errors="coerce").dropna()

@@ -32,7 +32,7 @@ def find_root(folder: Path) -> Path:
         here = below[0]
     if here.is_dir() and _csv_files(here):
         return here
-    found, mend = "no CSV file", "give the unpacked folder as DATA="
+    found, mend = "no CSV file", "give the unpacked folder as DATA=; it must hold the sample submission"
     if not folder.is_dir():
         found, mend = "no such folder", "mend the path, or unpack the competition there"
     elif inside := sorted({str(p.parent) for p in [*folder.glob("*/*.csv"), *folder.glob("*/*/*.csv")]}):
