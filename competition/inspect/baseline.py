@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from competition import board, loop
 from competition.backbone import check_weights
@@ -51,8 +51,10 @@ def plan(data: Data) -> Plan:
     if hub:
         first = ImageTask(backbone="resnet34" if gpu else "resnet18", pretrained=False)
     enough, most = (15, 40) if hub else (5, 12)
-    network = model.build(first, len(data.problem.columns))
-    rate = images_per_second(network, model.optimizer(network, first), device, PROBE_SIDE, PROBE_BATCH)
+    network = model.build(first, len(data.problem.columns)).to(device=device).to(memory_format=torch.channels_last)
+    rate = images_per_second(
+        network, model.optimizer(network, first), noise(PROBE_BATCH, (PROBE_SIDE, PROBE_SIDE), device)
+    )
     sizes = [s for s in SIZES if s <= _upto(picture_side(data))]
 
     def fits(size: int) -> float:
@@ -86,22 +88,16 @@ def recipe(scratch: bool, epochs: int) -> dict[str, float | str | int]:
 
 
 def images_per_second(
-    network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device, side: int, batch: int
+    network: Callable[[torch.Tensor], torch.Tensor], optimizer: torch.optim.Optimizer, pictures: torch.Tensor
 ) -> float:
-    """Training pictures of `side` x `side` a second over the whole machine, from a few bare steps.
-
-    network: [b, 3, h, w] -> a tensor, or a list of them.
-    """
-    threads = torch.get_num_threads()
+    """Training pictures such as these, [b, 3, h, w], a second over the whole machine, from a few bare steps."""
+    threads, device = torch.get_num_threads(), pictures.device
     if device.type == "cpu":
         torch.set_num_threads(1)
-    network.to(device=device).to(memory_format=torch.channels_last)
-    pictures = torch.randn(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
     times = []
     for _ in range(1 + PROBE_STEPS):
         began = time.perf_counter()
-        found = network(pictures)
-        torch.stack([f.square().mean() for f in (found if isinstance(found, list) else [found])]).sum().backward()
+        network(pictures).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":
@@ -109,7 +105,12 @@ def images_per_second(
         times.append(time.perf_counter() - began)
     torch.set_num_threads(threads)
     at_once = max(1, torch.cuda.device_count()) if device.type == "cuda" else cores()
-    return batch / float(np.median(times[1:])) * at_once
+    return len(pictures) / float(np.median(times[1:])) * at_once
+
+
+def noise(batch: int, shape: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """[batch, 3, *shape], channels_last."""
+    return torch.randn(batch, 3, *shape, device=device).to(memory_format=torch.channels_last)
 
 
 def picture_side(data: Data, most: int = 50) -> int:
