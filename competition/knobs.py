@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from competition.keys import Strict, fit, machine
 
 
 class Training(Strict):
+    """What each of the two tasks adds has an `augment` and `views`, whose form is checked here."""
+
     backbone: str = fit("resnet18", "any timm model, with or without a pretrained tag (`resnet18.a1_in1k`)")
     pretrained: bool | str = fit(
         True,
@@ -41,6 +43,31 @@ class Training(Strict):
     workers: int | None = machine(
         None, "threads that prepare batches; 0: none, between steps; null: 0 on a CPU, up to 8 beside a GPU", ge=0
     )
+
+    @field_validator("augment", "views", mode="before", check_fields=False)
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("views", mode="before", check_fields=False)
+    @classmethod
+    def _one_view(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("augment", check_fields=False)
+    @classmethod
+    def _known_transforms(cls, value: Any) -> Any:
+        if not isinstance(value, str) and any(len(item) != 1 for item in value):
+            raise ValueError("each item of the list is one transform: {Name: {argument: value}}")
+        return value
+
+    @field_validator("views", check_fields=False)
+    @classmethod
+    def _each_view_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in value if value.count(name) > 1})
+        if twice:
+            raise ValueError(f"a view stands in the list once: {', '.join(twice)}")
+        return value
 
     @model_validator(mode="after")
     def _two_rows_a_piece(self) -> Training:

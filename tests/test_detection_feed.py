@@ -65,15 +65,16 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
 
 
 def make_feed(
-    rows: Rows, folder: Path, canvas: tuple[int, int] = (96, 128), workers: int = 0, **knobs: Any
-) -> feed.Feed:
+    rows: Rows, folder: Path, canvas: tuple[int, int] = (96, 128), workers: int = 0,
+    odds: np.ndarray | None = None, **knobs: Any,
+) -> feed.Feed:  # fmt: skip
     assert rows.pictures is not None and rows.sizes is not None
     plain = {"augment": "light", "mosaic": 0.0, "mix_off": 0, "epochs": 4, "batch": 4, "size": 128}
     kept = cache.build(list(rows.pictures), folder / f"{canvas}", "corner", canvases.kept(canvas), nothing)
     boxes, labels = canvases.targets(rows, CLASSES, canvas)
     extents = canvases.extents(rows.sizes, canvas)
     return feed.Feed(
-        DetectionTask(**plain | knobs), kept, kept.rows(rows.pictures), boxes, labels, extents, canvas, 5, workers, None
+        DetectionTask(**plain | knobs), kept, kept.rows(rows.pictures), boxes, labels, extents, canvas, 5, workers, odds
     )
 
 
@@ -211,9 +212,25 @@ def test_what_is_pasted_hides_no_box():
 
 
 def test_rare_classes_are_drawn_more_often_and_empty_pictures_as_the_commonest():
-    odds = feed.odds_of([np.array([0, 0]), np.array([0]), np.array([0, 1]), np.array([], int), np.array([0])])
-    np.testing.assert_allclose(odds, np.array([1, 1, 2, 1, 1]) / 6)
-    np.testing.assert_allclose(feed.odds_of([np.array([], int)] * 2), 0.5)
+    labels = [np.array([0, 0]), np.array([0]), np.array([0, 1]), np.array([], int), np.array([0])]
+    np.testing.assert_allclose(feed.repeats(labels), [1, 1, 2, 1, 1])
+    np.testing.assert_allclose(feed.odds_of(labels, None, rarity=True), np.array([1, 1, 2, 1, 1]) / 6)
+    np.testing.assert_allclose(feed.repeats([np.array([], int)] * 2), 1)
+
+
+def test_pictures_are_drawn_by_their_weight(rows: Rows, tmp_path: Path):
+    weight = pd.Series([0.0, 3.0, 1.0] * 4, index=rows.ids)
+    labels = [np.array([], int)] * len(rows)
+    odds = feed.odds_of(labels, weight, rarity=False)
+    np.testing.assert_allclose(odds, weight / 16)
+    assert feed.odds_of(labels, None, rarity=False) is None
+    rare = [np.array([1]), np.array([1])] + [np.array([0])] * 8 + [labels[0]] * 2
+    np.testing.assert_allclose(feed.odds_of(rare, weight, rarity=True), weight * ([2] * 2 + [1] * 10) / 19)
+    ours = make_feed(rows, tmp_path, odds=odds, mosaic=1.0)
+    drawn = np.bincount(np.concatenate([ours.order(epoch) for epoch in range(100)]), minlength=len(rows))
+    assert not drawn[::3].any(), "nor are they mixed in"
+    assert not any(odds[ours.other(np.random.default_rng(seed))] == 0 for seed in range(50))
+    assert drawn[1::3].sum() == pytest.approx(3 * drawn[2::3].sum(), rel=0.2)
 
 
 # ---- canvas and cache
@@ -378,12 +395,13 @@ def test_boxes_found_in_tiles_come_back_whole(height: int, width: int, n: int, d
     x0, y0 = data.draw(st.integers(0, width - box_w)), data.draw(st.integers(0, height - box_h))
     picture = np.zeros((height, width, 3), np.uint8)
     picture[y0 : y0 + box_h, x0 : x0 + box_w] = 255
-    seen, spans = tiles.cut(picture, n, canvas)
-    assert seen.shape == (n * n, *canvas, 3)
+    spans = tiles.windows(height, width, n)
     scale, stayed = cache.factor(h, w, canvas), []
-    for number in range(n * n):
+    for number, window in enumerate(spans):
+        seen = tiles.cut(picture, window, canvas)
+        assert seen.shape == (*canvas, 3)
         rows, columns = cache.extent(h, w, canvas)
-        image = seen[number, :rows, :columns, 0].astype(float)
+        image = seen[:rows, :columns, 0].astype(float)
         if image.max() < 128:
             continue
         back, stay = tiles.back(bright_box(image)[None], number, spans, canvas)

@@ -224,7 +224,7 @@ def test_detectors_that_cannot_be_made_are_refused_before_data_is_read(wrong: di
 
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is not None, reason="the extra is here")
 def test_the_extra_that_is_missing_is_named():
-    with pytest.raises(ConfigFault, match="install `transformers`"):
+    with pytest.raises(ConfigFault, match="--extra detr"):
         model.check(knobs("rtdetr"), CLASSES, CANVAS)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -146,8 +147,22 @@ class Feed:
         return int(rng.integers(len(self.rows)) if self.odds is None else rng.choice(len(self.rows), p=self.odds))
 
 
-def odds_of(labels: Sequence[np.ndarray]) -> np.ndarray:
-    """[rows], sum 1: how often a picture is drawn, by its rarest class (the repeat factor of Gupta et al. 2019, LVIS).
+def odds_of(labels: Sequence[np.ndarray], weight: pd.Series | None, rarity: bool) -> np.ndarray | None:
+    """[rows], sum 1: how often a picture is drawn: as much as it weighs, for losses are means over a batch's boxes and
+    have no weight of a picture; times its `repeats` where `rarity` says so. None where all are drawn alike.
+
+    labels: of each row its boxes' classes from 0. weight: of the rows, 0 or more.
+    """
+    if weight is None and not rarity:
+        return None
+    odds = repeats(labels) if rarity else np.ones(len(labels))
+    if weight is not None:
+        odds = odds * weight.to_numpy(float)
+    return odds / odds.sum()
+
+
+def repeats(labels: Sequence[np.ndarray]) -> np.ndarray:
+    """[rows], 1 or more: a picture's factor by its rarest class (the repeat factor of Gupta et al. 2019, LVIS).
 
     sqrt(share of the pictures that hold the commonest class / share that hold the picture's rarest). A picture without
     boxes counts as one of the commonest class.
@@ -155,8 +170,7 @@ def odds_of(labels: Sequence[np.ndarray]) -> np.ndarray:
     held = [np.unique(names) for names in labels]
     pictures = np.bincount(np.concatenate([*held, np.empty(0, np.int64)]), minlength=1)
     factor = np.sqrt(pictures.max() / pictures.clip(1))
-    weights = np.array([factor[names].max(initial=1.0) for names in held])
-    return weights / weights.sum()
+    return np.array([factor[names].max(initial=1.0) for names in held])
 
 
 def draw(batch: DetectionBatch, path: Path) -> None:

@@ -30,8 +30,8 @@ def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progres
     loop.device_of(task.device)
     assert rows.pictures is not None and rows.sizes is not None
     canvas = canvas_of(rows.sizes, task.size)
-    model.check(task, len(problem.classes), canvas)
     views.check(task.views)
+    model.check(task, len(problem.classes), canvas)
     check_with_boxes(task.augment, canvas)
     artifacts.write_json(canvas_file(task, problem), canvas)
     folder = pictures_of(problem, canvas)
@@ -94,7 +94,7 @@ def make_feed(task: DetectionTask, fold: Fold, canvas: Shape, device: torch.devi
     assert fold.train.pictures is not None and fold.train.sizes is not None
     pictures = cache.load(pictures_of(fold.problem, canvas))
     boxes, labels = targets(fold.train, fold.problem.classes, canvas)
-    odds = odds_of(labels) if task.balance == "sampling" else None
+    odds = odds_of(labels, fold.train.weight, task.balance == "sampling")
     rows, shown = pictures.rows(fold.train.pictures), extents(fold.train.sizes, canvas)
     feed = Feed(task, pictures, rows, boxes, labels, shown, canvas, fold.seed, feeders(task.workers, device.type), odds)
     every = np.concatenate([*boxes, np.empty((0, 4), np.float32)])

@@ -18,8 +18,10 @@ from competition.detection import heads, rtdetr
 from competition.detection.anchors import Anchors
 from competition.detection.task import DetectionTask
 from competition.detection.trunk import WORKING, Body, Trunk, make_body
-from competition.errors import ConfigFault
+from competition.detection.views import VIEWS
+from competition.errors import ConfigFault, Finding
 
+INPUT_FAULTS = (AssertionError, RuntimeError, ValueError, TypeError)  # of timm's networks at a shape they can't take
 BODY = ".body.net."  # in the names of a detector's weights, those of timm's network
 
 
@@ -86,14 +88,14 @@ def build(task: DetectionTask, classes: int, canvas: tuple[int, int], anchors: A
 
 
 def check(task: DetectionTask, classes: int, canvas: tuple[int, int]) -> None:
-    """Refuses an unknown backbone or optimizer, a size that it can't take, and weights that can't be had.
+    """Refuses an unknown backbone or optimizer, a size or view that it can't take, and weights that can't be had.
 
     The backbone's forward pass runs on torch's meta device: shapes only, no memory and no time.
     """
     backbone.check(task)
     if task.detector == "rtdetr":
         rtdetr.check()
-    _takes_canvas(task, classes, canvas)
+    _takes_views(task, classes, canvas)
     backbone.check_weights(task)
 
 
@@ -145,19 +147,42 @@ def _load(model: Detector, task: DetectionTask, path: Path) -> Detector:
     return model
 
 
-def _takes_canvas(task: DetectionTask, classes: int, canvas: tuple[int, int]) -> None:
-    """Raises ConfigFault MODEL-FEATURES, and MODEL-INPUT where the backbone fails at this size or cuts a rest off."""
+def _takes_views(task: DetectionTask, classes: int, canvas: tuple[int, int]) -> None:
+    """Raises ConfigFault MODEL-FEATURES, and MODEL-INPUT where the backbone fails at the shape of the canvas or of a view,
+    or cuts a rest off."""
     plain = task.model_copy(update={"detector": "retinanet"})  # all have the same backbone
     try:
         with torch.device("meta"):
             model = build(plain, classes, canvas, None).eval()
-            maps = model.net.backbone(torch.zeros(1, 3, *canvas))
-        for name, x in maps.items():
-            places = tuple(-(-side // int(name)) for side in canvas)
-            if tuple(x.shape[2:]) != places:
-                raise ValueError(f"its map of stride {name} has {tuple(x.shape[2:])} places, not {places}")
+        _look(model, canvas)
         backbone.check_freeze(backbone.layer_groups(model), task)
-    except (AssertionError, RuntimeError, ValueError, TypeError) as e:
-        found = f"{task.backbone} at {canvas[1]} x {canvas[0]} pixels: {str(e).splitlines()[0][:200]}"
+    except INPUT_FAULTS as e:
         mend = f"size: {-(-task.size // 32) * 32 + 32}, or another backbone, such as {WORKING}"
-        raise ConfigFault(backbone.finding("MODEL-INPUT", "size", str(task.size), found, mend)) from None
+        raise ConfigFault(_not_taken(task, "size", str(task.size), canvas, e, mend)) from None
+    faults = []
+    for name in (n for n in task.views if n in VIEWS):
+        shape = VIEWS[name].shape(canvas)
+        try:
+            _look(model, shape)
+        except INPUT_FAULTS as e:
+            mend = f"leave {name} out, or another backbone, such as {WORKING}"
+            faults.append(_not_taken(task, "views", name, shape, e, mend))
+    if faults:
+        raise ConfigFault(*faults)
+
+
+def _look(model: Detector, shape: tuple[int, int]) -> None:
+    """The trunk's forward pass on the meta device; raises where it fails, ValueError where a map lacks places."""
+    with torch.device("meta"):
+        maps = model.net.backbone(torch.zeros(1, 3, *shape))
+    for name, x in maps.items():
+        places = tuple(-(-side // int(name)) for side in shape)
+        if tuple(x.shape[2:]) != places:
+            raise ValueError(f"its map of stride {name} has {tuple(x.shape[2:])} places, not {places}")
+
+
+def _not_taken(
+    task: DetectionTask, key: str, value: str, shape: tuple[int, int], error: Exception, mend: str
+) -> Finding:
+    found = f"{task.backbone} at {shape[1]} x {shape[0]} pixels: {str(error).splitlines()[0][:200]}"
+    return backbone.finding("MODEL-INPUT", key, value, found, mend)

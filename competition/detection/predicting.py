@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from competition.detection import model, tiles
 from competition.detection.anchors import Anchors
 from competition.detection.canvas import factors, kept, original
 from competition.detection.task import DetectionTask
-from competition.detection.views import TILES, VIEWS
+from competition.detection.views import TILES, VIEWS, View
 from competition.pixels import normalise, pixel_rows
 from competition.task import Fold, Problem, Rows
 
 WHOLE = 2**31  # a side that no picture has: nothing is scaled down while decoding
+Seen = tuple[Tensor, np.ndarray, np.ndarray]  # boxes [n, 4] in pixels of what was seen, scores [n], labels [n]
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes [n, 4] in original pixels, scores [n], labels [n]
 
 
@@ -42,7 +44,7 @@ class Eye:
     dtype: torch.dtype | None
 
     @torch.inference_mode()
-    def look(self, images: np.ndarray, see: Callable[[Tensor], Tensor]) -> list[tuple[Tensor, np.ndarray, np.ndarray]]:
+    def look(self, images: np.ndarray, see: Callable[[Tensor], Tensor]) -> list[Seen]:
         """images [b, h, w, 3] uint8 -> of each boxes [n, 4] in pixels of what `see` made of it, scores and labels."""
         rows = pixel_rows(self.mean, self.std, images.shape[2], self.device)
         shown = see(normalise(torch.from_numpy(images).to(self.device), *rows))
@@ -81,40 +83,59 @@ def pictures_of(problem: Problem, canvas: Shape) -> Path:
 
 
 def _whole(eye: Eye, rows: Rows, problem: Problem, view: str, task: DetectionTask) -> Iterator[Found]:
-    """Picture by picture; halves its batch when memory runs out."""
+    """Picture by picture."""
     assert rows.pictures is not None and rows.sizes is not None
     pictures, shown = cache.load(pictures_of(problem, eye.canvas)), VIEWS[view]
-    positions, batch, start = pictures.rows(rows.pictures), 2 * task.batch, 0
+    positions = pictures.rows(rows.pictures)
     scale, sizes = factors(rows.sizes, eye.canvas), rows.sizes[["width", "height"]].to_numpy()
-    while start < len(positions):
+    found = _looked(eye, len(rows), lambda part: pictures.pictures[positions[part]], shown, 2 * task.batch)
+    for n, (boxes, scores, labels) in enumerate(found):
+        there = shown.back(boxes, eye.canvas).numpy().astype(float)
+        yield original(there, scale[n], *sizes[n]), scores, labels
+
+
+def _tiled(eye: Eye, rows: Rows, problem: Problem, task: DetectionTask) -> Iterator[Found]:
+    """Each original in its windows; the surest `max_boxes` of all of them. Only a batch's windows are cut at a time, for
+    16 x 16 of 768 x 1024 pixels would be 604 MB."""
+    assert rows.pictures is not None and rows.sizes is not None
+    paths, each = list(rows.pictures), task.tile**2
+    spans = [
+        tiles.windows(int(height), int(width), task.tile)
+        for width, height in rows.sizes[["width", "height"]].to_numpy()
+    ]
+
+    @functools.lru_cache(maxsize=1)
+    def decoded(n: int) -> np.ndarray:
+        return cache.decode(Path(paths[n]).read_bytes(), WHOLE, problem.upright)
+
+    def cut(part: slice) -> np.ndarray:
+        numbers = (divmod(place, each) for place in range(*part.indices(len(paths) * each)))
+        return np.stack([tiles.cut(decoded(n), spans[n][window], eye.canvas) for n, window in numbers])
+
+    found = _looked(eye, len(paths) * each, cut, VIEWS["plain"], 2 * task.batch)
+    for windows in spans:
+        parts = []
+        for number, (boxes, scores, labels) in enumerate(islice(found, each)):
+            moved, stay = tiles.back(boxes.numpy().astype(float), number, windows, eye.canvas)
+            parts.append((moved[stay], scores[stay], labels[stay]))
+        boxes, scores, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        best = np.argsort(-scores, kind="stable")[: task.max_boxes]
+        yield boxes[best], scores[best], labels[best]
+
+
+def _looked(eye: Eye, count: int, images: Callable[[slice], np.ndarray], view: View, batch: int) -> Iterator[Seen]:
+    """What is found in `count` pictures, of which images(part) gives [b, h, w, 3]; halves its batch when memory runs out."""
+    start = 0
+    while start < count:
         try:
-            images = pictures.pictures[positions[start : start + batch]]
-            found = eye.look(images, lambda x: shown.see(x, eye.canvas))
+            found = eye.look(images(slice(start, start + batch)), lambda x: view.see(x, eye.canvas))
         except RuntimeError as e:
             if not loop.is_out_of_memory(e) or batch == 1:
                 raise
             batch = max(1, batch // 2)
             continue
-        for n, (boxes, scores, labels) in enumerate(found, start):
-            there = shown.back(boxes, eye.canvas).numpy().astype(float)
-            yield original(there, scale[n], *sizes[n]), scores, labels
+        yield from found
         start += len(found)
-
-
-def _tiled(eye: Eye, rows: Rows, problem: Problem, task: DetectionTask) -> Iterator[Found]:
-    """Each original in its windows; the surest `max_boxes` of all of them."""
-    assert rows.pictures is not None
-    for path in rows.pictures:
-        picture = cache.decode(Path(path).read_bytes(), WHOLE, problem.upright)
-        windows, spans = tiles.cut(picture, task.tile, eye.canvas)
-        parts = []
-        for number, window in enumerate(windows):
-            ((boxes, scores, labels),) = eye.look(window[None], lambda x: VIEWS["plain"].see(x, eye.canvas))
-            moved, stay = tiles.back(boxes.numpy().astype(float), number, spans, eye.canvas)
-            parts.append((moved[stay], scores[stay], labels[stay]))
-        boxes, scores, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        best = np.argsort(-scores, kind="stable")[: task.max_boxes]
-        yield boxes[best], scores[best], labels[best]
 
 
 @functools.lru_cache(maxsize=1)

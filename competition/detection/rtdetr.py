@@ -1,4 +1,8 @@
-"""RT-DETRv2 (Lv et al. 2024) of transformers on our backbone, behind the interface of torchvision's detectors."""
+"""RT-DETRv2 (Lv et al. 2024) of transformers on our backbone, behind the interface of torchvision's detectors.
+
+Weights: the backbone's (hub, local file, image run) or a whole detector's of a run of ours. Files of transformers' own
+detectors, trained on COCO, are not loaded: their backbones are others than timm's.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,12 @@ from torchvision.ops import box_convert, clip_boxes_to_image
 
 from competition.detection.task import DetectionTask
 from competition.detection.trunk import Body
+from competition.detection.views import VIEWS
 from competition.errors import ConfigFault, Finding
 
 STRIDES = (8, 16, 32)
 QUERIES = 300
+INSTALL = ".venv/bin/uv pip install --python .venv/bin/python -r pyproject.toml --extra detr"
 SHARED = ("class_embed.", "bbox_embed.")  # the decoder has them by a second name, which safetensors refuses
 
 
@@ -27,7 +33,7 @@ def check() -> None:
                 what="the detector can't be made here",
                 where="key detector: rtdetr",
                 found="transformers is not installed",
-                mend="install `transformers` into the environment, or detector: retinanet",
+                mend=f"{INSTALL}, or detector: retinanet",
             )
         )
 
@@ -84,7 +90,8 @@ def make(task: DetectionTask, body: Body, classes: int, canvas: tuple[int, int])
 
     indices = list(body.net.feature_info.out_indices)
     theirs = TimmBackboneConfig(backbone=task.backbone, out_indices=indices, use_pretrained_backbone=False)
-    places = sum(-(-canvas[0] // stride) * -(-canvas[1] // stride) for stride in STRIDES)
+    height, width = VIEWS["small"].shape(canvas)  # no view has fewer places, and each query starts from one
+    places = sum(-(-height // stride) * -(-width // stride) for stride in STRIDES)
     config = RTDetrV2Config(
         backbone_config=theirs,
         freeze_backbone_batch_norms=False,

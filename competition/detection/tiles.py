@@ -24,11 +24,10 @@ def _spans(length: int, n: int) -> list[tuple[int, int]]:
     return [(int(start), int(start) + side) for start in np.linspace(0, length - side, n).round()]
 
 
-def cut(picture: np.ndarray, n: int, canvas: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """[h, w, 3] uint8, the whole original -> its windows as canvases [n * n, H, W, 3] uint8, and the windows [n * n, 4]."""
-    spans = windows(*picture.shape[:2], n)
-    seen = [cache.fitted(picture[y0:y1, x0:x1], canvas, "corner") for x0, y0, x1, y1 in spans]
-    return np.stack(seen), spans
+def cut(picture: np.ndarray, window: np.ndarray, canvas: Shape) -> np.ndarray:
+    """[h, w, 3] uint8, the whole original -> a window of it as a canvas [H, W, 3] uint8."""
+    x0, y0, x1, y1 = window
+    return cache.fitted(picture[y0:y1, x0:x1], canvas, "corner")
 
 
 def back(boxes: np.ndarray, number: int, spans: np.ndarray, canvas: Shape) -> tuple[np.ndarray, np.ndarray]:

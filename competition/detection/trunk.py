@@ -18,6 +18,7 @@ from competition.knobs import Training
 
 DEEPEST = 32  # the stride that backbones end with; deeper levels are made of that one
 MAPS = (8, 16, DEEPEST)
+ANY_SIZE = {"strict_img_size": False}  # Swin's word for a network that is shown other sizes than its own
 WORKING = "resnet18, mobilenetv4_conv_small, efficientnet_b0, convnext_atto, swin_tiny_patch4_window7_224"
 
 
@@ -75,10 +76,12 @@ class Trunk(nn.Module):
 def make_body(knobs: Training, canvas: tuple[int, int], first: int, **more: Any) -> nn.Module:
     """timm's `features_only` model, its maps from stride `first` on.
 
-    canvas: height and width of what it sees, pixels. more: arguments of timm.create_model. Raises ConfigFault
-    MODEL-FEATURES where the backbone has no maps of strides 8, 16 and 32.
+    canvas: height and width of what it sees, pixels; views have other ones. more: arguments of timm.create_model. Raises
+    ConfigFault MODEL-FEATURES where the backbone has no maps of strides 8, 16 and 32.
     """
     arguments: dict[str, Any] = backbone.arguments(knobs, canvas) | {"features_only": True}
+    if "img_size" in arguments and _takes(knobs.backbone, arguments | ANY_SIZE):
+        arguments |= ANY_SIZE
     try:
         with torch.device("meta"):
             meta: Any = timm.create_model(knobs.backbone, **arguments)
@@ -89,6 +92,18 @@ def make_body(knobs: Training, canvas: tuple[int, int], first: int, **more: Any)
         raise _flat(knobs, f"its feature maps have strides {', '.join(map(str, strides))}")
     indices = [strides.index(stride) for stride in MAPS if stride >= min(first, DEEPEST)]
     return timm.create_model(knobs.backbone, out_indices=indices, **arguments, **more)
+
+
+def _takes(name: str, arguments: dict[str, Any]) -> bool:
+    """Whether a backbone's constructor knows these arguments."""
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, **arguments)
+    except TypeError:
+        return False
+    except (RuntimeError, AttributeError):  # another fault, which the caller tells
+        return True
+    return True
 
 
 def _flat(knobs: Training, found: str) -> ConfigFault:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
-from pydantic import field_validator
 
 from competition.keys import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
@@ -45,23 +44,6 @@ class ImageTask(Training):
     views: tuple[str, ...] = predict(
         (), "test-time views that are tried (OOF decides which stay); empty: those of `symmetry`"
     )
-
-    @field_validator("augment", "views", mode="before")
-    @classmethod
-    def _lists(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-    @field_validator("views", mode="before")
-    @classmethod
-    def _one_view(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("augment")
-    @classmethod
-    def _known_transforms(cls, value: Any) -> Any:
-        if not isinstance(value, str) and any(len(item) != 1 for item in value):
-            raise ValueError("each item of the list is one transform: {Name: {argument: value}}")
-        return value
 
     def model_post_init(self, context: Any) -> None:
         if not self.views:
