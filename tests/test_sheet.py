@@ -131,8 +131,9 @@ def test_draw_writes_two_pictures_and_the_scores_of_every_class(rows: Rows, tmp_
     assert [file.name for file in files] == ["worst.png", "precision_recall.png", "by_class.csv"]
     assert all(decoded(file.read_bytes()).shape[1] > 700 for file in files[:2])
     scores = pd.read_csv(files[2], index_col="class")
-    assert list(scores.index) == list(classes)
-    assert scores["boxes"].tolist() == [3, 2, 0]  # without the lost cat and the crowd
+    assert list(scores.index) == [*classes, sheet.MEAN]
+    assert scores["boxes"].tolist() == [3, 2, 0, 5]  # without the lost cat and the crowd
+    assert scores.loc[sheet.MEAN, "ap50"] == scores.loc[["cat", "dog"], "ap50"].mean()
     assert scores.loc["dog", "ap50"] == 0 and np.isnan(scores.loc["emu", "ap50"])
     assert scores.loc["cat", "ap_small"] == scores.loc["cat", "ap"] and np.isnan(scores.loc["cat", "ap_large"])
 
