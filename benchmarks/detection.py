@@ -17,7 +17,7 @@ from statistics import median
 
 import torch
 
-from competition import artifacts, backbone, board, config, folds, loop, train
+from competition import artifacts, backbone, board, config, folds, loop, scenes, train
 from competition.data import load
 from competition.detection import fitting, model
 from competition.detection.feed import DetectionBatch
@@ -28,13 +28,15 @@ from competition.task import Fold
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", default="scenes/baseline")
+    parser.add_argument("run", nargs="?", default=scenes.RUN)
     parser.add_argument("--steps", type=int, default=12, help="optimizer steps of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mosaic", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=1, help="of a CPU; folds are trained by one each")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.run == scenes.RUN:
+        scenes.write_scenes(scenes.DATA)
     run, data = config.load_run(options.run), load(options.run.partition("/")[0])
     task = run.task.model_copy(update={"mosaic": options.mosaic, "epochs": 1, "mix_off": 0, "workers": None})
     with board.board(), tempfile.TemporaryDirectory() as folder:

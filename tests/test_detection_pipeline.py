@@ -71,3 +71,10 @@ def test_a_view_twice_is_told_with_its_file_and_key(competition: Callable[..., s
     with pytest.raises(ConfigFault, match="once: plain") as fault:
         config.load_run(competition("boxes", task="detection", run="views=[plain,plain]"))
     assert "views" in fault.value.findings[0].where
+
+
+def test_tiles_that_no_view_looks_at_are_refused(competition: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = competition("boxes", task="detection")
+    assert cli.main(["detect", run, "--set", "tile=3 views=[plain]"]) == 2
+    assert "which views: does not list" in capsys.readouterr().err
+    assert DetectionTask(tile=3).views[-1] == "tiles"

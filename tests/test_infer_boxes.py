@@ -173,6 +173,22 @@ FORMS: dict[str, tuple[Layout, dict[str, Any]]] = {
         },
         {"target": "class", "id": "image_id", "test": "test.csv"},
     ),
+    "a row a box in the sample, which serves as test": (
+        FOLDERS | {
+            "train.csv": csv("image_id,x_min,y_min,x_max,y_max,class", *CORNERS),
+            "sample_submission.csv": csv("image_id,class,score,x_min,y_min,x_max,y_max",
+                                         *(f"p{n},cat,0.5,0,0,9,9" for n in TEST for _ in "ab")),
+        },
+        {"target": "class", "id": "image_id", "test": "sample_submission.csv"},
+    ),
+    "fractions, of which one box is wrong": (
+        FOLDERS | {
+            "train.csv": csv("image_id,x,y,w,h", *(f"p{n},{0.8 + n / 100},0.9,0.3,0.2" for n in TRAIN for _ in "ab"),
+                             "p1,0.85,0.5,0.3,1.02"),
+            "sample_submission.csv": sample("0.9 0.1 0.1 0.9 0.9"),
+        },
+        {"boxes.unit": "fractions"},
+    ),
     "the one class by the sample's name": (
         FOLDERS | {
             "train.csv": csv("image_id,x_min,y_min,x_max,y_max", *(r.rpartition(",")[0] for r in CORNERS)),

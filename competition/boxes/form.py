@@ -11,6 +11,7 @@ import pandas as pd
 
 from competition import artifacts
 from competition.boxes import reading, spellings, strings
+from competition.boxes.checking import SOLE
 from competition.boxes.strings import Template
 from competition.boxes.table import EDGES
 from competition.data import Data, a_row_a_box
@@ -99,6 +100,9 @@ def _filled(data: Data, template: Template, shown: list[str], notes: list[str]) 
     _refuse_torn(data, template, names)
     marks = _markers(boxes, labels, names)
     unknown = sorted(set(labels[~labels.index.isin(marks)]) - set(names))
+    if unknown and data.problem.classes == (SOLE,):
+        mend = "name the column of a box's class by `target:`, or the one class by `classes:`, in competition.yaml"
+        raise _misfit(data, f"it asks for {examples(unknown)}, and training boxes have no class", mend)
     lack = (
         f"SUB-FORM: the sample asks for {examples(unknown)}, of which there is no training box; none will be predicted"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
+from pydantic import model_validator
 
 from competition.keys import Kind, fit, predict
 from competition.knobs import Training
@@ -56,6 +57,12 @@ class DetectionTask(Training):
         (),
         "test-time views that are tried (OOF decides which stay); empty: those of `symmetry`, and tiles if `tile` > 1",
     )
+
+    @model_validator(mode="after")
+    def _tiles_are_looked_at(self) -> DetectionTask:
+        if self.tile > 1 and self.views and "tiles" not in self.views:
+            raise ValueError(f"tile: {self.tile} is of the view `tiles`, which views: does not list")
+        return self
 
     def model_post_init(self, context: Any) -> None:
         if not self.views:

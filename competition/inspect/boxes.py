@@ -157,6 +157,7 @@ def find_target(
     if asked.strings and asked.words is None:
         return Guess("target", None, "one class: the sample's boxes have a score and four numbers, and no class")
     train, words = tables.train, {w for w in asked.words or () if w.lower() not in NOTHING}
+    told = () if tables.names["test"] == tables.names["sample"] else tables.test.columns  # what test tells is no class
     could = [
         c for c in train.columns if c not in (tables.id, *columns, "path") and 1 < train[c].nunique() <= FEW_CLASSES
     ]
@@ -166,8 +167,8 @@ def find_target(
     if whole:
         reason = f"its values are the classes in the sample's strings: {examples(sorted(words))}"
         return Guess("target", whole[0], _others(reason, whole), sure=len(whole) == 1)
-    named = [c for c in could if c in asked.columns and c not in tables.test.columns]
-    named = named or [c for c in could if CLASS.search(c) and boxes[c].nunique() > 1 and c not in tables.test.columns]
+    named = [c for c in could if c in asked.columns and c not in told]
+    named = named or [c for c in could if CLASS.search(c) and boxes[c].nunique() > 1 and c not in told]
     named = [c for c in named if covered[c]] or named
     if named:
         reason = f"its name; {boxes[named[0]].nunique()} classes"

@@ -16,6 +16,7 @@ from competition.errors import examples
 from competition.inspect.guess import Guess, question
 
 CELLS = re.compile(r"box|annotation|region|coord|prediction_?string|location", re.I)
+STRAY = 0.1  # share of the boxes that may be wrong before numbers below 1 are taken for pixels
 PROBED = 2000  # rows by whose numbers the form is told
 ODD = 0.01  # share of boxes that may be mistakes without counting against a form
 
@@ -62,8 +63,12 @@ def find_unit(train: pd.DataFrame, columns: list[str]) -> Guess:
         raise question(
             "boxes.columns", "the columns of the boxes hold no numbers", "train", found, "[x_min, y_min, w, h]"
         )
-    if numbers.max() <= 1.01 and (numbers % 1).any():
-        return Guess("boxes.unit", "fractions", f"no number is above {numbers.max():g}")
+    above = (numbers > 1.01).any(axis=1)
+    if above.mean() < STRAY and (numbers % 1).any():
+        reason = (
+            f"{above.sum()} of {len(numbers)} boxes have a number above 1" if above.any() else "no number is above 1"
+        )
+        return Guess("boxes.unit", "fractions", reason, sure=not above.any())
     return Guess("boxes.unit", "pixels", f"numbers up to {numbers.max():g}")
 
 
