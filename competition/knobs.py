@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from competition.errors import ConfigFault, Finding, nearest
 from competition.keys import Strict, fit, machine
 
 
@@ -74,3 +76,15 @@ class Training(Strict):
         if self.batch < 2 * self.accumulate:
             raise ValueError("batch norm needs two rows in a piece: batch is at least twice accumulate")
         return self
+
+
+def check_views(names: Sequence[str], choices: Collection[str]) -> None:
+    """Raises ConfigFault for views that are none of the choices."""
+    what = "there is no such view"
+    unknown = [
+        Finding("CFG-VALUE", what, f"key views: {name}", repr(name), nearest(name, choices))
+        for name in names
+        if name not in choices
+    ]
+    if unknown:
+        raise ConfigFault(*unknown)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
+
+import numpy as np
 
 from competition.engine import accelerators, cores
 
@@ -28,6 +30,25 @@ def ahead(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def in_turn(make: Callable[[int], Result], steps: range, workers: int) -> Iterator[Result]:
+    """What `make` makes of each step, in order; by `workers` threads ahead of the reader, or between its own steps."""
+    if not workers:
+        yield from map(make, steps)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        yield from ahead(pool, make, steps, 2 * workers)
+
+
+def order(rows: int, steps: int, batch: int, odds: np.ndarray | None, key: Sequence[int]) -> np.ndarray:
+    """Positions of an epoch's rows, [steps, batch]: a permutation, whose odd rest waits an epoch, or draws by `odds`.
+
+    key: what the draw depends on, and nothing else.
+    """
+    rng, n = np.random.default_rng(key), steps * batch
+    drawn = rng.permutation(rows)[:n] if odds is None else rng.choice(rows, n, p=odds)
+    return drawn.reshape(steps, batch)
 
 
 def feeders(workers: int | None, device: str) -> int:

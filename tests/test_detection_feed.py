@@ -24,6 +24,7 @@ from competition.detection import feed, mixing, tiles, views
 from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
 from competition.errors import ConfigFault
+from competition.knobs import check_views
 from competition.task import Rows
 
 CLASSES = ("red", "green", "blue")  # a class is its channel of the picture
@@ -227,7 +228,7 @@ def test_pictures_are_drawn_by_their_weight(rows: Rows, tmp_path: Path):
     rare = [np.array([1]), np.array([1])] + [np.array([0])] * 8 + [labels[0]] * 2
     np.testing.assert_allclose(feed.odds_of(rare, weight, rarity=True), weight * ([2] * 2 + [1] * 10) / 19)
     ours = make_feed(rows, tmp_path, odds=odds, mosaic=1.0)
-    drawn = np.bincount(np.concatenate([ours.order(epoch) for epoch in range(100)]), minlength=len(rows))
+    drawn = np.bincount(np.concatenate([ours.order(epoch).ravel() for epoch in range(100)]), minlength=len(rows))
     assert not drawn[::3].any(), "nor are they mixed in"
     assert not any(odds[ours.other(np.random.default_rng(seed))] == 0 for seed in range(50))
     assert drawn[1::3].sum() == pytest.approx(3 * drawn[2::3].sum(), rel=0.2)
@@ -423,9 +424,9 @@ def test_an_object_longer_than_the_overlap_stays_in_parts():
 
 
 def test_unknown_views_and_transforms_are_named():
-    views.check([*views.VIEWS, "tiles"])
+    check_views([*views.VIEWS, "tiles"], views.NAMES)
     with pytest.raises(ConfigFault, match="'hflip'"):
-        views.check(["plain", "hflp"])
+        check_views(["plain", "hflp"], views.NAMES)
     with pytest.raises(ConfigFault, match="HorizontalFlip"):
         check_with_boxes(({"HorizontalFlop": None},), (64, 96))
     with pytest.raises(ConfigFault, match="stay uint8"):

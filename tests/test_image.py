@@ -149,7 +149,7 @@ def test_balanced_sampling_draws_classes_equally():
     rarity = 1 / truth.mean(axis=0)[truth.argmax(axis=1)]
     ours = feed.Feed(task, cache.Cache(np.zeros((500, 19, 19, 3), np.uint8), None, ""), np.arange(500), truth, np.ones(500),
                      rarity / rarity.sum(), 0, 0)  # fmt: skip
-    drawn = truth[np.concatenate([ours.order(e) for e in range(4)])].mean(axis=0)
+    drawn = truth[np.concatenate([ours.order(e).ravel() for e in range(4)])].mean(axis=0)
     np.testing.assert_allclose(drawn, 0.5, atol=0.05)
 
 

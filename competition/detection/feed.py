@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from competition.detection import mixing
 from competition.detection.canvas import ROOM
 from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
-from competition.prefetch import ahead
+from competition.prefetch import in_turn, order
 
 ORDER, PICTURE = 1, 2  # purposes of random draws, so that no two streams are the same
 SMALLEST = 0.5  # of a mosaic's pictures, before jitter
@@ -73,22 +72,12 @@ class Feed:
         self.steps = max(1, len(rows) // self.batch)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Positions of the epoch's rows, [steps * batch]: a permutation, or draws by `odds`. The odd rest waits an epoch."""
-        rng = np.random.default_rng([self.seed, ORDER, epoch])
-        n = self.steps * self.batch
-        return rng.permutation(len(self.rows))[:n] if self.odds is None else rng.choice(len(self.rows), n, p=self.odds)
+        """Positions of the epoch's rows, [steps, batch]."""
+        return order(len(self.rows), self.steps, self.batch, self.odds, (self.seed, ORDER, epoch))
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[DetectionBatch]:
-        order = self.order(epoch).reshape(self.steps, self.batch)
-
-        def make(step: int) -> DetectionBatch:
-            return self.make(epoch, step, order[step])
-
-        if not self.workers:
-            yield from map(make, range(first, self.steps))
-            return
-        with ThreadPoolExecutor(self.workers) as pool:
-            yield from ahead(pool, make, range(first, self.steps), 2 * self.workers)
+        positions = self.order(epoch)
+        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), range(first, self.steps), self.workers)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> DetectionBatch:
         """The batch of these positions: mixed and augmented as (seed, epoch, step) says."""

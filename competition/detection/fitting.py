@@ -20,6 +20,7 @@ from competition.detection.canvas import canvas_of, extents, kept, targets
 from competition.detection.feed import DetectionBatch, Feed, draw, odds_of
 from competition.detection.predicting import Eye, find, pictures_of
 from competition.detection.task import DetectionTask
+from competition.knobs import check_views
 from competition.pixels import normalise, pixel_rows
 from competition.prefetch import feeders
 from competition.task import Fold, Problem, Progress, Rows
@@ -30,7 +31,7 @@ def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progres
     loop.device_of(task.device)
     assert rows.pictures is not None and rows.sizes is not None
     canvas = canvas_of(rows.sizes, task.size)
-    views.check(task.views)
+    check_views(task.views, views.NAMES)
     model.check(task, len(problem.classes), canvas)
     check_with_boxes(task.augment, canvas)
     artifacts.write_json(canvas_file(task, problem), canvas)

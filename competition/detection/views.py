@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,6 @@ from torch.nn import functional
 
 from competition.cache import Shape
 from competition.detection.canvas import STRIDE
-from competition.errors import ConfigFault, Finding, nearest
 
 TILES = "tiles"
 
@@ -67,22 +65,4 @@ VIEWS = {
     "small": View(0.8),
     "large_hflip": View(1.25, hflip=True),
 }
-
-
-def check(names: Sequence[str]) -> None:
-    """Raises ConfigFault for views that the table does not have."""
-    choices = [*VIEWS, TILES]
-    unknown = [n for n in names if n not in choices]
-    if unknown:
-        raise ConfigFault(
-            *(
-                Finding(
-                    code="CFG-VALUE",
-                    what="there is no such view",
-                    where=f"key views: {name}",
-                    found=repr(name),
-                    mend=nearest(name, choices),
-                )
-                for name in unknown
-            )
-        )
+NAMES = (*VIEWS, TILES)

@@ -6,7 +6,6 @@ Nothing here depends on the number of workers, on what ran before or on a resume
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +16,7 @@ from torch import Tensor
 from competition.augment import Augment
 from competition.cache import Cache
 from competition.image.task import ImageTask
-from competition.prefetch import ahead
+from competition.prefetch import in_turn, order
 
 ORDER, MIX = 1, 2  # purposes of random draws, so that no two streams are the same
 
@@ -58,22 +57,12 @@ class Feed:
         self.steps = max(1, len(rows) // self.batch)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Positions of the epoch's rows, [steps * batch]: a permutation, or draws by `odds`. The odd rest waits an epoch."""
-        rng = np.random.default_rng([self.seed, ORDER, epoch])
-        n = self.steps * self.batch
-        return rng.permutation(len(self.rows))[:n] if self.odds is None else rng.choice(len(self.rows), n, p=self.odds)
+        """Positions of the epoch's rows, [steps, batch]."""
+        return order(len(self.rows), self.steps, self.batch, self.odds, (self.seed, ORDER, epoch))
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[ImageBatch]:
-        order = self.order(epoch).reshape(self.steps, self.batch)
-
-        def make(step: int) -> ImageBatch:
-            return self.make(epoch, step, order[step])
-
-        if not self.workers:
-            yield from map(make, range(first, self.steps))
-            return
-        with ThreadPoolExecutor(self.workers) as pool:
-            yield from ahead(pool, make, range(first, self.steps), 2 * self.workers)
+        positions = self.order(epoch)
+        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), range(first, self.steps), self.workers)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> ImageBatch:
         """The batch of these positions: augmented, then mixed as (seed, epoch, step) says."""

@@ -21,8 +21,8 @@ from competition.image.feed import Feed, ImageBatch, smooth
 from competition.image.predicting import forward, to_table
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
-from competition.image.views import check as check_views
-from competition.image.views import kept
+from competition.image.views import VIEWS, kept
+from competition.knobs import check_views
 from competition.pixels import normalise, pixel_rows
 from competition.prefetch import feeders
 from competition.task import Fold, Problem, Progress, Rows
@@ -33,7 +33,7 @@ def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -
     loop.device_of(task.device)
     model.check(task, len(problem.columns))
     check_augment(task.augment, task.size, task.symmetry, kept(task.size)[0])
-    check_views(task.views)
+    check_views(task.views, VIEWS)
     return cache.build(paths_of(rows), folder_of(task, problem), task.fit_to, kept(task.size), progress).digest
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from torch import Tensor
-
-from competition.errors import ConfigFault, Finding, nearest
 
 ROOM = 1.14  # pictures are kept that much larger than the network sees them, so that crops have room
 
@@ -46,21 +44,3 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "bottom_left": lambda x: _corner(x, bottom=True, right=False),
     "bottom_right": lambda x: _corner(x, bottom=True, right=True),
 }
-
-
-def check(names: Sequence[str]) -> None:
-    """Raises ConfigFault for views that the table does not have."""
-    unknown = [n for n in names if n not in VIEWS]
-    if unknown:
-        raise ConfigFault(
-            *(
-                Finding(
-                    code="CFG-VALUE",
-                    what="there is no such view",
-                    where=f"key views: {name}",
-                    found=repr(name),
-                    mend=nearest(name, VIEWS),
-                )
-                for name in unknown
-            )
-        )
