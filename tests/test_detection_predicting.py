@@ -94,7 +94,7 @@ def made(workspace: Path) -> Callable[..., Data]:
 
 def ready(data: Data, **knobs: object) -> tuple[DetectionTask, tuple[int, int]]:
     """A task whose caches are filled, and its canvas."""
-    plain = {"backbone": BACKBONE, "pretrained": False, "batch": 2, "tile": 2, "views": ["plain"]}
+    plain = {"backbone": BACKBONE, "pretrained": False, "batch": 2, "tile": 2, "views": ["plain", "tiles"]}
     task = DetectionTask.model_validate(plain | knobs)
     task.prepare(data.problem, train.everything(data), lambda *_: None)
     height, width = artifacts.read_json(fitting.canvas_file(task, data.problem))
