@@ -1,8 +1,15 @@
 """`python -m competition <verb>`."""
 
+import os
 import sys
 
 from competition.cli import main
+from competition.errors import Stopped
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == Stopped.exit_code:  # an interrupt in the midst of an import makes Python itself end by the signal
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
