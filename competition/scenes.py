@@ -1,7 +1,7 @@
 """`make demo-detect`: the pipeline on scenes with boxes, from made pictures to a submission and a held-back test score.
 
-Scikit-learn's handwritten digits 0, 1 and 7 (UCI, 8x8, 17 grey levels), enlarged and coloured, lie on crops of its two real
-photos. Test has digits and parts of the photos of its own; its boxes the pipeline never sees.
+Scikit-learn's handwritten digits 0, 1 and 7 (UCI, 8x8, 17 grey levels), enlarged and bright, lie on dimmed crops of its two
+real photos. Test has digits and parts of the photos of its own; its boxes the pipeline never sees.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
 import re
@@ -105,10 +106,8 @@ def _are_four(value: Any) -> bool:
 
 
 def _literal(cell: str) -> Any:
-    try:
+    with contextlib.suppress(ValueError):  # then Python's own way of writing: single quotes, tuples
         return json.loads(cell)
-    except ValueError:
-        pass  # Python's own way of writing: single quotes, tuples
     try:
         return ast.literal_eval(cell.strip())
     except (SyntaxError, TypeError, MemoryError, RecursionError, ValueError):
