@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from competition import cuts, losses
+from competition import cuts
+from competition.blending import losses
 from competition.boxes import deciding
 from competition.cuts import Cut
 from competition.metrics import Metric
@@ -170,7 +171,7 @@ def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Pr
 
 
 def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Mean:
-    """The weights of least loss (losses.py), drawn to equal ones as strongly as held-out rows allow.
+    """The weights of least loss (blending/losses.py), drawn to equal ones as strongly as held-out rows allow.
 
     That is the strongest of DRAWN whose loss on folds held out in turn is within one standard error of the least
     (Breiman et al. 1984); equal weights, where there is one fold. Ten members of equal worth on 100 rows: fitted

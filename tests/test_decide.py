@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from competition import artifacts, cli, cuts, decide, losses, metrics
+from competition import artifacts, cli, cuts, decide, metrics
+from competition.blending import losses
 from competition.cuts import Cut
 from competition.data import load
 from competition.keys import Kind, MetricSpec
