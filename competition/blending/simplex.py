@@ -52,13 +52,12 @@ def solve(loss: Loss, start: np.ndarray) -> Solution:
     """start: [members] on the simplex. Where a loss is not convex the point is stationary, and the gap says only that."""
     w, (value, slope), step = start, loss(start), 0
     enough = PRECISION * max(abs(value), TINY)
-    for step in range(STEPS):
-        if _gap(w, slope) <= enough:
-            break
+    while step < STEPS and _gap(w, slope) > enough:
         found = _lower(loss, w, minimum(loss.hessian(w), slope, w), value, slope)
         if found is None:
             break
         w, value, slope = found
+        step += 1
     return Solution(w, float(value), _gap(w, slope), step)
 
 
