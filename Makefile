@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
-	tabular detect import portfolio importance bench-tables bench-detect docs
+	tabular detect import portfolio importance bench-tables bench-detect bench-blend docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-tables: setup ## time and memory of each tabular model and of the preset q
 
 bench-detect: setup ## [RUN=scenes/baseline]: images/s of a detector's loop, mosaic on, beside its bare step
 	@$(PYTHON) -m benchmarks.detection $${RUN:+"$$RUN"}
+
+bench-blend: setup ## blend weights of 20 runs x 50,000 rows x 10 classes: ours, a loop of metric calls, SLSQP, Optuna
+	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.blending
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
