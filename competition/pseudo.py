@@ -41,7 +41,9 @@ def joined(fold: Fold, run: Run, split: Split) -> Fold:
     def inner(n: int) -> list[tuple[pd.Index, pd.Index]]:
         return [(fitted.append(more.ids), held) for fitted, held in fold.inner(n)]
 
-    fold.log(0, {"pseudo": len(more), "of": len(load(run.competition).unknown[run.pseudo.rows])})
+    rows = len(load(run.competition).unknown[run.pseudo.rows])
+    note = f"learns from {len(more)} of {rows} {run.pseudo.rows} rows too, as {run.pseudo.run} labels them"
+    fold.log(0, {"note": note, "pseudo": len(more)})
     return replace(fold, train=replace(both, weight=both.weight / both.weight.mean()), inner=inner)
 
 
