@@ -190,10 +190,11 @@ def _plain(test: OverFolds | OverRows | OverSeeds) -> dict[str, Any]:
 def as_table(found: Comparison) -> Table:
     """One line a test. All figures are how much B is better."""
     table = Table("test", "B is better by", "±", "found", "verdict", title=f"{found.problem.metric.name}, B against A")
+    finest = min((test.error for test in found.tests if test), default=math.nan)
 
     def add(name: str, test: Said, mean: float, text: str) -> None:
         if test is not None:
-            table.add_row(name, _signed(mean, test.error), digits(test.error, test.error), text, VERDICTS[test.says])
+            table.add_row(name, _signed(mean, finest), digits(test.error, finest), text, VERDICTS[test.says])
         else:
             table.add_row(name, "", "", text, "can't tell")
 
@@ -203,12 +204,12 @@ def as_table(found: Comparison) -> Table:
     else:
         add("folds", None, 0.0, "fewer than two folds have a score")
     if rows:
-        low, high = (_signed(end, rows.error) for end in rows.interval)
+        low, high = (_signed(end, finest) for end in rows.interval)
         add("rows", rows, found.difference, f"95% within {low} to {high}")
     else:
         add("rows", None, 0.0, "hardly any resample has a score")
     if seeds:
-        add("seeds", seeds, found.difference, f"better from {digits(seeds.least, seeds.error)} up")
+        add("seeds", seeds, found.difference, f"better from {digits(seeds.least, finest)} up")
     return table
 
 
@@ -226,7 +227,7 @@ def notes(found: Comparison) -> list[str]:
             told.append(f"{found.folds.count} folds are few: the test over them sees only very even differences")
     if found.rows:
         if len(found.rows.draws) + found.rows.undefined < significance.DRAWS:
-            told.append(f"the metric is slow: {len(found.rows.draws):,} resamples in place of {significance.DRAWS:,}")
+            told.append(f"time was up after {len(found.rows.draws):,} of {significance.DRAWS:,} resamples")
         if found.rows.undefined:
             told.append(f"{found.rows.undefined:,} resamples have no score and are left out")
     if found.floor is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import KINDS, TEST, TRAIN
+from conftest import KINDS, TEST, TRAIN, cells
 from scipy.stats import ttest_rel
 from test_boxes_scores import BOX_METRICS, CLASSES, draw, metric_of
 
@@ -21,7 +21,7 @@ from competition.boxes.table import EDGES
 from competition.keys import MetricSpec
 from competition.metrics import get
 from competition.significance import OverRows, OverSeeds, copies, over_folds, over_rows, score_of, verdict
-from competition.task import Problem
+from competition.task import Problem, pick
 
 METRICS = {  # of decisions with cuts, of ranks, of losses, of distances
     "multiclass": "balanced_accuracy",
@@ -43,12 +43,17 @@ def podium(*words: str) -> int:
 
 
 @pytest.fixture
-def pair(competition: Callable[..., str]) -> Callable[..., dict[str, float]]:
+def pair(competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Imports two runs of a toy competition, predictions that know the truth a little and a little more."""
+    monkeypatch.setattr(significance, "DRAWS", 300)
 
-    def make(kind: str = "multiclass", noise: tuple[float, ...] = (1.5, 0.8), **keys: object) -> None:
+    def make(
+        kind: str = "regression", noise: tuple[float, ...] = (1.5, 0.8), fold: object = None, **keys: object
+    ) -> None:
         competition(kind, **({"folds": {"n": 5}, "metric": METRICS[kind]} | keys))
-        assert podium("folds", "toy") == 0
+        Path("folds").mkdir()
+        fold = np.arange(TRAIN) // 3 % (2 if kind == "boxes" else 5) if fold is None else fold
+        pd.DataFrame({"id": [f"{n:03d}" for n in range(TRAIN)], "fold": fold}).to_csv("folds/toy.csv", index=False)
         for name, much in zip("ab", noise):
             oof = guess(kind, much, ord(name))
             oof.to_csv("oof.csv")
@@ -66,7 +71,8 @@ def guess(kind: str, noise: float, seed: int) -> pd.DataFrame:
     fold = pd.read_csv("folds/toy.csv", dtype={"id": str}).set_index("id")["fold"]
     if kind == "boxes":
         moved = truth[[*EDGES]] + rng.normal(0, 2 * noise, (len(truth), 4)).clip(-4, 4)
-        return moved.assign(label=truth["label"], score=rng.uniform(0.1, 1, len(truth)), fold=fold)
+        boxes = moved.assign(label=truth["label"], score=rng.uniform(0.3, 1, len(truth)), fold=fold)
+        return pd.concat([boxes, boxes[::2].assign(x_min=0.0, y_min=0.0, x_max=5.0, y_max=5.0, score=0.2)])
     values = truth.to_numpy() + rng.normal(0, noise * truth.to_numpy().std(), truth.shape)
     if kind in ("multiclass", "ordinal"):
         values = np.exp(2 * values) / np.exp(2 * values).sum(axis=1, keepdims=True)
@@ -103,36 +109,38 @@ def test_a_fold_without_a_score_is_left_out_and_one_fold_tells_nothing():
     assert same and (same.p, same.says, same.error) == (1.0, 0, 0.0)
 
 
-def simulated(gain: float, draws: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
-    """Verdicts, and what the uncorrected t-test says, of two least-squares models of other columns, folds and all.
+def simulated(gain: float, rows: int, draws: int) -> list[tuple[int, bool]]:
+    """Verdicts, and whether the bootstrap alone calls one better, of least-squares models of one column each.
 
     Both columns are worth the same, but for `gain`: 0.0 is the null hypothesis, with folds that share training rows.
     """
-    monkeypatch.setattr(significance, "DRAWS", 200)
-    said, rows, fold = [], 60, np.arange(60) % 5
+    said, fold = [], np.arange(rows) % 5
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         x = rng.normal(size=(rows, 2))
         y = x[:, 0] + (1 + gain) * x[:, 1] + rng.normal(0, 0.5, rows)
         loss = np.empty((rows, 2))
         for k in range(5):
-            for j in (0, 1):
-                slope = x[fold != k, j] @ y[fold != k] / (x[fold != k, j] @ x[fold != k, j])
-                loss[fold == k, j] = (y[fold == k] - slope * x[fold == k, j]) ** 2
-        folds = -pd.DataFrame(loss).groupby(fold).mean()
-        a, b = (lambda times, j=j: -(times @ loss[:, j]) / times.sum() for j in (0, 1))
-        tests = over_folds(folds[0], folds[1], 0.25), over_rows(a, b, np.arange(rows), silent)
-        said.append(
-            (verdict(-loss[:, 1].mean() + loss[:, 0].mean(), *tests), ttest_rel(*folds.to_numpy().T).pvalue < 0.05)
-        )
+            rest = fold != k
+            slope = x[rest].T @ y[rest] / (x[rest] ** 2).sum(axis=0)
+            loss[~rest] = (y[~rest, None] - slope * x[~rest]) ** 2
+        a, b = (pd.Series([-loss[fold == k, j].mean() for k in range(5)]) for j in (0, 1))
+        by_rows = over_rows(mean_loss(loss[:, 0]), mean_loss(loss[:, 1]), np.arange(rows), silent)
+        assert by_rows
+        said.append((verdict(b.mean() - a.mean(), over_folds(a, b, 0.25), by_rows), by_rows.says != 0))
     return said
 
 
+def mean_loss(loss: np.ndarray) -> Callable[[np.ndarray], float]:
+    return lambda times: -float(times @ loss / times.sum())
+
+
 def test_of_equal_runs_hardly_any_is_called_better_and_of_a_much_better_one_nearly_all(monkeypatch):
-    equal = simulated(0.0, 200, monkeypatch)
-    assert np.mean([verdict != 0 for verdict, _ in equal]) <= 0.05 < np.mean([plain for _, plain in equal]) + 0.05
-    better = [verdict for verdict, _ in simulated(3.0, 50, monkeypatch)]
-    assert np.mean(better) >= 0.9 and -1 not in better
+    monkeypatch.setattr(significance, "DRAWS", 200)
+    equal = simulated(0.0, 60, 200)
+    assert np.mean([said != 0 for said, _ in equal]) <= 0.05 and 0.01 < np.mean([rows for _, rows in equal]) < 0.15
+    better = [said for said, _ in simulated(3.0, 200, 40)]
+    assert np.mean(better) >= 0.95
 
 
 def test_the_bootstrap_knows_the_error_of_a_mean_and_takes_groups_whole():
@@ -180,21 +188,8 @@ def test_better_is_said_only_where_all_tests_say_so():
 # Scores of resampled rows ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_row_that_comes_twice_counts_twice(kind: str, pair):
-    pair(kind)
-    loaded = data.load("toy")
-    truth, said = loaded.train.truth, guess(kind, 1.0, 3).drop(columns="fold")
-    score, metric = score_of(loaded.problem, truth, said, truth.index), loaded.problem.metric
-    assert score(np.ones(TRAIN, int)) == metric.score(truth, said)
-    times = np.random.default_rng(0).integers(0, 3, TRAIN)
-    rows = np.repeat(np.arange(TRAIN), times)
-    again = [table.iloc[rows].reset_index(drop=True) for table in (truth, said)]
-    assert score(times) == metric.score(*again)
-
-
-def arrays(matches: Matches) -> list:
-    return [matches.hit, matches.ignored, matches.score, matches.label, matches.picture, matches.true_picture]
+def pairs(matches: Matches) -> list[tuple[int, int]]:
+    return sorted(zip(matches.true_picture.tolist(), matches.true_label.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("name", BOX_METRICS)
@@ -211,8 +206,9 @@ def test_a_picture_that_comes_twice_counts_twice(name: str):
     drawn = drawn.drawn(times[ids.get_indexer(drawn.pictures)])
     again = metric.match(copies(truth, ids, times), copies(said, ids, times))
     assert len(drawn.pictures) == len(again.pictures)
-    for one, other in zip(arrays(drawn), arrays(again), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for part in ("hit", "ignored", "score", "label", "picture"):
+        np.testing.assert_array_equal(getattr(drawn, part), getattr(again, part))
+    assert pairs(drawn) == pairs(again)
 
 
 def test_a_metric_of_ones_own_gets_tables_of_boxes(workspace: Path):
@@ -230,8 +226,7 @@ def test_a_metric_of_ones_own_gets_tables_of_boxes(workspace: Path):
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "boxes"])
-def test_what_is_compared_is_the_score(kind: str, pair, monkeypatch, capsys: pytest.CaptureFixture):
-    monkeypatch.setattr(significance, "DRAWS", 300)
+def test_what_is_compared_is_the_score(kind: str, pair, capsys: pytest.CaptureFixture):
     pair(kind)
     capsys.readouterr()
     assert podium("compare", "--a", "toy/a", "--b", "toy/b", "--json") == 0
@@ -246,76 +241,65 @@ def test_what_is_compared_is_the_score(kind: str, pair, monkeypatch, capsys: pyt
         Path(told["picture"]) == Path("runs/toy/a/compare-b.png") and Path(told["picture"]).read_bytes()[1:4] == b"PNG"
     )
 
-    data.load.cache_clear()
     there, back = compare.compare("toy/a", "toy/b"), compare.compare("toy/b", "toy/a")
-    for side, written in ((there.a, a), (there.b, b)):  # the cuts of each fold, to the last bit
-        truth = data.load("toy").train.truth
-        metric = data.load("toy").problem.metric
-        some = side.prediction.index if kind != "boxes" else truth.index
-        assert metric.shown(metric.score(truth.loc[some], side.prediction)) == written["score"]
     assert back.difference == -there.difference and back.says == -there.says
     assert back.folds.p == there.folds.p and back.rows.error == pytest.approx(there.rows.error)
+    problem, truth = there.problem, data.load("toy").train.truth
+    ids = data.load("toy").train.ids.sort_values()
+    for side, written in ((there.a, a), (there.b, b)):  # with the cuts of each fold, to the last bit
+        true = pick(truth, ids)
+        score = score_of(problem, true, side.prediction, ids)
+        assert problem.metric.shown(score(np.ones(TRAIN, int))) == written["score"]
+        times = np.random.default_rng(0).integers(0, 3, TRAIN)  # a row that comes twice counts twice
+        rows = np.repeat(np.arange(TRAIN), times)
+        if kind == "boxes":
+            again = [copies(table, ids, times) for table in (true, side.prediction)]
+        else:
+            again = [table.iloc[rows].reset_index(drop=True) for table in (true, side.prediction)]
+        assert score(times) == problem.metric.score(*again)
+    assert kind in ("multiclass", "regression") or any(any(run["cuts_by_fold"].values()) for run in (a, b))
 
 
-def test_cuts_are_of_the_comparison(pair):
-    pair("binary", noise=(0.9, 0.5), metric="f1")
-    assert any(score_of_run(run)["uncut"] is not None for run in "ab")
-
-
-def test_groups_are_resampled_whole(pair, monkeypatch):
-    monkeypatch.setattr(significance, "DRAWS", 300)
-    pair("regression", columns=True, folds={"n": 3, "group": "colour"})
+def test_groups_are_resampled_whole(pair):
+    colour = pd.factorize(cells(np.arange(TRAIN + TEST) % 3)["colour"][:TRAIN])[0]
+    pair(columns=True, fold=colour, folds={"n": 3, "group": "colour"})
     found = compare.compare("toy/a", "toy/b")
     assert found.units == "3 groups of 'colour'"
     assert len(np.unique(found.rows.draws.round(12))) <= 10  # 3 groups can be drawn in 10 ways
 
 
-def test_the_verdict_stands_first_and_last(pair, monkeypatch, capsys: pytest.CaptureFixture):
-    monkeypatch.setattr(significance, "DRAWS", 300)
-    pair("regression", noise=(1.5, 0.1))
+def test_verdict_first_and_last_and_the_noise_of_seeds(pair, capsys: pytest.CaptureFixture):
+    pair(noise=(1.5, 0.1))
     capsys.readouterr()
     assert podium("compare", "--a", "toy/a", "--b", "toy/b") == 0
     said = [line for line in capsys.readouterr().out.splitlines() if "resamples" not in line]
     assert said[0] == said[-1] and said[0].startswith("toy/b is better than toy/a by ")
     assert said[0].endswith(" (rmse), beyond the noise") and 'SET="seeds=3"' in " ".join(said)
-    assert podium("compare", "--a", "toy/b", "--b", "toy/a") == 0
-    assert said[0] in capsys.readouterr().out
-
-
-def test_the_noise_of_seeds(pair, monkeypatch, capsys: pytest.CaptureFixture):
-    monkeypatch.setattr(significance, "DRAWS", 300)
-    pair("regression", noise=(1.5, 0.1))
+    assert compare.compare("toy/b", "toy/a").verdict == said[0]
     assert compare.noise_floor("toy") is None
-    better = compare.compare("toy/a", "toy/b")
-    assert better.says == 1 and better.seeds is None
+
     seeds = {"a": [50.0, 54.0, 52.0], "b": [30.0, 40.0]}
     for run, scores in seeds.items():
         path = Path(f"runs/toy/{run}/score.json")
         artifacts.write_json(path, artifacts.read_json(path) | {"seeds": {str(i): s for i, s in enumerate(scores)}})
     pooled = np.sqrt((2 * np.var(seeds["a"], ddof=1) + np.var(seeds["b"], ddof=1)) / 3)
-    floor = compare.noise_floor("toy")
-    assert floor == (pytest.approx(pooled), 2)
+    assert compare.noise_floor("toy") == (pytest.approx(pooled), 2)
     found = compare.compare("toy/a", "toy/b")
-    assert found.seeds.error == pytest.approx(pooled * np.sqrt(1 / 3 + 1 / 2))
-    assert found.says == int(found.difference > 2 * found.seeds.error)
+    assert found.seeds and found.seeds.error == pytest.approx(pooled * np.sqrt(1 / 3 + 1 / 2))
+    assert found.says == 1 and found.difference > 2 * found.seeds.error
+    path = Path("runs/toy/b/score.json")
+    artifacts.write_json(path, artifacts.read_json(path) | {"seeds": {"0": 30.0, "1": 330.0}})
     assert podium("compare", "--a", "toy/a", "--b", "toy/b") == 0
     said = capsys.readouterr().out
-    assert "noise floor: ± 4.4 (standard deviation between seeds, 2 runs)" in said
+    assert "noise floor: ± 122 (standard deviation between seeds, 2 runs)" in said
+    assert said.splitlines()[-1].startswith("within noise: ")
 
 
-def test_two_folds_and_a_fold_without_a_score_are_told(pair, monkeypatch):
-    monkeypatch.setattr(significance, "DRAWS", 300)
-    pair("binary", metric="auc")
-    fold = pd.read_csv("folds/toy.csv", dtype={"id": str})
-    truth = data.load("toy").train.truth.iloc[:, 0].loc[fold["id"]].to_numpy()
-    fold["fold"] = np.where(truth == 0, np.arange(len(fold)) % 3, np.arange(len(fold)) % 2)  # fold 2 has no `yes`
-    fold.to_csv("folds/toy.csv", index=False)
-    data.load.cache_clear()
-    for name in "cd":
-        guess("binary", 1.0, ord(name)).to_csv("oof.csv")
-        assert podium("import", "oof.csv,test.csv", f"toy/{name}") == 0
-    notes = " ".join(compare.notes(compare.compare("toy/c", "toy/d")))
-    assert "undefined on fold2" in notes and "2 folds are few" in notes
+def test_two_folds_and_a_fold_without_a_score_are_told(pair):
+    place = np.arange(TRAIN)
+    pair("binary", metric="auc", fold=np.where(place % 3 == 2, place // 3 % 2, place // 3 % 3))  # fold 2 has no `yes`
+    notes = " ".join(compare.notes(compare.compare("toy/a", "toy/b")))
+    assert "undefined on fold2" in notes and "2 folds are few" in notes and "time was up" not in notes
 
 
 FAULTS: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
@@ -328,13 +312,12 @@ FAULTS: dict[str, tuple[str, str, int, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_wrong_names(name: str, pair, capsys: pytest.CaptureFixture):
-    a, b, code, told = FAULTS[name]
-    pair("regression")
-    assert podium("compare", "--a", a, "--b", b) == code
-    said = capsys.readouterr().err
-    assert all(text in said for text in told) and "Traceback" not in said
+def test_wrong_names(pair, capsys: pytest.CaptureFixture):
+    pair()
+    for a, b, code, told in FAULTS.values():
+        assert podium("compare", "--a", a, "--b", b) == code
+        said = capsys.readouterr().err
+        assert all(text in said for text in told) and "Traceback" not in said, said
 
 
 def test_runs_that_can_not_be_compared(pair, capsys: pytest.CaptureFixture):
@@ -343,7 +326,7 @@ def test_runs_that_can_not_be_compared(pair, capsys: pytest.CaptureFixture):
         said = capsys.readouterr().err
         assert all(text in said for text in told), said
 
-    pair("regression")
+    pair()
     yaml, written = Path("configs/toy/competition.yaml"), Path("runs/toy/b/score.json").read_text()
     Path("runs/toy/b/score.json").unlink()
     refused(2, "RUN-PARTIAL", "make predict RUN=toy/b")
@@ -367,9 +350,12 @@ def test_runs_that_can_not_be_compared(pair, capsys: pytest.CaptureFixture):
 
 
 def test_it_starts_without_torch(pair):
-    pair("regression")
-    words = ["compare", "--a", "toy/a", "--b", "toy/b"]
-    code = f"import sys; from competition import cli; cli.main({words}); sys.exit('torch' in sys.modules)"
+    pair()
+    code = """import sys
+from competition import compare, significance
+significance.DRAWS = 200
+compare.tell("toy/a", "toy/b", True)
+sys.exit(len({"torch", "optuna", "timm"} & set(sys.modules)))"""
     root = str(Path(__file__).parent.parent)
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": root}, timeout=60).returncode == 0
 
