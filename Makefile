@@ -3,9 +3,9 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE A B
 
-KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE PYTHON
+KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE A B PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
-	tabular detect import portfolio importance bench-tables bench-detect docs
+	tabular detect import portfolio importance compare bench-tables bench-detect docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,11 @@ portfolio: setup ## RUN=<name>/<run>: what a preset tried, what it cost and what
 importance: setup ## RUN=<name>/<run>: what each column is worth to a trained run, as a table and a picture
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) importance "$$RUN"
+
+compare: setup ## A=<name>/<run> B=<name>/<run>: is B better? tests over folds, rows and seeds, and a picture
+	$(call need,A,A=<name>/<run> B=<name>/<run>)
+	$(call need,B,A=<name>/<run> B=<name>/<run>)
+	@$(podium) compare --a "$$A" --b "$$B"
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

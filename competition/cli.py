@@ -15,7 +15,7 @@ from competition.errors import Fault, Stopped
 
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m competition", description="A competition pipeline; see README.md.")
-    main.add_argument("--json", action="store_true", help="print faults as JSON, for tools")
+    main.add_argument("--json", action="store_true", help="print faults, and the record of compare, as JSON, for tools")
     main.add_argument("--debug", action="store_true", help="print the traceback of a fault")
     verbs = main.add_subparsers(dest="verb", required=True, metavar="verb")
 
@@ -52,6 +52,10 @@ def parser() -> argparse.ArgumentParser:
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
+    verb("compare", "is B better than A? tests over folds, rows and seeds",
+         ("--a", {"required": True, "metavar": "RUN", "help": "a run that has a score"}),
+         ("--b", {"required": True, "metavar": "RUN", "help": "another one of the same competition"}),
+         ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -161,6 +165,12 @@ def importance(options: argparse.Namespace) -> None:
     stages.explain(runs.resolve(options.run))
 
 
+def compare(options: argparse.Namespace) -> None:
+    from competition import compare
+
+    compare.tell(options.a, options.b, options.json)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -185,4 +195,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, portfolio,
-                                importance, demo, schema)} | {"import": bring, "demo-detect": demo_detect}  # fmt: skip
+                                importance, compare, demo, schema)}  # fmt: skip
+VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -154,3 +154,10 @@ def scored_folds(table: FoldTable) -> pd.Series:
     """Fold number by id of the first repeat, of the rows that are scored."""
     fold = table.table["fold"]
     return fold[fold >= 0]
+
+
+def decided(score: dict[str, Any], prediction: pd.DataFrame, fold: pd.Series) -> pd.DataFrame:
+    """A run's out-of-fold prediction as it is scored: each fold's rows with the cut of the other folds."""
+    parts = {k: pick(prediction, fold.index[fold == k]) for k in sorted(fold.unique())}
+    cut = [cuts.apply(cuts.read(score["cuts_by_fold"][f"fold{k}"]), part) for k, part in parts.items()]
+    return pick(pd.concat(cut), fold.index)
