@@ -207,6 +207,13 @@ def test_the_refit_has_all_rows_and_speaks_for_test_alone(refit: str, competitio
     pd.testing.assert_frame_equal(whole, mean.loc[whole.index], check_names=False)
 
 
+def test_the_refit_of_one_booster_learns_from_every_row_for_the_rounds_found(competition: Callable[..., str]):
+    run = competition("binary", task="tabular", run="refit=only bag=1")
+    assert cli.main(["train", run, "--fold", "-1"]) == 0
+    record = json.loads(Path(f"runs/{run}/foldall/fit.json").read_text())["bag"][0]
+    assert record["rows"] == TRAIN and record["outputs"][0]["rounds"] > 0
+
+
 def test_repeats_and_seeds_have_folders_of_their_own():
     names = [replace(Split(2, repeat), seed=seed).name for repeat in (0, 1) for seed in (0, 1)]
     assert names == ["fold2", "fold2-seed1", "fold2-repeat1", "fold2-repeat1-seed1"]

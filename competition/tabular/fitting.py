@@ -195,9 +195,10 @@ class _Part:
         if stop_ids is None:
             return self._fit(train.take(ids), None, None)
         record = self._fit(train.take(ids), train.take(stop_ids), None)
-        if not self.fold.ordered:
+        alone_on_all_rows = self.parts == 1 and self.fold.valid is None
+        if not (self.fold.ordered or alone_on_all_rows):
             return record
-        # the latest rows are the most like the test rows: learn from them too, for as many rounds
+        # learn from the held-out rows too, for as many rounds: the latest are the most like test, and a refit is of all rows
         again = self._fit(train, None, [o["rounds"] or None for o in record["outputs"]])
         return again | {"seconds": round(record["seconds"] + again["seconds"], 2)}
 
