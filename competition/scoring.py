@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from competition import artifacts, board, cuts, decide
+from competition import adjustment, artifacts, board, decide, prior
 from competition.artifacts import write_json
 from competition.boxes import deciding, sheet
 from competition.decide import Nested, Stack
@@ -29,6 +29,7 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
     fold = scored_folds(at.table)
     truth, stack = pick(at.data.train.truth, fold.index), decide.part(stack, fold.index)
     record = score_record(at.data.problem, truth, fold, stack, result)
+    record["at_prior"] = prior.scores(at.data.config.prior, at.data.problem, at.data.train.truth, fold, result)
     if at.data.problem.kind == "boxes":
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
@@ -40,8 +41,8 @@ def score_record(
 ) -> dict[str, Any]:
     """The score of the nested decisions over all rows, its spread over folds, and what each part of the stack adds.
 
-    parts and mean are of uncut predictions, of boxes at the threshold that is best for each, in sample; uncut: the score
-    without cuts, None where no fold has one. A fold without a score (no true box, one class) is null.
+    parts and mean are of predictions without adjustment, of boxes at the threshold that is best for each, in sample;
+    unadjusted: the score without, None where no fold has one. A fold without a score (no true box, one class) is null.
     """
     metric = problem.metric
 
@@ -68,15 +69,15 @@ def score_record(
         "score": shown(result.decided),
         "std": float(by_fold.std()) if len(by_fold) > 1 else None,
         "folds": {f"fold{k}": metric.shown(v) if np.isfinite(v) else None for k, v in by_fold.items()},
-        "in_sample": shown(cuts.apply(result.cut, result.final.combine(stack))),
-        "uncut": shown(result.prediction) if any(result.cuts_by_fold.values()) else None,
+        "in_sample": shown(adjustment.apply(result.adjustment, result.final.combine(stack))),
+        "unadjusted": shown(result.prediction) if any(result.adjustments_by_fold.values()) else None,
         "mean": metric.shown(everything),
         "rows": len(fold),
         "parts": {name: part(name) for name in stack},
         "decision": result.final.plain(),
         "weights_by_fold": {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()},
-        "cut": result.cut and result.cut.plain(),
-        "cuts_by_fold": {f"fold{k}": cut and cut.plain() for k, cut in result.cuts_by_fold.items()},
+        "adjustment": result.adjustment and result.adjustment.plain(),
+        "adjustments_by_fold": {f"fold{k}": a and a.plain() for k, a in result.adjustments_by_fold.items()},
     }
 
 
@@ -90,8 +91,10 @@ def show_score(at: Opened, part: str) -> None:
         at.say(beside(score))
     if at.data.problem.kind == "boxes":
         at.say(f"fused by {decide.read(score['decision'], at.data.problem)}")
-    if score["uncut"] is not None or score["cut"] is not None:
-        at.say(decision(score))
+    if score["unadjusted"] is not None or score["adjustment"] is not None:
+        at.say(adjusted(score))
+    if at.data.config.prior is not None:
+        at.say(prior.beside(score["at_prior"]))
 
 
 def parts_table(run: str, part: str, score: dict[str, Any]) -> Table:
@@ -118,17 +121,14 @@ def beside(score: dict[str, Any]) -> str:
     return f"nested {score['score']:.4f}; {others}"
 
 
-def decision(score: dict[str, Any]) -> str:
-    """How the submission will decide, and what the default decision would have scored."""
-    cut = cuts.read(score["cut"])
-    if cut is None:
-        kept = sum(c is not None for c in score["cuts_by_fold"].values())
-        return f"no cut: {kept} of {len(score['folds'])} refits kept one; without any, {score['uncut']:.4f}"
-    default = {"threshold": "0.5", "factor": "the most probable class", "level": "the nearest level",
-               "score": "every box"}[cut.rule]  # fmt: skip
-    if not any(score["cuts_by_fold"].values()):
-        return f"{cut} will decide, fitted on all rows that are scored; the score is without it, of {default}"
-    return f"{cut}, fitted on the other folds; {default} would give {score['uncut']:.4f}"
+def adjusted(score: dict[str, Any]) -> str:
+    """What is done to the predictions before they are submitted, and the score without it."""
+    last, kept = adjustment.read(score["adjustment"]), sum(a is not None for a in score["adjustments_by_fold"].values())
+    if last is None:
+        return f"no adjustment: {kept} of {len(score['folds'])} refits kept one; without any, {score['unadjusted']:.4f}"
+    if not kept:
+        return f"{last}, fitted on all rows that are scored; the score is without it"
+    return f"{last}, fitted on the other folds; without it {score['unadjusted']:.4f}"
 
 
 def scored_folds(table: FoldTable) -> pd.Series:
