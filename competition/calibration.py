@@ -18,9 +18,9 @@ from competition.task import Problem
 
 ORDERED = {"auc", "mean_column_auc", "average_precision", "lwlrap", "spearman", "gini"}  # of the order of rows alone
 HOTTEST = 20.0  # a temperature lies within 1 / HOTTEST..HOTTEST
-EDGES = (0, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.03, 0.05, 0.1)  # lowest probabilities that are tried
+EDGES = (0.0, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05)  # lowest probabilities that are tried
 RARE = 20  # rows of the rarer answer under which a label has no temperature of its own
-CELLS = 500_000  # of rows that are drawn from larger tables, to fit one or two numbers; isotonic steps see all rows
+CELLS = 100_000  # of rows that are drawn from larger tables, for one or two numbers; for isotonic steps ten times that
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ def isotonic(prediction: pd.DataFrame, truth: pd.DataFrame, problem: Problem) ->
     """Within 1 / (n + 2) of 0 and 1, as a share of none or all of n rows is estimated (Laplace): a 0 may cost it all."""
     from sklearn.isotonic import IsotonicRegression
 
-    steps, edge = {}, 1 / (len(prediction) + 2)
-    for name in prediction.columns:
-        model = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
-        model.fit(prediction[name].to_numpy(float), truth[name].to_numpy(float))
+    p, t = _drawn(prediction, truth, 10 * CELLS)
+    steps, edge = {}, 1 / (len(p) + 2)
+    for j, name in enumerate(prediction.columns):
+        model = IsotonicRegression(y_min=edge, y_max=1 - edge).fit(p[:, j], t[:, j])
         steps[name] = [model.X_thresholds_.tolist(), model.y_thresholds_.tolist()]
     return Isotonic(steps, problem.kind in CLASSES)
 
@@ -154,9 +154,9 @@ def _hottest(p: np.ndarray, t: np.ndarray, exclusive: bool) -> float:
     return 1 / brentq(slope, 1 / HOTTEST, HOTTEST, xtol=1e-6) if slope(HOTTEST) > 0 else 1 / HOTTEST
 
 
-def _drawn(prediction: pd.DataFrame, truth: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(prediction: pd.DataFrame, truth: pd.DataFrame, cells: int = CELLS) -> tuple[np.ndarray, np.ndarray]:
     p, t = prediction.to_numpy(float), truth[list(prediction.columns)].to_numpy(float)
-    most = max(1, CELLS // p.shape[1])
+    most = max(1, cells // p.shape[1])
     some = np.random.default_rng(0).permutation(len(p))[:most] if len(p) > most else slice(None)
     return p[some], t[some]
 
