@@ -18,7 +18,7 @@ from competition.task import Problem
 
 ORDERED = {"auc", "mean_column_auc", "average_precision", "lwlrap", "spearman", "gini"}  # of the order of rows alone
 HOTTEST = 20.0  # a temperature lies within 1 / HOTTEST..HOTTEST
-EDGES = (0.0, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05)  # lowest probabilities that are tried
+EDGES = (0.0, 1e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1)  # lowest probabilities that are tried
 RARE = 20  # rows of the rarer answer under which a label has no temperature of its own
 CELLS = 100_000  # of rows that are drawn from larger tables, for one or two numbers; for isotonic steps ten times that
 
