@@ -1,7 +1,7 @@
 """What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
 
 A stack is a dict of prediction tables: the views of a run, or the members of a blend. The first decision makes one table of
-them: weights that sum to 1, and of boxes how they are fused (boxes/deciding.py). The second is the cut of that (cuts.py).
+them: weights that sum to 1, and of boxes how they are fused (boxes/deciding.py). The second adjusts that (adjustment.py).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from competition import cuts, losses
+from competition import adjustment, losses
+from competition.adjustment import Adjustment
 from competition.boxes import deciding
-from competition.cuts import Cut
 from competition.metrics import Metric
 from competition.task import Problem, Progress, pick
 
@@ -26,7 +26,7 @@ Stack = Mapping[str, pd.DataFrame]
 Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
 DRAWN = (np.inf, 10.0, 1.0, 0.1)  # how strongly blend weights are drawn to equal ones, over the number of rows
-VERSION = "2"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric
+VERSION = "3"  # of these decisions, for scores of an older one are made anew; 3: calibration, prior
 
 
 class Decision(Protocol):
@@ -71,23 +71,23 @@ def mean(stack: Stack) -> Mean:
 
 @dataclass(frozen=True)
 class Nested:
-    """prediction: every id by the decision fitted on the other folds, uncut. decided: the same with the cuts of the other
-    folds. by_fold, cuts_by_fold: those decisions and cuts. final, cut: fitted on all folds.
+    """prediction: every id by the decision fitted on the other folds. decided: the same with the adjustments of the other
+    folds. by_fold, adjustments_by_fold: those decisions and adjustments. final, adjustment: fitted on all folds.
     """
 
     prediction: pd.DataFrame
     decided: pd.DataFrame
     by_fold: dict[int, Decision]
     final: Decision
-    cuts_by_fold: dict[int, Cut | None]
-    cut: Cut | None
+    adjustments_by_fold: dict[int, Adjustment | None]
+    adjustment: Adjustment | None
 
     def decide(self, stack: Stack, fold: pd.Series) -> pd.DataFrame:
         """Another stack of the same rows, each fold's decided as this one's is: by what was fitted on the other folds."""
         parts = []
         for k, decision in self.by_fold.items():
             table = decision.combine(part(stack, fold.index[fold == k]))
-            parts.append(cuts.apply(self.cuts_by_fold[k], table))
+            parts.append(adjustment.apply(self.adjustments_by_fold[k], table))
         return pick(pd.concat(parts), fold.index)
 
 
@@ -99,35 +99,35 @@ def nested(
     problem: Problem,
     progress: Progress = lambda done, total, text: None,
 ) -> Nested:
-    """Decision and cut, refitted once per held-out fold. fold: fold number by id, of every id of truth and of the stack.
+    """Decision and adjustment, refitted once per held-out fold. fold: by id, of every id of truth and of the stack.
 
-    A cut that no fold's refit has kept is none in the end either, for the score would be of another decision; but of boxes
-    it stays, since none of them can be submitted without one.
+    An adjustment that no fold's refit has kept is none in the end either, for the score would be of another one; but a cut
+    of boxes stays, since none of them can be submitted without.
     """
     choose = _chooser(search, stack, truth, fold, problem, progress)
     combined: dict[str, pd.DataFrame] = {}
 
-    def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Cut | None]:
+    def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Adjustment | None]:
         decision = choose(ids)
         key = json.dumps(decision.plain())
         if key not in combined:
             combined[key] = decision.combine(stack)
         table = combined[key]
-        return decision, table, cuts.fit(pick(table, ids), pick(truth, ids), fold.loc[ids], problem)
+        return decision, table, adjustment.fit(pick(table, ids), pick(truth, ids), fold.loc[ids], problem)
 
-    by_fold, cuts_by_fold, plain, decided = {}, {}, [], []
+    by_fold, adjustments, plain, decided = {}, {}, [], []
     for k in map(int, sorted(fold.unique())):
-        by_fold[k], table, cuts_by_fold[k] = decide(fold.index[fold != k])
+        by_fold[k], table, adjustments[k] = decide(fold.index[fold != k])
         plain.append(pick(table, fold.index[fold == k]))
-        decided.append(cuts.apply(cuts_by_fold[k], plain[-1]))
-    final, _, cut = decide(fold.index)
+        decided.append(adjustment.apply(adjustments[k], plain[-1]))
+    final, _, last = decide(fold.index)
     return Nested(
         prediction=pick(pd.concat(plain), fold.index),
         decided=pick(pd.concat(decided), fold.index),
         by_fold=by_fold,
         final=final,
-        cuts_by_fold=cuts_by_fold,
-        cut=cut if problem.kind == "boxes" or any(cuts_by_fold.values()) else None,
+        adjustments_by_fold=adjustments,
+        adjustment=last if problem.kind == "boxes" or any(adjustments.values()) else None,
     )
 
 

@@ -16,9 +16,9 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from competition import artifacts, board, chart, cuts, decide, runs
+from competition import adjustment, artifacts, board, chart, decide, runs
+from competition.adjustment import Adjustment
 from competition.config import Run, task_name
-from competition.cuts import Cut
 from competition.engine import Engine, stopping
 from competition.errors import ConfigFault, Finding, Stopped, examples
 from competition.predict import intact
@@ -117,7 +117,7 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
         parts,
         valid.table.loc[ids],
         ["", *(column for column in columns for _ in range(repeats))],
-        cuts.read(score["cuts_by_fold"][split.name]),
+        adjustment.read(score["adjustments_by_fold"][split.name]),
         np.random.default_rng(fold_seed(run.seed, split)),
         f"{run.name} {split.name} importance",
     )
@@ -189,7 +189,12 @@ def _pieces(at: Opened) -> list[Piece]:
 
 
 def _predictions(
-    parts: list[Part], table: pd.DataFrame, names: list[str], cut: Cut | None, rng: np.random.Generator, show: str
+    parts: list[Part],
+    table: pd.DataFrame,
+    names: list[str],
+    adjusted: Adjustment | None,
+    rng: np.random.Generator,
+    show: str,
 ) -> list[pd.DataFrame]:
     """The table predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
     most = max(1, STACKED // len(table)) if all(part.run.task.rowwise for part in parts) else 1
@@ -203,7 +208,7 @@ def _predictions(
             before, steps = start * len(parts) + n * len(some), len(names) * len(parts)
             fold = _counting(part.fold, show, before, len(some), steps)
             found[str(n)], weights[str(n)] = part.run.task.predict(rows, fold, part.view), part.weight
-        prediction = cuts.apply(cut, decide.Mean(weights).combine(found))
+        prediction = adjustment.apply(adjusted, decide.Mean(weights).combine(found))
         copies = [prediction[at : at + len(table)] for at in range(0, len(stack), len(table))]
         said += [copy.set_axis(table.index) for copy in copies]
     return said

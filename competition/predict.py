@@ -105,7 +105,7 @@ def reduce(at: Opened, basis: str) -> None:
 
 
 def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> Nested:
-    """Decides on `stack` and writes the run's predictions, uncut: honest OOF, test by the decision of all folds."""
+    """Decides on `stack` and writes the run's predictions, unadjusted: honest OOF, test by the decision of all folds."""
     problem, truth = at.data.problem, at.data.train.truth
     assert truth is not None
     fold = scored_folds(at.table)

@@ -7,17 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from competition import (
+    adjustment,
     artifacts,
     board,
     bring,
     config,
-    cuts,
     ensemble,
     folds,
     form,
     importance,
     ledger,
     portfolio,
+    prior,
     runs,
     scoring,
     submit,
@@ -102,9 +103,12 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
         run = _complete(run, engine, overrides, time)
         with runs.opened(run) as at:
             score = artifacts.read_json(at.folder / "score.json")
-            prediction = cuts.apply(cuts.read(score["cut"]), artifacts.read_table(at.folder / "test.parquet"))
+            test, adjusted = artifacts.read_table(at.folder / "test.parquet"), adjustment.read(score["adjustment"])
+            truth = at.data.train.truth
+            assert truth is not None
+            prediction, told = prior.submitted(at.data.config.prior, at.data.problem, truth, test, adjusted)
             path, notes = submit.write(at.data, run.name, prediction)
-            for note in notes:
+            for note in (*told, *notes):
                 at.say(note)
             ledger.record(ledger_row(at, score))
             at.say(f"submission: {path}, {scoring.headline(score)}")

@@ -257,7 +257,7 @@ def test_what_is_compared_is_the_score(kind: str, pair, capsys: pytest.CaptureFi
         else:
             again = [table.iloc[rows].reset_index(drop=True) for table in (true, side.prediction)]
         assert score(times) == problem.metric.score(*again)
-    assert kind in ("multiclass", "regression") or any(any(run["cuts_by_fold"].values()) for run in (a, b))
+    assert kind in ("multiclass", "regression") or any(any(run["adjustments_by_fold"].values()) for run in (a, b))
 
 
 def test_groups_are_resampled_whole(pair):
