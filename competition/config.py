@@ -21,6 +21,7 @@ TASKS = {
     "detection": "competition.detection.task:DetectionTask",
     "tabular": "competition.tabular.task:TabularTask",
     "imported": "competition.imported:ImportedTask",
+    "soup": "competition.soup:SoupTask",
 }
 
 
@@ -132,13 +133,24 @@ def load_run(name: str, overrides: str | dict[str, Any] = "", above: tuple[str, 
         _put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
-    for member in (run.members or ()) if run.preset is None else ():
+    for member in made_of(run) if run.preset is None else ():
         if "+" in member:  # of a preset, whose run folder knows what it was told: runs.resolve
             continue
         if member in (*above, name):
             raise ConfigFault(_bad_value("members", member, f"{name} is a blend of itself", f"remove it from {path}"))
         load_run(member, above=(*above, name))
     return run
+
+
+def made_of(run: Run) -> tuple[str, ...]:
+    """Names of the runs that this one is made of: a blend's members, the ingredients of a soup."""
+    return run.members or getattr(run.task, "of", ())
+
+
+def task_in_file(name: str) -> Any:
+    """What `task:` says in a run's file, of which nothing is checked."""
+    check_name(name)
+    return _read_extended(artifacts.run_yaml(name))[0].get("task")
 
 
 def expand(run: Run) -> dict[str, Run]:

@@ -75,6 +75,11 @@ def members(run: Run) -> list[Run]:
     return [as_begun(member) for name, member in config.expand(run).items() if name in (run.members or ())]
 
 
+def needs(run: Run) -> list[Run]:
+    """The runs that come before this one: a blend's members, predicted; those of a soup, trained."""
+    return members(run) or [resolve(name) for name in config.made_of(run)]
+
+
 def as_begun(run: Run) -> Run:
     """The run, if its folder holds this configuration or none. Raises ConfigFault RUN-DIFFERS."""
     name, record = run.name, recorded(run.name)
@@ -102,13 +107,13 @@ def as_begun(run: Run) -> Run:
 
 
 def identity(run: Run, wanted: tuple[str, ...]) -> str:
-    """Hash of the fields of these parts that differ from their defaults, of a blend's members too.
+    """Hash of the fields of these parts that differ from their defaults, of the runs that it is made of too.
 
     A new field with a default changes no identity.
     """
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
-    inner = [identity(member, wanted) for member in members(run)]
+    inner = [identity(part, wanted) for part in needs(run)]
     values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | chosen
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
     return artifacts.digest(json.dumps(kept, sort_keys=True))
@@ -167,7 +172,12 @@ def check_inputs(at: Opened, inputs: str) -> None:
     if record["inputs"] is None:
         artifacts.write_json(path, record | {"inputs": inputs})
     else:
-        _same("RUN-DATA", "pictures or functions of yours", record["inputs"], inputs, at.run.name)
+        what = (
+            "runs that it is made of, or their pictures,"
+            if config.made_of(at.run)
+            else "pictures or functions of yours"
+        )
+        _same("RUN-DATA", what, record["inputs"], inputs, at.run.name)
 
 
 def surroundings() -> dict[str, Any]:

@@ -142,13 +142,20 @@ def _complete(run: Run, engine: Engine, overrides: str = "", time: str | None = 
     if run.preset is not None:
         run = portfolio.complete(run, engine, _predict, overrides, time)
     elif run.members is not None:
-        for member in runs.members(run):
+        for member in runs.needs(run):
             _complete(member, engine)
     else:
-        with runs.opened(run, overrides) as at:
-            training.train(at, engine)
+        _train(run, engine, overrides)
     _predict(run, engine)
     return run
+
+
+def _train(run: Run, engine: Engine, overrides: str = "") -> None:
+    """Trains what is missing, first of the runs that it needs, whose weights are all that it asks for."""
+    for needed in runs.needs(run):
+        _train(needed, engine)
+    with runs.opened(run, overrides) as at:
+        training.train(at, engine)
 
 
 def _predict(run: Run, engine: Engine) -> None:
