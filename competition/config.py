@@ -30,6 +30,7 @@ TASKS = {
     "detection": "competition.detection.task:DetectionTask",
     "tabular": "competition.tabular.task:TabularTask",
     "imported": "competition.imported:ImportedTask",
+    "soup": "competition.soup:SoupTask",
 }
 
 
@@ -164,14 +165,26 @@ def load_run(
         _put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
-    parts = [("members", member) for member in (run.members or ()) if run.preset is None]
-    for key, member in [*parts, *([("pseudo.run", run.pseudo.run)] if run.pseudo else [])]:
+    for key, member in made_of(run):
         if "+" in member:  # of a preset, whose run folder knows what it was told: runs.resolve
             continue
         if member in (*above, called or name):
             raise ConfigFault(_bad_value(key, member, f"{name} is made of itself", f"name another run in {path}"))
         load_run(member, above=(*above, called or name))
     return run
+
+
+def made_of(run: Run) -> list[tuple[str, str]]:
+    """(key, run) of all that this one is made of: a blend's members, a soup's ingredients, whose labels it learns from."""
+    named = {"members": run.members or () if run.preset is None else (), "of": getattr(run.task, "of", ())}
+    parents = [("pseudo.run", run.pseudo.run)] if run.pseudo else []
+    return [(key, name) for key, names in named.items() for name in names] + parents
+
+
+def task_in_file(name: str) -> Any:
+    """What `task:` says in a run's file, of which nothing is checked."""
+    check_name(name)
+    return _read_extended(artifacts.run_yaml(name))[0].get("task")
 
 
 def expand(run: Run) -> dict[str, Run]:

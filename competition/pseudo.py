@@ -19,6 +19,7 @@ from competition.config import Run
 from competition.data import Data, load
 from competition.errors import ConfigFault, Finding
 from competition.folds import load as load_folds
+from competition.imported import ImportedTask
 from competition.keys import Pseudo
 from competition.metrics import CLASSES, COLUMNS
 from competition.predictions import as_one
@@ -140,5 +141,5 @@ def _leaking(at: Opened, spec: Pseudo) -> list[Finding]:
 
 def _imported(run: Run) -> Sequence[Run]:
     if run.members is None:
-        return [] if getattr(run.task, "learns", True) or hasattr(run.task, "of") else [run]
+        return [run] if isinstance(run.task, ImportedTask) else []
     return [leaf for member in runs.members(run) for leaf in _imported(member)]

@@ -91,9 +91,13 @@ def members(run: Run) -> list[Run]:
 
 
 def needs(run: Run) -> list[Run]:
-    """The runs that must be whole before this one can be."""
-    parents = [run.pseudo.run] if run.pseudo else []
-    return [*(members(run) if run.preset is None else []), *map(resolve, parents)]
+    """The runs that must be predicted before this one begins: a blend's members, whose labels it learns from."""
+    return [resolve(name) for key, name in config.made_of(run) if key != "of"]
+
+
+def ingredients(run: Run) -> list[Run]:
+    """The runs of a soup, whose weights are all that it asks for."""
+    return [resolve(name) for key, name in config.made_of(run) if key == "of"]
 
 
 def as_begun(run: Run) -> Run:
@@ -123,13 +127,13 @@ def as_begun(run: Run) -> Run:
 
 
 def identity(run: Run, wanted: tuple[str, ...]) -> str:
-    """Hash of the fields of these parts that differ from their defaults, of a blend's members too.
+    """Hash of the fields of these parts that differ from their defaults, of the runs that it is made of too.
 
     A new field with a default changes no identity.
     """
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
-    inner = [identity(member, wanted) for member in members(run)]
+    inner = [identity(part, wanted) for part in (*(members(run) if run.preset else ()), *needs(run), *ingredients(run))]
     fitted = run.model_dump(mode="json", include={"seeds", "refit", "pseudo"}, exclude_defaults=True)
     values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | fitted | chosen
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
@@ -189,7 +193,12 @@ def check_inputs(at: Opened, inputs: str) -> None:
     if record["inputs"] is None:
         artifacts.write_json(path, record | {"inputs": inputs})
     else:
-        _same("RUN-DATA", "pictures or functions of yours", record["inputs"], inputs, at.run.name)
+        what = (
+            "runs that it is made of, or their pictures,"
+            if config.made_of(at.run)
+            else "pictures or functions of yours"
+        )
+        _same("RUN-DATA", what, record["inputs"], inputs, at.run.name)
 
 
 def surroundings() -> dict[str, Any]:

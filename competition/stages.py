@@ -143,15 +143,25 @@ def alternate(run: Run, task: str, overrides: str = "", time: str | None = None)
 
 def _complete(run: Run, engine: Engine, overrides: str = "", time: str | None = None) -> Run:
     """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed."""
-    for other in runs.needs(run):
-        _complete(other, engine)
+    if run.members is None:
+        _train(run, engine, overrides)
+    else:
+        for other in runs.needs(run):
+            _complete(other, engine)
     if run.preset is not None:
         run = portfolio.complete(run, engine, _predict, overrides, time)
-    elif run.members is None:
-        with runs.opened(run, overrides) as at:
-            training.train(at, engine)
     _predict(run, engine)
     return run
+
+
+def _train(run: Run, engine: Engine, overrides: str = "") -> None:
+    """Trains what is missing, after the runs whose labels or weights it learns from."""
+    for parent in runs.needs(run):
+        _complete(parent, engine)
+    for ingredient in runs.ingredients(run):
+        _train(ingredient, engine)
+    with runs.opened(run, overrides) as at:
+        training.train(at, engine)
 
 
 def _predict(run: Run, engine: Engine) -> None:

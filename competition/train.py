@@ -26,10 +26,11 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     """Every fold without fit.json, or of them only fold `only`. Raises Fault, Stopped."""
     splits = wanted(at, only)
     missing = [s for s in splits if not done(at.run, s)]
+    if missing or runs.ingredients(at.run):  # which may have been trained anew
+        prepare(at)
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
-    prepare(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
     engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")

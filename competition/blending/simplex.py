@@ -50,16 +50,18 @@ class Drawn:
 
 def solve(loss: Loss, start: np.ndarray) -> Solution:
     """start: [members] on the simplex. Where a loss is not convex the point is stationary, and the gap says only that."""
-    w, (value, slope), step = start, loss(start), 0
+    w, (value, slope) = start, loss(start)
     enough = PRECISION * max(abs(value), TINY)
-    for step in range(STEPS):
+    steps = 0
+    while steps < STEPS:
         if _gap(w, slope) <= enough:
             break
         found = _lower(loss, w, minimum(loss.hessian(w), slope, w), value, slope)
         if found is None:
             break
         w, value, slope = found
-    return Solution(w, float(value), _gap(w, slope), step)
+        steps += 1
+    return Solution(w, float(value), _gap(w, slope), steps)
 
 
 def _gap(w: np.ndarray, slope: np.ndarray) -> float:
