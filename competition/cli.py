@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
+    verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
+    verb("plan", "what a run takes on this machine, and what of it fits a time", run,
+         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -161,6 +164,18 @@ def importance(options: argparse.Namespace) -> None:
     stages.explain(runs.resolve(options.run))
 
 
+def lr(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.rate(runs.resolve(options.run))
+
+
+def plan(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.plan(runs.resolve(options.run), options.time)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -185,4 +200,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, portfolio,
-                                importance, demo, schema)} | {"import": bring, "demo-detect": demo_detect}  # fmt: skip
+                                importance, lr, plan, demo, schema)}  # fmt: skip
+VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -56,7 +56,12 @@ def done(run: Run, split: Split) -> bool:
 
 
 def prepare(at: Opened) -> None:
-    """The task's checks and caches, once, before any fold."""
+    """`check`, and whether pictures and functions are those that the run began with."""
+    runs.check_inputs(at, check(at))
+
+
+def check(at: Opened) -> str:
+    """The task's checks and caches, once, before any fold; the hash of what the tables don't hold."""
 
     def show(done: int, total: int, text: str) -> None:
         board.show(f"{at.run.competition}: data", done, total, text)
@@ -64,8 +69,7 @@ def prepare(at: Opened) -> None:
             raise Stopped(f"stopped while {text}")
 
     _takes(at)
-    inputs = at.run.task.prepare(at.data.problem, everything(at.data), show)
-    runs.check_inputs(at, inputs)
+    return at.run.task.prepare(at.data.problem, everything(at.data), show)
 
 
 def everything(data: Data) -> Rows:
