@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
-	tabular detect import portfolio importance compare bench-tables bench-detect docs
+	tabular detect import portfolio importance compare lr plan bench-tables bench-detect docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,14 @@ compare: setup ## A=<name>/<run> B=<name>/<run>: is B better? tests over folds, 
 	$(call need,A,A=<name>/<run> B=<name>/<run>)
 	$(call need,B,A=<name>/<run> B=<name>/<run>)
 	@$(podium) compare --a "$$A" --b "$$B"
+
+lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, and the rate to try
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) lr "$$RUN"
+
+plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"}
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from competition.metrics import Metric
+    from competition.rates import Curve
     from competition.significance import OverRows
 
 DPI = 130
@@ -100,6 +101,32 @@ def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
     for below, above in itertools.pairwise(order):
         placed[above] = max(placed[above], placed[below] + gap)
     return placed
+
+
+def rates(curve: Curve, own: float, title: str) -> bytes:
+    """The loss of a range test against the rate; the steepest descent, the least and the run's own rate are marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axis = figure.subplots()
+    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
+    axis.plot(curve.rates, curve.losses, color=GREY, alpha=0.5, linewidth=0.8, label="each step")
+    axis.plot(curve.rates, curve.smooth, color=BLUE, linewidth=2, label="smoothed")
+    axis.axvline(own, color=BLACK, linestyle=":", linewidth=1.2, label=f"the run's lr, {own:g}")
+    for at, name, mark in ((curve.steepest, "falls fastest", "o"), (curve.least, "least", "v")):
+        if at is not None:
+            label = f"{name}, {curve.rates[at]:.1e}"
+            axis.plot(curve.rates[at], curve.smooth[at], mark, color=ORANGE, markersize=8, label=label)
+    low, high = curve.smooth.min(), curve.smooth[: (curve.least or 0) + 1].max()
+    axis.set_ylim(low - 0.15 * (high - low), high + 0.5 * (high - low))
+    axis.set_xscale("log")
+    axis.set_xlabel("learning rate", fontsize=9)
+    axis.set_ylabel("training loss", fontsize=9)
+    axis.tick_params(labelsize=9, length=0)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False)
+    return png(figure)
 
 
 def png(figure: Figure) -> bytes:

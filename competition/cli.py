@@ -56,6 +56,9 @@ def parser() -> argparse.ArgumentParser:
          ("--a", {"required": True, "metavar": "RUN", "help": "a run that has a score"}),
          ("--b", {"required": True, "metavar": "RUN", "help": "another one of the same competition"}),
          ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
+    verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
+    verb("plan", "what a run takes on this machine, and what of it fits a time", run,
+         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -171,6 +174,18 @@ def compare(options: argparse.Namespace) -> None:
     compare.tell(options.a, options.b, options.json)
 
 
+def lr(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.rate(runs.resolve(options.run))
+
+
+def plan(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.plan(runs.resolve(options.run), options.time)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -195,5 +210,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, portfolio,
-                                importance, compare, demo, schema)}  # fmt: skip
+                                importance, compare, lr, plan, demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

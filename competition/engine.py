@@ -92,7 +92,7 @@ class Engine:
         The first fault stops what is at work and is raised; so is Stopped, once a signal asked for it.
         """
         gpus = accelerators() if device != "cpu" else 0
-        jobs = jobs or gpus or cores()
+        jobs = at_once(device, jobs)
         if jobs == 1 or (len(items) == 1 and gpus <= 1):
             return [_run(job, item, self.deadline) for item in items]
         if self.size != jobs:
@@ -204,6 +204,11 @@ def accelerators() -> int:
     import torch
 
     return torch.cuda.device_count() or int(torch.backends.mps.is_available())
+
+
+def at_once(device: str, jobs: int | None) -> int:
+    """Processes that work beside each other, where there is work for all."""
+    return jobs or (accelerators() if device != "cpu" else 0) or cores()
 
 
 def cores() -> int:

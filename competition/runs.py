@@ -27,7 +27,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Opened:
-    """A run with everything it stands on, its folder written."""
+    """A run with everything it stands on."""
 
     run: Run
     data: Data
@@ -148,9 +148,8 @@ def recorded(name: str) -> dict[str, Any] | None:
     return artifacts.read_json(folder / "run.json") if begun else None
 
 
-@contextmanager
-def opened(run: Run, overrides: str = "") -> Generator[Opened]:
-    """The run's data, fold table and folder, held for this process; run.json is written or checked.
+def look(run: Run) -> Opened:
+    """The run's data and fold table, its folder left alone.
 
     Raises DataFault RUN-DATA, RUN-FOLDS where the run was trained on other data or another fold table.
     """
@@ -158,23 +157,32 @@ def opened(run: Run, overrides: str = "") -> Generator[Opened]:
     table = folds.load(data) if artifacts.fold_table(data.name).exists() else make_folds(data)
     for note in folds.mismatch(data, table):
         board.say(note)
-    folder = artifacts.run_folder(run.name)
     record = recorded(run.name)
     if record is not None:
         _same("RUN-DATA", "data", record["data"], data.hash, run.name)
         _same("RUN-FOLDS", "fold table", record["folds"], table.hash, run.name)
-    with artifacts.locked(folder):
+    return Opened(run, data, table)
+
+
+@contextmanager
+def opened(run: Run, overrides: str = "") -> Generator[Opened]:
+    """What `look` gives, the folder held for this process; run.json is written or checked."""
+    at = look(run)
+    record = recorded(run.name)
+    with artifacts.locked(at.folder):
         values = {
             "run": run.name,
             "config": run.config(),
             "set": _both(record["set"] if record else "", overrides),
-            "data": data.hash,
-            "folds": table.hash,
+            "data": at.data.hash,
+            "folds": at.table.hash,
             "seed": run.seed,
         }
         if record is None or any(record[k] != v for k, v in values.items()):
-            artifacts.write_json(folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values)
-        yield Opened(run, data, table)
+            artifacts.write_json(
+                at.folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values
+            )
+        yield at
 
 
 def make_folds(data: Data) -> FoldTable:

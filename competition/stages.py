@@ -19,10 +19,12 @@ from competition import (
     ledger,
     portfolio,
     prior,
+    rates,
     runs,
     scoring,
     submit,
 )
+from competition import plan as planning
 from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
@@ -88,6 +90,19 @@ def explain(run: Run) -> None:
                 training.prepare(at)
         with runs.opened(run) as at:
             importance.explain(at, engine)
+
+
+def rate(run: Run) -> None:
+    """lr.png of a run that trains by steps, trained or not."""
+    rates.refuse(run)
+    with working() as engine:
+        rates.find(runs.look(run), engine)
+
+
+def plan(run: Run, time: str | None = None) -> None:
+    """What the run, a blend or a preset still takes, and what of it fits `time` (`9h`)."""
+    with working() as engine:
+        planning.plan(run, engine, time)
 
 
 def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:

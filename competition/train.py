@@ -58,7 +58,13 @@ def done(run: Run, split: Split) -> bool:
 
 
 def prepare(at: Opened) -> None:
-    """The task's checks and caches, once, before any fold."""
+    """`check`, and whether pictures, functions and pseudo-labels are those that the run began with."""
+    inputs = check(at)
+    runs.check_inputs(at, artifacts.digest(inputs, pseudo.content(at)) if at.run.pseudo else inputs)
+
+
+def check(at: Opened) -> str:
+    """The task's checks and caches, once, before any fold; the hash of what the tables don't hold."""
 
     def show(done: int, total: int, text: str) -> None:
         board.show(f"{at.run.competition}: data", done, total, text)
@@ -67,12 +73,9 @@ def prepare(at: Opened) -> None:
 
     _takes(at)
     rows = together(at.data.train, at.data.test)
-    if (
-        at.data.unlabeled is not None
-    ):  # first, so that the cache holds all; a run is of train and test whatever comes beside
+    if at.data.unlabeled is not None:  # first, so that the cache holds them too; the hash is of train and test
         at.run.task.prepare(at.data.problem, together(rows, at.data.unlabeled), show)
-    inputs = at.run.task.prepare(at.data.problem, rows, show)
-    runs.check_inputs(at, artifacts.digest(inputs, pseudo.content(at)) if at.run.pseudo else inputs)
+    return at.run.task.prepare(at.data.problem, rows, show)
 
 
 def _takes(at: Opened) -> None:

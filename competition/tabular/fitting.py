@@ -156,9 +156,13 @@ def _splits(task: TabularTask, library: Library, fold: Fold) -> list[tuple[pd.In
     """(ids to fit, ids that stop it early or None), a model each."""
     if not library.STOPS:
         return [(fold.train.ids, None)]
-    bag = task.bag or next((size for rows, size in BAGS if len(fold.train) <= rows), 1)
+    bag = bag_of(task, len(fold.train))
     inner = fold.inner(bag if bag > 1 else HELD)[:bag]
     return list(inner) if inner else [(fold.train.ids, None)]
+
+
+def bag_of(task: TabularTask, rows: int) -> int:
+    return task.bag or next((size for most, size in BAGS if rows <= most), 1)
 
 
 def _file(folder: Path, library: Library, part: int, output: int) -> Path:
