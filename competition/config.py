@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from competition import artifacts, yaml
 from competition.errors import ConfigFault, Finding, nearest
 from competition.keys import Competition, Strict, fit, machine
+from competition.tuning.keys import Entry, Tune, flattened
 
-COMMON = ("members", "preset", "time", "seed", "jobs")  # keys of every run, above the task's own
+COMMON = ("members", "preset", "time", "seed", "jobs", "search", "tune")  # keys of every run, above the task's own
 TASKS = {
     "image": "competition.image.task:ImageTask",
     "detection": "competition.detection.task:DetectionTask",
@@ -40,11 +41,21 @@ class Run(Strict):
     )
     seed: int = fit(0, "master seed; every random draw of the run is derived from it", ge=0)
     jobs: int | None = machine(None, "folds at once; null: one a GPU, or one a CPU core", ge=1)
+    search: dict[str, Entry] = machine(
+        {},
+        "keys that `make tune` tries: `{lr: {low: 1e-4, high: 3e-3, log: true}, augment: [light, medium]}`; {}: the task's",
+    )
+    tune: Tune = machine(Tune(), "how `make tune` searches")
 
     @field_validator("members", mode="before")
     @classmethod
     def _member_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _dotted_keys(cls, value: Any) -> Any:
+        return flattened(value)
 
     @model_validator(mode="after")
     def _preset_of_a_task(self) -> Run:
@@ -52,6 +63,8 @@ class Run(Strict):
             raise ValueError("preset: takes the models of a task; with members: there is none")
         if self.time is not None and self.preset is None:
             raise ValueError("time: bounds the models of a preset, and there is none")
+        if self.search and (self.task is None or self.preset is not None):
+            raise ValueError("search: tries settings of one model; a blend or a preset has none of its own")
         return self
 
     @field_validator("time", mode="before")
@@ -129,7 +142,7 @@ def load_run(name: str, overrides: str | dict[str, Any] = "", above: tuple[str, 
     path = artifacts.run_yaml(name)
     values, origins = _read_extended(path)
     for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
-        _put(values, tuple(key.split(".")), value)
+        put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
     for member in (run.members or ()) if run.preset is None else ():
@@ -220,7 +233,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
     extends = os.path.relpath(artifacts.run_yaml(parent), path.parent)
     nested: dict[str, Any] = {"extends": extends}
     for key, value in values.items():
-        _put(nested, tuple(key.split(".")), value)
+        put(nested, tuple(key.split(".")), value)
     if path.exists():
         if yaml.read(path)[0] != nested:
             raise ConfigFault(
@@ -260,7 +273,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return base | both
 
 
-def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Sets a nested key in place. Raises ConfigFault CFG-VALUE where a key on the way has none below it."""
     for n, key in enumerate(path[:-1]):
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
@@ -296,7 +310,7 @@ def _validate(
 
 
 def _explain(error: Any, model: type[BaseModel], origins: yaml.Origins, file: str, also: tuple[str, ...]) -> Finding:
-    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[")))
+    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[", "form-")))
     inner: Any = model
     for key in path[:-1]:
         field = inner.model_fields.get(key) if inner else None

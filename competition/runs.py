@@ -123,8 +123,10 @@ def recorded(name: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def opened(run: Run, overrides: str = "") -> Generator[Opened]:
+def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
     """The run's data, fold table and folder, held for this process; run.json is written or checked.
+
+    wait: seconds for another process that holds the folder (-1: for ever).
 
     Raises DataFault RUN-DATA, RUN-FOLDS where the run was trained on other data or another fold table.
     """
@@ -137,7 +139,7 @@ def opened(run: Run, overrides: str = "") -> Generator[Opened]:
     if record is not None:
         _same("RUN-DATA", "data", record["data"], data.hash, run.name)
         _same("RUN-FOLDS", "fold table", record["folds"], table.hash, run.name)
-    with artifacts.locked(folder):
+    with artifacts.locked(folder, wait):
         values = {
             "run": run.name,
             "config": run.config(),

@@ -142,3 +142,16 @@ class Explained(Task, Protocol):
     def contributions(self, rows: Rows, fold: Fold) -> pd.DataFrame | None:
         """[rows, (output, column)] what each column adds to the raw output, by id; None where it can't be told."""
         ...
+
+
+@runtime_checkable
+class Searched(Task, Protocol):
+    """A task whose settings `make tune` can search."""
+
+    def space(self, kind: Kind) -> dict[str, Any]:
+        """What is tried where a run has no `search:`, in the form of that section; empty where nothing is known."""
+        ...
+
+    def whole(self, key: str) -> bool:
+        """Whether a key below a mapping, whose values have no type here (`params.depth`), takes whole numbers only."""
+        ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -91,17 +92,26 @@ def _takes(at: Opened) -> None:
         )
 
 
-def fit_fold(run: Run, split: Split) -> None:
+@dataclass(frozen=True)
+class Watch:
+    """By which a search follows a fold: its name on the screen, report(epoch, score as shown), whether it should end."""
+
+    label: str
+    report: Callable[[int, float], None]
+    stop: Callable[[], bool]
+
+
+def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
     with artifacts.locked(folder, wait=10):
-        record = run.task.fit(open_fold(run, split))
+        record = run.task.fit(open_fold(run, split, watch))
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)
 
 
-def open_fold(run: Run, split: Split) -> Fold:
+def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
     """The fold as its task sees it."""
     data = load(run.competition)
     table = folds.load(data)
@@ -121,7 +131,10 @@ def open_fold(run: Run, split: Split) -> Fold:
         assert valid.truth is not None
         if not np.isfinite(prediction.select_dtypes("number").to_numpy()).all():
             return float("nan")  # the loop stops a run that diverges
-        return metric.shown(deciding.best_score(metric, valid.truth, pick(prediction, valid.ids)))
+        score = metric.shown(deciding.best_score(metric, valid.truth, pick(prediction, valid.ids)))
+        if watch is not None:
+            watch.report(epoch, score)
+        return score
 
     return Fold(
         name=split.name,
@@ -132,8 +145,8 @@ def open_fold(run: Run, split: Split) -> Fold:
         seed=seed,
         log=log,
         report=report,
-        progress=functools.partial(board.show, f"{run.name} {split.name}"),
-        stop=stopping,
+        progress=functools.partial(board.show, watch.label if watch else f"{run.name} {split.name}"),
+        stop=(lambda: stopping() or watch.stop()) if watch else stopping,
         inner=lambda n: inner(train, data.problem.kind, data.config.folds, n, seed),
         ordered=data.config.folds.time is not None,
         origin={
