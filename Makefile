@@ -61,8 +61,9 @@ bench-tables: setup ## time and memory of each tabular model and of the preset q
 bench-detect: setup ## [RUN=scenes/baseline]: images/s of a detector's loop, mosaic on, beside its bare step
 	@$(PYTHON) -m benchmarks.detection $${RUN:+"$$RUN"}
 
-bench-search: setup ## a search that stops trials against one that doesn't: folds spent and what is found, on hpc_jobs
-	@$(PYTHON) -m benchmarks.search
+bench-search: setup ## RUN=<name>/<run>: a search that stops trials against one that doesn't: folds spent and what is found
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(PYTHON) -m benchmarks.search "$$RUN"
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)

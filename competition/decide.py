@@ -82,6 +82,14 @@ class Nested:
     cuts_by_fold: dict[int, Cut | None]
     cut: Cut | None
 
+    def decide(self, stack: Stack, fold: pd.Series) -> pd.DataFrame:
+        """Another stack of the same rows, each fold's decided as this one's is: by what was fitted on the other folds."""
+        parts = []
+        for k, decision in self.by_fold.items():
+            table = decision.combine(part(stack, fold.index[fold == k]))
+            parts.append(cuts.apply(self.cuts_by_fold[k], table))
+        return pick(pd.concat(parts), fold.index)
+
 
 def nested(
     search: Search,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from competition import artifacts, board, config, decide, runs
 from competition.artifacts import read_json, read_table
 from competition.config import Run
 from competition.errors import ConfigFault, Finding, nearest
-from competition.predict import VIEW, write_run
+from competition.predict import write_run
+from competition.predictions import fold_said, of_run, usable
 from competition.runs import Opened
 from competition.scoring import scored_on, show_score, write_score
-from competition.task import Problem, pick
+from competition.task import pick
 
 EVERY = "# Every run that has a score; `make ensemble` keeps this list up to date.\n"
 
@@ -89,11 +88,12 @@ def blend(at: Opened) -> dict[str, Any]:
     Raises ConfigFault ENS-FOLDS where a member was trained on another fold table, RUN-PARTIAL where it has no score.
     """
     assert at.run.members is not None
-    inputs = artifacts.digest(*(artifacts.file_digest(_file(m, n)) for m in _members(at) for n in ("oof", "test")))
+    usable(at, at.run.members)
+    inputs = artifacts.digest(*(artifacts.file_digest(of_run(m, n)) for m in at.run.members for n in ("oof", "test")))
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs)
     if not scored_on(at, basis):
-        stack = {m: read_table(_file(m, "oof")) for m in at.run.members}
-        test = {m: pick(read_table(_file(m, "test")), at.data.test.ids) for m in at.run.members}
+        stack = {m: read_table(of_run(m, "oof")) for m in at.run.members}
+        test = {m: pick(read_table(of_run(m, "test")), at.data.test.ids) for m in at.run.members}
         result = write_run(at, "blend", stack, test)
         _write_folds(at, result)
         by_fold = {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()}
@@ -103,53 +103,14 @@ def blend(at: Opened) -> dict[str, Any]:
     return read_json(at.folder / "score.json")
 
 
-def fold_test(name: str, split: str, problem: Problem) -> pd.DataFrame:
-    """What the models of one fold say of the test rows, by the weights that never saw that fold."""
-    table = read_table(artifacts.run_folder(name) / split / "test.parquet")
-    if VIEW not in table:
-        return table
-    record = read_json(artifacts.run_folder(name) / "score.json")["weights_by_fold"][split.partition("-")[0]]
-    decision = decide.read(record, problem)
-    return decision.combine({view: table[table[VIEW] == view].drop(columns=VIEW) for view in decision.weights})
-
-
 def _write_folds(at: Opened, result: decide.Nested) -> None:
-    """fold<k>/oof.parquet and test.parquet of the first split, by the weights that exclude fold k."""
+    """fold<k>/oof.parquet and test.parquet of the first repeat, by the weights that exclude fold k."""
     for split in (s for s in at.table.splits if s.repeat == 0):
         held_out = at.table.ids(split)[1]
         decision = result.by_fold[split.fold]
         folder = at.folder / split.name
         artifacts.write_table(folder / "oof.parquet", pick(result.prediction, held_out))
-        tests = {m: fold_test(m, split.name, at.data.problem) for m, w in decision.weights.items() if w}
-        stack = {m: pick(table, at.data.test.ids) for m, table in tests.items()}
-        artifacts.write_table(folder / "test.parquet", decision.combine(stack))
-
-
-def _members(at: Opened) -> tuple[str, ...]:
-    """The members, all of them predicted and of this fold table."""
-    problems = []
-    for member in at.run.members or ():
-        record = runs.recorded(member)
-        if record is None or not _file(member, "test").exists():
-            problems.append(_finding("RUN-PARTIAL", member, "it has no predictions yet", f"make predict RUN={member}"))
-        elif record["folds"] != at.table.hash or record["data"] != at.data.hash:
-            what = "fold table" if record["folds"] != at.table.hash else "data"
-            problems.append(_finding("ENS-FOLDS", member, f"it is of another {what}", f"train {member} anew (AS=)"))
-    if problems:
-        raise ConfigFault(*problems)
-    return at.run.members or ()
-
-
-def _file(run: str, name: str):
-    return artifacts.run_folder(run) / f"{name}.parquet"
-
-
-def _finding(code: str, member: str, found: str, mend: str) -> Finding:
-    return Finding(
-        code=code,
-        what="a member can't be blended",
-        where=f"member {member}",
-        found=found,
-        risk="its OOF rows were seen by models of other folds, or are missing",
-        mend=mend,
-    )
+        for part, rows in at.data.unknown.items():
+            said = {m: fold_said(m, split, at.data.problem, part) for m, w in decision.weights.items() if w}
+            stack = {m: pick(table, rows.ids) for m, table in said.items()}
+            artifacts.write_table(folder / f"{part}.parquet", decision.combine(stack))

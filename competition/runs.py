@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from competition.config import Run
 from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, Finding
 from competition.folds import FoldTable
+from competition.split import ALL, Split
 
 PACKAGES = (
     "torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy",
@@ -36,8 +37,22 @@ class Opened:
     def folder(self) -> Path:
         return artifacts.run_folder(self.run.name)
 
+    @property
+    def splits(self) -> list[Split]:
+        """What is fitted and scored: every fold of every repeat, from every seed of the run."""
+        return splits(self.table, self.run.seeds)
+
+    @property
+    def refits(self) -> list[Split]:
+        """What is fitted on all rows, for test alone."""
+        return [Split(ALL, seed=seed) for seed in range(self.run.seeds if self.run.refit else 0)]
+
     def say(self, text: str) -> None:
         board.say(f"{self.run.name}: {text}", self.folder)
+
+
+def splits(table: FoldTable, seeds: int) -> list[Split]:
+    return [replace(s, seed=seed) for seed in range(seeds) for s in table.splits]
 
 
 def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
@@ -75,6 +90,12 @@ def members(run: Run) -> list[Run]:
     return [as_begun(member) for name, member in config.expand(run).items() if name in (run.members or ())]
 
 
+def needs(run: Run) -> list[Run]:
+    """The runs that must be whole before this one can be."""
+    parents = [run.pseudo.run] if run.pseudo else []
+    return [*(members(run) if run.preset is None else []), *map(resolve, parents)]
+
+
 def as_begun(run: Run) -> Run:
     """The run, if its folder holds this configuration or none. Raises ConfigFault RUN-DIFFERS."""
     name, record = run.name, recorded(run.name)
@@ -109,7 +130,8 @@ def identity(run: Run, wanted: tuple[str, ...]) -> str:
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
     inner = [identity(member, wanted) for member in members(run)]
-    values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | chosen
+    fitted = run.model_dump(mode="json", include={"seeds", "refit", "pseudo"}, exclude_defaults=True)
+    values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | fitted | chosen
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
     return artifacts.digest(json.dumps(kept, sort_keys=True))
 

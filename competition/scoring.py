@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,18 @@ def scored_on(at: Opened, basis: str) -> bool:
     return path.exists() and artifacts.read_json(path)["basis"] == basis
 
 
-def write_score(at: Opened, basis: str, result: Nested, stack: Stack) -> None:
-    """score.json, written last: with it the run has a score. basis: a hash of what it was made from."""
+def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Sequence[Stack] = ()) -> None:
+    """score.json, written last: with it the run has a score. basis: a hash of what it was made from.
+
+    seeds: the stack of each seed alone, where there are several.
+    """
     assert at.data.train.truth is not None
     fold = scored_folds(at.table)
     truth, stack = pick(at.data.train.truth, fold.index), decide.part(stack, fold.index)
     record = score_record(at.data.problem, truth, fold, stack, result)
+    if seeds:
+        alone = [_alone(at.data.problem, truth, fold, some, result) for some in seeds]
+        record |= {"seeds": {str(seed): score for seed, score in enumerate(alone)}}
     if at.data.problem.kind == "boxes":
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
@@ -80,6 +87,11 @@ def score_record(
     }
 
 
+def _alone(problem: Problem, truth: pd.DataFrame, fold: pd.Series, stack: Stack, result: Nested) -> float:
+    """What the models of one seed score, decided as those of all seeds together are."""
+    return problem.metric.shown(problem.metric.score(truth, result.decide(decide.part(stack, fold.index), fold)))
+
+
 def show_score(at: Opened, part: str) -> None:
     """The score as a sentence, and what each view or member adds as a table."""
     score = artifacts.read_json(at.folder / "score.json")
@@ -88,6 +100,8 @@ def show_score(at: Opened, part: str) -> None:
     at.say(headline(score))
     if len(score["parts"]) > 1:
         at.say(beside(score))
+    if "seeds" in score:
+        at.say(seeds_apart([*score["seeds"].values()]))
     if at.data.problem.kind == "boxes":
         at.say(f"fused by {decide.read(score['decision'], at.data.problem)}")
     if score["uncut"] is not None or score["cut"] is not None:
@@ -116,6 +130,11 @@ def beside(score: dict[str, Any]) -> str:
     best = (max if score["greater_is_better"] else min)(p["alone"] for p in score["parts"].values())
     others = f"best single {best:.4f}, plain mean {score['mean']:.4f}, in-sample {score['in_sample']:.4f}"
     return f"nested {score['score']:.4f}; {others}"
+
+
+def seeds_apart(scores: list[float]) -> str:
+    each = ", ".join(f"{score:.4f}" for score in scores)
+    return f"each seed alone {each}: mean {np.mean(scores):.4f}, standard deviation {np.std(scores, ddof=1):.4f}"
 
 
 def decision(score: dict[str, Any]) -> str:

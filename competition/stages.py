@@ -139,12 +139,11 @@ def alternate(run: Run, task: str, overrides: str = "", time: str | None = None)
 
 def _complete(run: Run, engine: Engine, overrides: str = "", time: str | None = None) -> Run:
     """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed."""
+    for other in runs.needs(run):
+        _complete(other, engine)
     if run.preset is not None:
         run = portfolio.complete(run, engine, _predict, overrides, time)
-    elif run.members is not None:
-        for member in runs.members(run):
-            _complete(member, engine)
-    else:
+    elif run.members is None:
         with runs.opened(run, overrides) as at:
             training.train(at, engine)
     _predict(run, engine)

@@ -66,6 +66,18 @@ class Rows:
         return replace(self, **parts, truth=None if self.truth is None else pick(self.truth, ids))
 
 
+def together(*parts: Rows) -> Rows:
+    """The rows of all parts as one, whose ids differ; cells of columns that a part lacks are empty."""
+
+    def stacked(name: str) -> Any:
+        tables = [getattr(part, name) for part in parts]
+        return pd.concat(tables) if all(table is not None for table in tables) else None
+
+    names = ("truth", "weight", "pictures", "sizes")
+    table = pd.concat([part.table for part in parts]).fillna("").rename_axis("id")
+    return Rows(table, **{name: stacked(name) for name in names})
+
+
 def pick(table: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     """The rows or the boxes of these ids, in that order."""
     return boxes.take(table, ids) if boxes.holds_boxes(table) else table.loc[ids]

@@ -35,6 +35,7 @@ HELD = 10  # a single model holds out a tenth of its rows
 BAGS = ((5_000, 8), (20_000, 5), (50_000, 3))  # up to so many rows, so many models; above, one
 PREDICTED = 100_000  # rows at a time
 SHOWN = 0.5  # seconds between two pictures of progress
+LEAST = 0.02  # of a soft label: ten classes would otherwise be ten times the rows
 HOOK_ROWS = 100  # that a user's function is tried on first
 
 
@@ -213,6 +214,8 @@ class _Part:
             other, truth = self._read(held)
             inner = (features.transform(other), truth)
         weight = np.ones(len(train)) if train.weight is None else train.weight.to_numpy(float)
+        if self.goal.loss == "softmax" and not self.library.JOINT:
+            x, y, weight = whole_classes(x, y, weight)
         outputs = []
         for j, one in enumerate(self._targets(y)):
             valid = None if inner is None else (inner[0], self._targets(inner[1])[j])
@@ -295,6 +298,17 @@ class _Part:
                 self.fold.progress(self.number * total + done, self.parts * total, text)
 
         return one
+
+
+def whole_classes(x: Matrix, y: np.ndarray, weight: np.ndarray) -> tuple[Matrix, np.ndarray, np.ndarray]:
+    """Rows with a class each, of y [rows, classes]: a soft row becomes one of each class it may be of, weighed by it."""
+    soft = (y > 0) & (y < 1)
+    if not soft.any():
+        return x, y, weight
+    share = np.where(y >= LEAST, y, 0)
+    share /= share.sum(axis=1, keepdims=True)
+    row, column = np.nonzero(share)
+    return replace(x, values=x.values[row]), np.eye(y.shape[1])[column], weight[row] * share[row, column]
 
 
 def _rows_of(x: Matrix, y: np.ndarray, known: np.ndarray) -> Held | None:

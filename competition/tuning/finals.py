@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,8 @@ PARENT = "the run's own values"
 
 @dataclass(frozen=True)
 class Final:
-    """What was trained again with another seed. score: as shown; folds: of each split, greater is better."""
+    """Values that were trained again with another seed. score: as shown; folds: of each split, greater is better."""
 
-    name: str
     values: dict[str, Any]
     score: float
     folds: tuple[float, ...]
@@ -68,8 +67,9 @@ def verify(search: Search, engine: Engine, complete: Sequence[Any], deadline: fl
     chosen = {f"trial {t.number}": t.user_attrs["values"] for t in complete[: search.run.tune.finalists]}
     if not chosen:
         return {}
-    again = {name: search.trial(values, search.run.seed + 1) for name, values in {PARENT: {}, **chosen}.items()}
-    missing = [(run, split) for run in again.values() for split in search.splits if not trial.predicted(run, split)]
+    again = {name: search.trial(values) for name, values in {PARENT: {}, **chosen}.items()}
+    splits = [replace(split, seed=1) for split in search.splits]
+    missing = [(run, split) for run in again.values() for split in splits if not trial.predicted(run, split)]
     if missing:
         search.say(f"training {len(chosen)} finalists and {PARENT} on another seed: {len(missing)} folds")
         try:
@@ -80,20 +80,19 @@ def verify(search: Search, engine: Engine, complete: Sequence[Any], deadline: fl
                 raise
             search.say("time is up; the same command goes on with the finalists")
     return {
-        name: Final(name, chosen.get(name, {}), trial.score(run, search.view), _by_fold(search, run))
+        name: Final(
+            chosen.get(name, {}),
+            trial.score(run, search.view, seed=1),
+            tuple(search.signed(trial.fold_score(run, split, search.view, run.name)) for split in splits),
+        )
         for name, run in again.items()
-        if all(trial.predicted(run, split) for split in search.splits)
+        if all(trial.predicted(run, split) for split in splits)
     }
 
 
 def _fold(search: Search, item: tuple[Run, Split]) -> None:
     run, split = item
     trial.fold_score(run, split, search.view, f"{search.run.name}: finalist {run.name[-8:]}")
-    trial.drop_models(artifacts.run_folder(run.name) / split.name)
-
-
-def _by_fold(search: Search, run: Run) -> tuple[float, ...]:
-    return tuple(search.signed(trial.fold_score(run, s, search.view, run.name)) for s in search.splits)
 
 
 def result(search: Search, complete: Sequence[Any], tried: dict[str, Final], ended: int) -> Result:
@@ -159,7 +158,7 @@ def check_file(run: Run) -> None:
         raise ConfigFault(Finding("CFG-EXISTS", what, str(path), found, mend))
 
 
-def write(search: Search, result: Result, metric: str) -> None:
+def write(search: Search, result: Result, tried: dict[str, Final], metric: str) -> None:
     """Says what came out, and writes the winner as a run with its trained folds, unless it has the parent's values."""
     said = sentence(result, metric)
     search.say(said)
@@ -180,6 +179,8 @@ def write(search: Search, result: Result, metric: str) -> None:
     assert runs.identity(run, ("fit",)) == runs.identity(trained, ("fit",)), f"{path} is not the trial that won"
     search.say(f"wrote {path}")
     adopt(search, run, trained)
+    for values in [{}, *(final.values for final in tried.values())]:
+        trial.drop_models(artifacts.run_folder(search.trial(values).name), [replace(s, seed=1) for s in search.splits])
     search.say(f"next: make submission RUN={name}")
 
 
@@ -193,13 +194,16 @@ def sentence(result: Result, metric: str) -> str:
 
 
 def adopt(search: Search, run: Run, trained: Run) -> None:
-    """The winner's trained folds become the run's: the same settings, seed, data and folds are not paid for twice."""
+    """The winner's trained folds become the run's, so that they are not paid for twice; of both seeds, should it take
+    `seeds: 2`.
+    """
     record = runs.recorded(run.name)
     if record is not None:
         if runs.identity(config.make_run(run.name, record["config"]), ("fit",)) != runs.identity(run, ("fit",)):
             search.say(f"{artifacts.run_folder(run.name)} holds an earlier winner; remove it before you train this one")
         return
-    whole = [split for split in search.splits if _whole(artifacts.run_folder(trained.name) / split.name)]
+    both = [*search.splits, *(replace(split, seed=1) for split in search.splits)]
+    whole = [split for split in both if _whole(artifacts.run_folder(trained.name) / split.name)]
     with runs.opened(run) as at:
         train.prepare(at)
         for split in whole:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,18 +113,18 @@ def of(run: Run, kind: Kind) -> Space:
     return space
 
 
-def run_of(parent: Run, name: str, values: dict[str, Any], seed: int | None = None) -> Run:
+def run_of(parent: Run, name: str, values: dict[str, Any]) -> Run:
     """The parent with these values (dotted keys), under another name. Raises ConfigFault where they don't go together."""
     plain = own(parent)
     for key, value in values.items():
         config.put(plain, tuple(key.split(".")), value)
-    return config.make_run(name, plain | ({} if seed is None else {"seed": seed}))
+    return config.make_run(name, plain)
 
 
 def own(run: Run) -> dict[str, Any]:
-    """The values that a run gives itself, in the form of its file."""
-    given = run.task.model_dump(mode="json", exclude_unset=True)
-    return copy.deepcopy({"task": config.task_name(run.task), "seed": run.seed, "jobs": run.jobs} | given)
+    """The values that a run gives itself, in the form of its file, but for further seeds and a refit."""
+    above = run.model_dump(mode="json", include={"seed", "jobs", "pseudo"})
+    return {"task": config.task_name(run.task)} | above | run.task.model_dump(mode="json", exclude_unset=True)
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:

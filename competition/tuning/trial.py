@@ -22,7 +22,8 @@ from competition.data import load
 from competition.engine import stopping
 from competition.errors import ConfigFault, EnvironmentFault, Fault, Stopped
 from competition.folds import Split
-from competition.predict import VIEW, finite, fold_predictions
+from competition.predict import finite
+from competition.predictions import VIEW, fold_predictions
 from competition.scoring import scored_folds
 from competition.task import pick
 from competition.tuning import rules, space
@@ -57,9 +58,9 @@ class Search:
     def say(self, text: str) -> None:
         board.say(f"{self.run.name}: {text}", self.folder)
 
-    def trial(self, values: dict[str, Any], seed: int | None = None) -> Run:
+    def trial(self, values: dict[str, Any]) -> Run:
         """The run of a trial; its name holds all that it depends on. Raises ConfigFault."""
-        run = space.run_of(self.run, self.name, values, seed)
+        run = space.run_of(self.run, self.name, values)
         key = artifacts.digest(runs.identity(run, ("fit",)), self.basis)[:8]
         return run.model_copy(update={"name": f"{self.name}/{key}"})
 
@@ -133,7 +134,7 @@ def fold_score(run: Run, split: Split, view: str, label: str, trial: Any = None)
     with held(artifacts.run_folder(run.name) / "locks" / split.name):
         if not predicted(run, split):
             if not train.done(run, split):
-                run.task.prepare(data.problem, train.everything(data), _heard)
+                train.fill_caches(run, data, _heard)
                 _fit(run, split, label, trial)
             _predict(run, split, view)
     metric, truth = data.problem.metric, data.train.truth
@@ -181,20 +182,20 @@ def _heard(done: int, total: int, text: str) -> None:
         raise Stopped(f"stopped while {text}")
 
 
-def decided(run: Run, view: str) -> pd.DataFrame:
+def decided(run: Run, view: str, seed: int = 0) -> pd.DataFrame:
     """Out-of-fold predictions of the first repeat, by id, with the cut that the other folds choose: as a run is scored."""
     data = load(run.competition)
     table = folds.load(data)
     fold = scored_folds(table)
     assert data.train.truth is not None
-    parts = [fold_predictions(run, split, "oof", view) for split in first_repeat(table)]
+    parts = [fold_predictions(run, replace(split, seed=seed), "oof", view) for split in first_repeat(table)]
     stack = {view: pick(pd.concat(parts), fold.index)}
     return decide.nested("views", stack, pick(data.train.truth, fold.index), fold, data.problem).decided
 
 
-def score(run: Run, view: str) -> float:
+def score(run: Run, view: str, seed: int = 0) -> float:
     """Of a whole trial, over all rows together, as the competition shows it."""
-    return pooled(run.competition, decided(run, view))
+    return pooled(run.competition, decided(run, view, seed))
 
 
 def pooled(competition: str, prediction: pd.DataFrame) -> float:
@@ -209,10 +210,11 @@ def first_repeat(table: folds.FoldTable) -> list[Split]:
     return [split for split in table.splits if split.repeat == 0]
 
 
-def drop_models(folder: Path) -> None:
-    """Weights of a trial that will not be needed; its predictions and records stay."""
-    for file in (*folder.glob("fold*/model*"), *folder.glob("fold*/last.ckpt")):
-        file.unlink(missing_ok=True)
+def drop_models(run: Path, splits: Sequence[Split]) -> None:
+    """Weights of folds that will not be needed; their predictions and records stay."""
+    for split in splits:
+        for file in (*(run / split.name).glob("model*"), run / split.name / "last.ckpt"):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager

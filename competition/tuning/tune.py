@@ -18,7 +18,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._heartbeat import get_heartbeat_thread
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from competition import artifacts, board, runs, train
 from competition.config import Run
@@ -48,14 +48,19 @@ def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | No
     for key, entry in search.space.items():
         search.say(f"tries {key}: {entry}")
     ends = (math.inf, math.inf) if seconds is None else (began + SHARE * seconds, began + seconds)
-    _trials(search, engine, limit, ends[0])
-    with study.storage_faults(search.url):
-        ended = study.trials(optuna.load_study(study_name=run.name, storage=study.storage(search.url)))
+    if sum(t.state in study.ENDED for t in _all(search)) < limit:
+        _trials(search, engine, limit, ends[0])
+    ended = _all(search)
     complete = _complete(search, ended)
     tried = finals.verify(search, engine, complete, ends[1])
     result = finals.result(search, complete, tried, sum(t.state in study.ENDED for t in ended))
     report.write(search, ended, problem.metric.name)
-    finals.write(search, result, problem.metric.name)
+    finals.write(search, result, tried, problem.metric.name)
+
+
+def _all(search: Search) -> list[FrozenTrial]:
+    with study.storage_faults(search.url):
+        return study.trials(optuna.load_study(study_name=search.run.name, storage=study.storage(search.url)))
 
 
 def _begin(run: Run, tried: space.Space) -> tuple[Search, int]:
@@ -163,7 +168,7 @@ def _told(search: Search, joined: optuna.Study, asked: int, number: int) -> None
     kept = {t.user_attrs["folder"] for t in best[: max(1, search.run.tune.finalists)]}
     spent = {t.user_attrs["folder"] for t in best} | {this.user_attrs.get("folder", "")}
     for folder in spent - kept - {""}:
-        trial.drop_models(search.folder / folder)
+        trial.drop_models(search.folder / folder, search.splits)
 
 
 def _frozen(joined: optuna.Study, number: int) -> Any:
