@@ -3,9 +3,9 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE A B
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B
 
-KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME FILE A B PYTHON
+KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
-	tabular detect import portfolio importance compare lr plan bench-tables bench-detect docs
+	tabular detect tune import portfolio importance compare lr plan bench-tables bench-detect bench-search docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ bench-tables: setup ## time and memory of each tabular model and of the preset q
 bench-detect: setup ## [RUN=scenes/baseline]: images/s of a detector's loop, mosaic on, beside its bare step
 	@$(PYTHON) -m benchmarks.detection $${RUN:+"$$RUN"}
 
+bench-search: setup ## RUN=<name>/<run>: a search that stops trials against one that doesn't: folds spent and what is found
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(PYTHON) -m benchmarks.search "$$RUN"
+
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
 	$(call need,NAME,DATA=<folder> NAME=<name>)
@@ -97,6 +101,10 @@ tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run o
 detect: setup ## RUN=<name>/<run> [SET=] [AS=]: the same for a run that finds boxes
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
+
+tune: setup ## RUN=<name>/<run> [TRIALS=30] [TIME=2h]: searches over the run's settings, writes <run>-tuned
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) tune "$$RUN" $${TRIALS:+--trials "$$TRIALS"} $${TIME:+--time "$$TIME"}
 
 import: setup ## FILE=oof.csv,test.csv RUN=<name>/<run>: brings another program's predictions in as a run
 	$(call need,FILE,FILE=oof.csv$(comma)test.csv RUN=<name>/<run>)

@@ -55,7 +55,7 @@ PROBLEMS = {
 
 @dataclass(frozen=True)
 class Cache:
-    """pictures: [n, height, width, 3] uint8, RGB, read-only. row: path -> n. digest: of the contents of some files, or all."""
+    """pictures: [n, height, width, 3] uint8, RGB, read-only. row: path -> n. digest: of files' contents."""
 
     pictures: np.ndarray
     row: pd.Series

@@ -129,6 +129,25 @@ def rates(curve: Curve, own: float, title: str) -> bytes:
     return png(figure)
 
 
+def history(axis, trials: pd.DataFrame, folds: int, metric: str, greater: bool) -> None:
+    """Trials of a search in their order: number, state, folds, score. Stopped ones are hollow, labelled by their folds."""
+    whole, cut = trials[trials["state"] == "complete"], trials[trials["state"] == "pruned"]
+    best = whole["score"].cummax() if greater else whole["score"].cummin()
+    axis.step(whole["number"], best, where="post", color=ORANGE, linewidth=1.5, label="best so far")
+    axis.plot(whole["number"], whole["score"], "o", color=BLUE, markersize=5, label="all folds, rows pooled")
+    axis.plot(cut["number"], cut["score"], "o", color=GREY, markerfacecolor="none", markersize=5, label="stopped early")
+    for number, score, done in cut[["number", "score", "folds"]].dropna().itertuples(index=False):
+        axis.annotate(f"{done}/{folds}", (number, score), (0, 5), textcoords="offset points", ha="center", fontsize=6)
+    axis.set_xlabel("trial", fontsize=9)
+    axis.set_ylabel(f"{metric} ({'greater' if greater else 'smaller'} is better)", fontsize=9)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend(fontsize=8, frameon=False)
+    axis.tick_params(labelsize=9, length=0)
+    axis.grid(alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
 def png(figure: Figure) -> bytes:
     """A PNG file of the figure, on its own ground."""
     buffer = io.BytesIO()

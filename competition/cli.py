@@ -48,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
     verb("detect", "the same for a run of the task detection", run, overrides, variant)
+    verb("tune", "searches over a run's settings and writes the best as <run>-tuned", run,
+         ("--trials", {"type": int, "default": None, "help": "trials that come to an end, over the life of the search"}),
+         ("--time", {"default": None, "help": "how long it may take, the finalists too: 10m, 2h"}))  # fmt: skip
     verb("import", "brings another program's predictions in as a run",
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
@@ -150,6 +153,12 @@ def detect(options: argparse.Namespace) -> None:
     stages.alternate(run, "detection", recorded_set(options))
 
 
+def tune(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.tune(runs.resolve(options.run), options.trials, options.time)
+
+
 def bring(options: argparse.Namespace) -> None:
     from competition import stages
 
@@ -209,6 +218,6 @@ def recorded_set(options: argparse.Namespace) -> str:
     return "" if options.variant else options.set
 
 
-VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, portfolio,
+VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
                                 importance, compare, lr, plan, demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -14,17 +14,10 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from competition import artifacts, yaml
 from competition.errors import ConfigFault, Finding, nearest
 from competition.keys import Competition, Pseudo, Strict, fit, machine, predict
+from competition.tuning.keys import Entry, Tune, flattened
 
-COMMON = (
-    "members",
-    "preset",
-    "time",
-    "seed",
-    "seeds",
-    "refit",
-    "pseudo",
-    "jobs",
-)  # keys of every run, above the task's own
+# Keys of every run, above the task's own.
+COMMON = ("members", "preset", "time", "seed", "seeds", "refit", "pseudo", "jobs", "search", "tune")
 TASKS = {
     "image": "competition.image.task:ImageTask",
     "detection": "competition.detection.task:DetectionTask",
@@ -57,6 +50,11 @@ class Run(Strict):
     )
     pseudo: Pseudo | None = fit(None, "unlabelled rows to learn from, as another run labels them; a run, or a section")
     jobs: int | None = machine(None, "folds at once; null: one a GPU, or one a CPU core", ge=1)
+    search: dict[str, Entry] = machine(
+        {},
+        "keys that `make tune` tries: `{lr: {low: 1e-4, high: 3e-3, log: true}, augment: [light, medium]}`; {}: the task's",
+    )
+    tune: Tune = machine(Tune(), "how `make tune` searches")
 
     @field_validator("pseudo", mode="before")
     @classmethod
@@ -68,12 +66,19 @@ class Run(Strict):
     def _member_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _dotted_keys(cls, value: Any) -> Any:
+        return flattened(value)
+
     @model_validator(mode="after")
     def _preset_of_a_task(self) -> Run:
         if self.preset is not None and self.task is None:
             raise ValueError("preset: takes the models of a task; with members: there is none")
         if self.time is not None and self.preset is None:
             raise ValueError("time: bounds the models of a preset, and there is none")
+        if self.search and (self.task is None or self.preset is not None):
+            raise ValueError("search: tries settings of one model; a blend or a preset has none of its own")
         learning = {"seeds": self.seeds > 1, "refit": self.refit, "pseudo": self.pseudo}
         idle = next((key for key, given in learning.items() if given), None)
         if idle and not getattr(self.task, "learns", self.task is not None):
@@ -162,7 +167,7 @@ def load_run(
     path = artifacts.run_yaml(name)
     values, origins = _read_extended(path)
     for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
-        _put(values, tuple(key.split(".")), value)
+        put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
     for key, member in made_of(run):
@@ -266,7 +271,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
     extends = os.path.relpath(artifacts.run_yaml(parent), path.parent)
     nested: dict[str, Any] = {"extends": extends}
     for key, value in values.items():
-        _put(nested, tuple(key.split(".")), value)
+        put(nested, tuple(key.split(".")), value)
     if path.exists():
         if yaml.read(path)[0] != nested:
             raise ConfigFault(
@@ -306,7 +311,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return base | both
 
 
-def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Sets a nested key in place. Raises ConfigFault CFG-VALUE where a key on the way has none below it."""
     for n, key in enumerate(path[:-1]):
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
@@ -342,7 +348,7 @@ def _validate(
 
 
 def _explain(error: Any, model: type[BaseModel], origins: yaml.Origins, file: str, also: tuple[str, ...]) -> Finding:
-    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[")))
+    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[", "form-")))
     inner: Any = model
     for key in path[:-1]:
         field = inner.model_fields.get(key) if inner else None

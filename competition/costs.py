@@ -16,7 +16,7 @@ import numpy as np
 from competition import artifacts, board, trial
 from competition.config import Run
 from competition.data import load
-from competition.engine import Engine, at_once
+from competition.engine import Engine, slots
 from competition.runs import Opened
 from competition.split import Split, inner
 from competition.task import Adaptive, Fold, Stepped, Task
@@ -50,7 +50,7 @@ class Cost:
 
 def measured(at: Opened, splits: int, engine: Engine) -> Cost:
     """Fold 0, in as many processes as would work on so many splits; the mean of what they say."""
-    together = min(at_once(at.run.task.device, at.run.jobs), splits)
+    together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
     measure = functools.partial(_steps if isinstance(at.run.task, Stepped) else _fits, at.run, time.time())
     found = engine.map(measure, at.table.splits[:1] * together, at.run.task.device, at.run.jobs)
 

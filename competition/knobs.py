@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from competition.errors import ConfigFault, Finding, nearest
-from competition.keys import Strict, fit, machine
+from competition.keys import Kind, Strict, fit, machine
 
 
 class Training(Strict):
@@ -90,6 +90,16 @@ class Training(Strict):
                 f"swa: {self.swa} epochs after a warmup of {self.warmup:g} are more than epochs: {self.epochs}"
             )
         return self
+
+    def space(self, kind: Kind) -> dict[str, Any]:
+        """What each of the two tasks tries by default, around the run's own rate."""
+        return {
+            "lr": {"low": float(f"{self.lr / 5:.2g}"), "high": float(f"{self.lr * 5:.2g}"), "log": True},
+            "weight_decay": {"low": 0.001, "high": 0.3, "log": True},
+        }
+
+    def whole(self, key: str) -> bool:
+        return False  # every key has its type
 
 
 def check_views(names: Sequence[str], choices: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from competition import artifacts, board, config, costs, portfolio, runs, train
 from competition.config import Run
 from competition.costs import Cost
-from competition.engine import Engine, at_once
+from competition.engine import Engine, slots
 from competition.predict import predicted_views
 from competition.runs import Opened
 from competition.task import Stepped
@@ -118,8 +118,8 @@ def estimate(at: Opened, engine: Engine) -> Estimate:
     splits = len(at.table.splits)
     stepped = isinstance(at.run.task, Stepped)
     cost = costs.measured(at, splits, engine)
-    slots = min(at_once(at.run.task.device, at.run.jobs), splits)
-    return Estimate(cost, slots, ready, at.run.task.epochs if stepped else 1, stepped)
+    together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
+    return Estimate(cost, together, ready, at.run.task.epochs if stepped else 1, stepped)
 
 
 def works(at: Opened, anew: bool = False) -> list[Work]:

@@ -77,7 +77,7 @@ def predict_fold(run: Run, split: Split) -> None:
             if view not in have:
                 table = run.task.predict(rows, _counting(fold, before, steps), view)
                 before += len(rows)
-                _finite(table, run, split, view)
+                finite(table, run, split, view)
                 tables.append(table.assign(**{VIEW: view}))
         write_table(path, pd.concat(tables))
     views = [*have, *(view for view in run.task.views if view not in have)]
@@ -164,7 +164,8 @@ def intact(folder: Path) -> None:
             raise EnvironmentFault(artifacts.corrupt(folder / name, expected, found))
 
 
-def _finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:
+def finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:
+    """Raises DataFault SUB-NONFINITE where a prediction is no number."""
     bad = table.index[np.flatnonzero(~np.isfinite(table.select_dtypes("number").to_numpy()).all(axis=1))]
     if len(bad):
         raise DataFault(

@@ -165,11 +165,14 @@ def look(run: Run) -> Opened:
 
 
 @contextmanager
-def opened(run: Run, overrides: str = "") -> Generator[Opened]:
-    """What `look` gives, the folder held for this process; run.json is written or checked."""
+def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
+    """What `look` gives, the folder held for this process; run.json is written or checked.
+
+    wait: seconds for another process that holds the folder (-1: for ever).
+    """
     at = look(run)
     record = recorded(run.name)
-    with artifacts.locked(at.folder):
+    with artifacts.locked(at.folder, wait):
         values = {
             "run": run.name,
             "config": run.config(),

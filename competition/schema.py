@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 from competition.config import TASKS, Run, task_class
 from competition.keys import Boxes, Competition, Folds, ImagePaths, Pseudo
 from competition.metrics import METRICS
+from competition.tuning.keys import Range, Tune
 
 
 def schema() -> list[tuple[str, str, str, str, str]]:
@@ -22,6 +23,8 @@ def schema() -> list[tuple[str, str, str, str, str]]:
         ("competition.yaml", "boxes.", Boxes),
         ("competition.yaml", "folds.", Folds),
         ("<run>.yaml", "", Run),
+        ("<run>.yaml", "search.<key>.", Range),
+        ("<run>.yaml", "tune.", Tune),
         ("<run>.yaml", "pseudo.", Pseudo),
         *((f"<run>.yaml, task: {name}", "", task_class(name)) for name in TASKS),
     ]

@@ -189,3 +189,14 @@ def _predict(run: Run, engine: Engine) -> None:
             ensemble.blend(at)
         if run.preset is not None:
             portfolio.show(run)
+
+
+def tune(run: Run, trials: int | None = None, time: str | None = None) -> None:
+    """A search over the run's settings. trials: None: 30, or as many as `time` (`2h`) allows."""
+    from competition.tuning.tune import tune as search
+
+    if trials is not None and trials < 1:
+        found, mend = "a search has at least one trial", "TRIALS=30"
+        raise ConfigFault(Finding("CFG-VALUE", "the command has a mistake", f"TRIALS={trials}", found, mend))
+    with working() as engine:
+        search(run, engine, trials, None if time is None else portfolio.duration(time))

@@ -175,3 +175,16 @@ class Adaptive(Task, Protocol):
     def settled(self, rows: int) -> Task:
         """The same with those settings as so many rows would have them."""
         ...
+
+
+@runtime_checkable
+class Searched(Task, Protocol):
+    """A task whose settings `make tune` can search."""
+
+    def space(self, kind: Kind) -> dict[str, Any]:
+        """What is tried where a run has no `search:`, in the form of that section; empty where nothing is known."""
+        ...
+
+    def whole(self, key: str) -> bool:
+        """Whether a key below a mapping, whose values have no type here (`params.depth`), takes whole numbers only."""
+        ...

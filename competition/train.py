@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,13 @@ import pandas as pd
 from competition import artifacts, board, folds, pseudo, runs
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
-from competition.data import load
+from competition.data import Data, load
 from competition.engine import Engine, stopping
 from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import Split
 from competition.runs import Opened
 from competition.split import ALL, inner
-from competition.task import Fold, pick, together
+from competition.task import Fold, Progress, pick, together
 from competition.tracking import History
 
 
@@ -72,10 +73,17 @@ def check(at: Opened) -> str:
             raise Stopped(f"stopped while {text}")
 
     _takes(at)
-    rows = together(at.data.train, at.data.test)
-    if at.data.unlabeled is not None:  # first, so that the cache holds them too; the hash is of train and test
-        at.run.task.prepare(at.data.problem, together(rows, at.data.unlabeled), show)
-    return at.run.task.prepare(at.data.problem, rows, show)
+    return fill_caches(at.run, at.data, show)
+
+
+def fill_caches(run: Run, data: Data, progress: Progress) -> str:
+    """`Task.prepare` of train and test, first with the unlabelled rows, so that the cache holds all; its hash is without:
+    a run is of train and test, whatever comes beside.
+    """
+    rows = together(data.train, data.test)
+    if data.unlabeled is not None:
+        run.task.prepare(data.problem, together(rows, data.unlabeled), progress)
+    return run.task.prepare(data.problem, rows, progress)
 
 
 def _takes(at: Opened) -> None:
@@ -90,18 +98,27 @@ def _takes(at: Opened) -> None:
         )
 
 
-def fit_fold(run: Run, split: Split) -> None:
+@dataclass(frozen=True)
+class Watch:
+    """By which a search follows a fold: its name on the screen, report(epoch, score as shown), whether it should end."""
+
+    label: str
+    report: Callable[[int, float], None]
+    stop: Callable[[], bool]
+
+
+def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
     with artifacts.locked(folder, wait=10):
-        fold = open_fold(run, split)
+        fold = open_fold(run, split, watch)
         record = run.task.fit(pseudo.joined(fold, run, split) if run.pseudo else fold)
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)
 
 
-def open_fold(run: Run, split: Split) -> Fold:
+def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
     """The fold as its task sees it."""
     data = load(run.competition)
     table = folds.load(data)
@@ -121,7 +138,10 @@ def open_fold(run: Run, split: Split) -> Fold:
         assert valid is not None and valid.truth is not None
         if not np.isfinite(prediction.select_dtypes("number").to_numpy()).all():
             return float("nan")  # the loop stops a run that diverges
-        return metric.shown(deciding.best_score(metric, valid.truth, pick(prediction, valid.ids)))
+        score = metric.shown(deciding.best_score(metric, valid.truth, pick(prediction, valid.ids)))
+        if watch is not None:
+            watch.report(epoch, score)
+        return score
 
     return Fold(
         name=split.name,
@@ -132,8 +152,8 @@ def open_fold(run: Run, split: Split) -> Fold:
         seed=seed,
         log=log,
         report=report,
-        progress=functools.partial(board.show, f"{run.name} {split.name}"),
-        stop=stopping,
+        progress=functools.partial(board.show, watch.label if watch else f"{run.name} {split.name}"),
+        stop=(lambda: stopping() or watch.stop()) if watch else stopping,
         inner=lambda n: inner(train, data.problem.kind, data.config.folds, n, seed),
         ordered=data.config.folds.time is not None,
         origin={

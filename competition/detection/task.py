@@ -71,6 +71,10 @@ class DetectionTask(Training):
         if not self.views:
             object.__setattr__(self, "views", VIEWS_OF[self.symmetry] + (("tiles",) if self.tile > 1 else ()))
 
+    def space(self, kind: Kind) -> dict[str, Any]:
+        mixing = {key: {"low": 0, "high": high} for key, high in (("mosaic", 1), ("mixup", 0.3), ("jitter", 0.5))}
+        return super().space(kind) | {"augment": ["light", "medium"]} | mixing
+
     def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
         from competition.detection import fitting
 

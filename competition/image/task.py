@@ -52,6 +52,15 @@ class ImageTask(Training):
         if not self.views:
             object.__setattr__(self, "views", VIEWS_OF[self.symmetry])
 
+    def space(self, kind: Kind) -> dict[str, Any]:
+        mixing = {
+            "mixup": {"low": 0, "high": 0.8},
+            "cutmix": {"low": 0, "high": 1},
+            "drop_path": {"low": 0, "high": 0.3},
+        }
+        smoothing = {"smoothing": {"low": 0, "high": 0.2}} if kind in ("multiclass", "ordinal") else {}
+        return super().space(kind) | {"augment": ["light", "medium", "heavy"]} | mixing | smoothing
+
     def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
         from competition.image import fitting
 

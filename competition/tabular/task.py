@@ -10,6 +10,7 @@ import pandas as pd
 from competition.keys import ROW_KINDS, Kind, Strict, fit, machine
 from competition.tabular.columns import Columns
 from competition.tabular.presets import PRESETS
+from competition.tabular.spaces import SPACES, WHOLE
 from competition.task import Fold, Problem, Progress, Rows
 
 Model = Literal["lightgbm", "xgboost", "catboost", "histgb", "extratrees", "randomforest", "linear", "knn", "tabm"]
@@ -38,6 +39,12 @@ class TabularTask(Strict):
     max_levels: int = fit(32, "a category of more levels is encoded by its mean target and its count", ge=2, le=250)
     text_dims: int = fit(16, "numbers that a free text becomes", ge=1)
     device: Literal["auto", "cpu", "cuda"] = machine("auto", "auto: a GPU where there is one and the library has it")
+
+    def space(self, kind: Kind) -> dict[str, Any]:
+        return {f"params.{name}": entry for name, entry in SPACES[self.model].items()}
+
+    def whole(self, key: str) -> bool:
+        return key.removeprefix("params.") in WHOLE
 
     @property
     def views(self) -> Sequence[str]:
