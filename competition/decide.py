@@ -1,72 +1,49 @@
 """What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
 
 A stack is a dict of prediction tables: the views of a run, or the members of a blend. The first decision makes one table of
-them: weights that sum to 1, and of boxes how they are fused (boxes/deciding.py). The second is the cut of that (cuts.py).
+them: of views a mean, of members what is chosen among the ways of blending (blending/choosing.py), and of boxes how they
+are fused (boxes/deciding.py). The second is the cut of that (cuts.py).
 """
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from competition import cuts, losses
+from competition.blending import means, stacking
+from competition.blending.means import Decision, Mean, Stack, mean
 from competition.boxes import deciding
 from competition.cuts import Cut
 from competition.metrics import Metric
 from competition.task import Problem, Progress, pick
 
-Stack = Mapping[str, pd.DataFrame]
 Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
 DRAWN = (np.inf, 10.0, 1.0, 0.1)  # how strongly blend weights are drawn to equal ones, over the number of rows
-VERSION = "2"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric
-
-
-class Decision(Protocol):
-    """How the tables of a stack become one, row by row: what it makes of an id depends on no other."""
-
-    @property
-    def weights(self) -> dict[str, float]: ...
-
-    def combine(self, stack: Stack) -> pd.DataFrame: ...
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it; `read` is the way back."""
-        ...
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The weighted sum of tables that share index and columns; those without a weight are not looked at."""
-
-    weights: dict[str, float]
-
-    def combine(self, stack: Stack) -> pd.DataFrame:
-        weighted = [stack[name] * w for name, w in self.weights.items() if w]
-        return functools.reduce(operator.add, weighted)
-
-    def plain(self) -> dict[str, Any]:
-        return self.weights
+VERSION = (
+    "3"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric; 3: methods
+)
 
 
 def read(record: dict[str, Any], problem: Problem) -> Decision:
-    return deciding.read(record) if problem.kind == "boxes" else Mean(record)
+    """The decision of a score.json. Of a mean it holds the weights by name, of the others the method and what it needs."""
+    if problem.kind == "boxes":
+        return deciding.read(record)
+    method = record.get("method")
+    if not isinstance(method, str):
+        return Mean(record)
+    return (stacking if method in ("ridge", "logistic", "lightgbm") else means).read(record)
 
 
 def equal(stack: Stack, problem: Problem) -> Decision:
     """The decision without any fitting: all tables count the same."""
     return deciding.default(stack) if problem.kind == "boxes" else mean(stack)
-
-
-def mean(stack: Stack) -> Mean:
-    return Mean(dict.fromkeys(stack, 1 / len(stack)))
 
 
 @dataclass(frozen=True)
@@ -81,6 +58,7 @@ class Nested:
     final: Decision
     cuts_by_fold: dict[int, Cut | None]
     cut: Cut | None
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def nested(
@@ -90,13 +68,15 @@ def nested(
     fold: pd.Series,
     problem: Problem,
     progress: Progress = lambda done, total, text: None,
+    method: str = "auto",
 ) -> Nested:
     """Decision and cut, refitted once per held-out fold. fold: fold number by id, of every id of truth and of the stack.
+    method: of a blend of rows, how its members become one; auto: chosen without the held-out fold, too.
 
     A cut that no fold's refit has kept is none in the end either, for the score would be of another decision; but of boxes
     it stays, since none of them can be submitted without one.
     """
-    choose = _chooser(search, stack, truth, fold, problem, progress)
+    choose, compared = _chooser(search, stack, truth, fold, problem, progress, method)
     combined: dict[str, pd.DataFrame] = {}
 
     def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Cut | None]:
@@ -120,17 +100,28 @@ def nested(
         final=final,
         cuts_by_fold=cuts_by_fold,
         cut=cut if problem.kind == "boxes" or any(cuts_by_fold.values()) else None,
+        methods=compared(),
     )
 
 
 def _chooser(
-    search: Search, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem, progress: Progress
-) -> Callable[[pd.Index], Decision]:
-    """Ids -> the decision fitted on them."""
+    search: Search,
+    stack: Stack,
+    truth: pd.DataFrame,
+    fold: pd.Series,
+    problem: Problem,
+    progress: Progress,
+    method: str,
+) -> tuple[Callable[[pd.Index], Decision], Callable[[], dict[str, dict[str, Any]]]]:
+    """Ids -> the decision fitted on them; and what the ways it was chosen from score."""
     if problem.kind == "boxes":
-        return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose
-    of = choose_views if search == "views" else blend_weights
-    return lambda ids: of(part(stack, ids), truth.loc[ids], fold.loc[ids], problem)
+        return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose, dict
+    if search == "views":
+        return lambda ids: choose_views(part(stack, ids), truth.loc[ids], fold.loc[ids], problem), dict
+    from competition.blending.choosing import Chooser  # which fits by functions of this module
+
+    chooser = Chooser(stack, truth, fold, problem, method, progress)
+    return chooser.choose, chooser.table
 
 
 def part(stack: Stack, ids: pd.Index) -> Stack:

@@ -65,7 +65,9 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     if record is None:
         return as_begun(config.load_run(name, overrides))
     run = config.load_run(name, f"{record['set']} {overrides}")
-    return run if run.members is not None else as_begun(run)  # a blend is made anew when its members are others
+    return (
+        run if run.members is not None else as_begun(run)
+    )  # a blend is made anew when its members or method are others
 
 
 def members(run: Run) -> list[Run]:
@@ -110,6 +112,8 @@ def identity(run: Run, wanted: tuple[str, ...]) -> str:
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
     inner = [identity(member, wanted) for member in members(run)]
     values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | chosen
+    if run.method != Run.model_fields["method"].default:
+        values["method"] = run.method
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
     return artifacts.digest(json.dumps(kept, sort_keys=True))
 

@@ -1,0 +1,207 @@
+"""Which way of blending scores best on held-out rows, chosen without the fold that it is then scored on.
+
+`METHODS` lists the ways in order of simplicity. The score of one is that of each fold in turn, fitted on the other folds at
+hand; taken is the simplest within one standard error of the best. To choose without fold k only the others are at hand, so
+that with n folds each way is fitted n (n - 1) / 2 times without two of them, n times without one, and once on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from competition import decide
+from competition.blending import means, stacking
+from competition.blending.means import Decision, Stack
+from competition.engine import stopping
+from competition.errors import Stopped
+from competition.metrics import CLASSES
+from competition.task import Problem, Progress, pick
+
+Name = Literal["mean", "convex", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"]
+Fit = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Decision]
+
+DEFAULT: Name = "convex"  # where nothing can be compared
+RANKS = ("auc", "mean_column_auc", "average_precision", "gini", "spearman")  # each column's order is all they look at
+EXPONENTS = (0.5, 2.0, 0.25, 4.0, -1.0)  # of power means; the first of equal scores
+EACH = 10  # rows of training for each number that a way fits, at least
+GROWN = 1000  # rows for trees
+MOST = {"per_class": 4e7, "logistic": 4e6, "lightgbm": 1e7}  # `work` of a way that `auto` fits, about a minute in all
+
+
+def power(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Decision:
+    """The exponent of the best mean score over these folds; it is the only number that is fitted."""
+
+    def score(exponent: float) -> float:
+        mixed = means.power(stack, exponent, problem.kind).combine(stack)
+        found = decide.fold_scores(problem.metric, truth, mixed, fold).mean()
+        return found if np.isfinite(found) else -np.inf
+
+    return means.power(stack, max(EXPONENTS, key=score), problem.kind)
+
+
+def per_class(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Decision:
+    """Convex weights of each column by itself, of a class against the rest."""
+
+    def column(name: str) -> dict[str, float]:
+        kind = "multilabel" if problem.kind in CLASSES else problem.kind
+        alone = {member: table[[name]] for member, table in stack.items()}
+        one = replace(problem, kind=kind, columns=(name,))
+        return decide.blend_weights(alone, truth[[name]], fold, one).weights
+
+    return means.PerColumn({name: column(name) for name in problem.columns}, problem.kind)
+
+
+METHODS: dict[Name, Fit] = {
+    "mean": lambda stack, truth, fold, problem: means.mean(stack),
+    "convex": lambda stack, truth, fold, problem: decide.blend_weights(stack, truth, fold, problem),
+    "rank": lambda stack, truth, fold, problem: means.ranked(stack),
+    "geometric": lambda stack, truth, fold, problem: means.power(stack, 0.0, problem.kind),
+    "power": power,
+    "per_class": per_class,
+    "ridge": stacking.linear,
+    "logistic": stacking.linear,
+    "lightgbm": stacking.boosted,
+}
+assert tuple(METHODS) == get_args(Name)
+
+
+def unsuited(name: str, problem: Problem, stack: Stack | None = None) -> str:
+    """Why a way can't be used for what is predicted, of the stack's values too; empty where it can."""
+    kind, metric = problem.kind, problem.metric.name
+    if kind == "boxes":
+        return "boxes are fused, by what `auto` finds best"
+    if name == "rank" and (kind in CLASSES or metric not in RANKS):
+        return (
+            f"for {', '.join(RANKS)}, which see each column's order alone, and not of classes that exclude each other"
+        )
+    if name in ("power", "geometric") and kind == "regression":
+        low = min((float(table.to_numpy().min()) for table in (stack or {}).values()), default=1.0)
+        return "for values above 0 only" if low <= 0 else ""
+    if name == "per_class" and len(problem.columns) == 1:
+        return "there is one column, whose weights are those of convex"
+    if name in ("ridge", "logistic") and (name == "ridge") != (kind == "regression"):
+        return "for values" if name == "ridge" else "for classes and labels"
+    return ""
+
+
+def unwise(name: str, stack: Stack, problem: Problem) -> str:
+    """Why `auto` leaves a way out, by the size of the stack; empty where it does not."""
+    rows, columns = len(next(iter(stack.values()))), len(problem.columns)
+    inputs = len(stack) * columns
+    if len(stack) == 1 and name != "mean":
+        return "there is one member"
+    least = {"lightgbm": GROWN, **dict.fromkeys(("per_class", "ridge", "logistic"), EACH * inputs)}.get(name, 0)
+    if rows < least:
+        return f"{rows:,} rows, it wants {least:,}"
+    work = rows * inputs * (1 if name == "per_class" else columns)
+    most = MOST.get(name, np.inf)
+    return f"rows x inputs x outputs are {work:.1e}, above {most:.0e} it takes too long" if work > most else ""
+
+
+class Chooser:
+    """Finds the decision of any of the folds of a stack; each fit is made once.
+
+    stack, truth: tables by id. fold: fold number by id, of every id. method: a name of METHODS, which must suit the
+    problem, or `auto`. progress: told each fit. Raises Stopped.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        truth: pd.DataFrame,
+        fold: pd.Series,
+        problem: Problem,
+        method: str = "auto",
+        progress: Progress = lambda done, total, text: None,
+    ):
+        self.stack, self.truth, self.fold, self.problem, self.progress = stack, truth, fold, problem, progress
+        self.folds = frozenset(map(int, fold.unique()))
+        self.left_out = self._left_out() if method == "auto" else {}
+        self.methods = [name for name in METHODS if not self.left_out.get(name) and method in ("auto", name)]
+        self.fits: dict[tuple[Name, frozenset[int]], Decision] = {}
+        self.chosen: dict[frozenset[int], Name] = {}
+
+    def choose(self, ids: pd.Index) -> Decision:
+        """The decision fitted on these rows, which are whole folds, in a way that is chosen on them."""
+        folds = frozenset(map(int, self.fold.loc[ids].unique()))
+        name = simplest(self.scores(folds)) if len(self.methods) > 1 else self.methods[0]
+        self.chosen[folds] = name
+        return self.fitted(name, folds)
+
+    def scores(self, folds: frozenset[int]) -> pd.DataFrame:
+        """[folds, methods] score of each fold by what is fitted on the others of these, uncut."""
+        return pd.DataFrame({name: {k: self._score(name, folds, k) for k in sorted(folds)} for name in self.methods})
+
+    def fitted(self, name: Name, folds: frozenset[int]) -> Decision:
+        """What the way makes of the rows of these folds."""
+        if (name, folds) not in self.fits:
+            if stopping():
+                raise Stopped("stopped while ways of blending were compared")
+            self.fits[name, folds] = self._fit(name, self._ids(folds))
+            self.progress(min(len(self.fits), self.most), self.most, name)
+        return self.fits[name, folds]
+
+    def table(self) -> dict[str, dict[str, Any]]:
+        """Of each way: nested and in_sample score, uncut, greater is better; the folds whose decision is made that way;
+        whether it is the final one; or why it is left out.
+        """
+        score = partial(self.problem.metric.score, self.truth)
+
+        def row(name: Name) -> dict[str, Any]:
+            held = [self._held_out(name, self.folds, k) for k in sorted(self.folds)]
+            nested = pick(pd.concat(held), self.fold.index)
+            return {
+                "nested": score(nested) if len(self.folds) > 1 else None,
+                "in_sample": score(self.fitted(name, self.folds).combine(self.stack)),
+                "folds": [f"fold{k}" for k in sorted(self.folds) if self.chosen.get(self.folds - {k}) == name],
+                "final": self.chosen[self.folds] == name,
+            }
+
+        left_out = {name: {"left_out": why} for name, why in self.left_out.items() if why}
+        return {n: row(n) if n in self.methods else left_out[n] for n in METHODS if n in self.methods or n in left_out}
+
+    @property
+    def most(self) -> int:
+        """How many fits there are."""
+        n = len(self.folds)
+        return len(self.methods) * (n * (n - 1) // 2 * (len(self.methods) > 1) + n + 1)
+
+    def _left_out(self) -> dict[str, str]:
+        if len(self.folds) < 3 and len(self.stack) > 1:
+            return {name: "two folds: a choice could not be scored" for name in METHODS if name != DEFAULT}
+        return {n: unsuited(n, self.problem, self.stack) or unwise(n, self.stack, self.problem) for n in METHODS}
+
+    def _fit(self, name: Name, ids: pd.Index) -> Decision:
+        if not len(ids):  # of one fold alone, there is no row to fit the decision on that it is scored with
+            return means.mean(self.stack)
+        return METHODS[name](decide.part(self.stack, ids), self.truth.loc[ids], self.fold.loc[ids], self.problem)
+
+    def _ids(self, folds: Iterable[int]) -> pd.Index:
+        return self.fold.index[self.fold.isin(folds)]
+
+    def _held_out(self, name: Name, folds: frozenset[int], k: int) -> pd.DataFrame:
+        """Fold k as the way says that is fitted on the others."""
+        return self.fitted(name, folds - {k}).combine(decide.part(self.stack, self._ids([k])))
+
+    def _score(self, name: Name, folds: frozenset[int], k: int) -> float:
+        return self.problem.metric.score(pick(self.truth, self._ids([k])), self._held_out(name, folds, k))
+
+
+def simplest(scores: pd.DataFrame) -> Name:
+    """Of scores [folds, methods], simplest first: the first within one standard error of the best, by paired differences.
+
+    A fold on which the metric is undefined counts for none; a method that has no score where another has one is not taken.
+    """
+    known = scores.notna().sum()
+    scores = scores.loc[:, known == known.max()].dropna()
+    if not len(scores):
+        return DEFAULT if DEFAULT in scores else scores.columns[0]
+    behind = -scores.sub(scores[scores.mean().idxmax()], axis=0)
+    error = behind.std().fillna(0) / len(scores) ** 0.5
+    return (behind.mean() <= error).idxmax()
