@@ -305,7 +305,7 @@ def test_few_rows_and_members_of_equal_worth_give_the_plain_mean():
         for scores, strengths in ((drawn, decide.DRAWN), (fitted, (0.0,))):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(decide, "DRAWN", strengths)
-                result = decide.nested("blend", stack, truth, fold, problem)
+                result = decide.nested("blend", stack, truth, fold, problem, method="convex")
             scores.append(-problem.metric.score(truth, result.prediction))
     assert np.mean(drawn) < 1.005 * np.mean(plain)
     assert np.mean(fitted) > 1.02 * np.mean(plain)

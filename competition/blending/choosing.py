@@ -31,7 +31,7 @@ RANKS = ("auc", "mean_column_auc", "average_precision", "gini", "spearman")  # e
 EXPONENTS = (0.5, 2.0, 0.25, 4.0, -1.0)  # of power means; the first of equal scores
 EACH = 10  # rows of training for each number that a way fits, at least
 GROWN = 1000  # rows for trees
-MOST = {"per_class": 4e7, "logistic": 4e6, "lightgbm": 1e7}  # `work` of a way that `auto` fits, about a minute in all
+MOST = {"per_class": 1e6, "logistic": 5e6, "lightgbm": 1.5e6}  # `work` of a way that `auto` fits: a minute each, about
 
 
 def power(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Decision:
@@ -120,11 +120,14 @@ class Chooser:
         method: str = "auto",
         progress: Progress = lambda done, total, text: None,
     ):
-        self.stack, self.truth, self.fold, self.problem, self.progress = stack, truth, fold, problem, progress
+        self.fold, self.problem, self.progress = fold, problem, progress
+        self.stack, self.truth = decide.part(stack, fold.index), truth.loc[fold.index]
         self.folds = frozenset(map(int, fold.unique()))
+        self.held = {k: self._rows([k]) for k in self.folds}
         self.left_out = self._left_out() if method == "auto" else {}
         self.methods = [name for name in METHODS if not self.left_out.get(name) and method in ("auto", name)]
         self.fits: dict[tuple[Name, frozenset[int]], Decision] = {}
+        self.found: dict[tuple[Name, frozenset[int], int], float] = {}
         self.chosen: dict[frozenset[int], Name] = {}
 
     def choose(self, ids: pd.Index) -> Decision:
@@ -132,33 +135,30 @@ class Chooser:
         folds = frozenset(map(int, self.fold.loc[ids].unique()))
         name = simplest(self.scores(folds)) if len(self.methods) > 1 else self.methods[0]
         self.chosen[folds] = name
-        return self.fitted(name, folds)
+        self._fit(folds, [name])
+        return self.fits[name, folds]
 
     def scores(self, folds: frozenset[int]) -> pd.DataFrame:
         """[folds, methods] score of each fold by what is fitted on the others of these, uncut."""
-        return pd.DataFrame({name: {k: self._score(name, folds, k) for k in sorted(folds)} for name in self.methods})
-
-    def fitted(self, name: Name, folds: frozenset[int]) -> Decision:
-        """What the way makes of the rows of these folds."""
-        if (name, folds) not in self.fits:
-            if stopping():
-                raise Stopped("stopped while ways of blending were compared")
-            self.fits[name, folds] = self._fit(name, self._ids(folds))
-            self.progress(min(len(self.fits), self.most), self.most, name)
-        return self.fits[name, folds]
+        for k in sorted(folds):
+            self._fit(folds - {k}, self.methods)
+        return pd.DataFrame(
+            {name: {k: self._score(name, folds - {k}, k) for k in sorted(folds)} for name in self.methods}
+        )
 
     def table(self) -> dict[str, dict[str, Any]]:
         """Of each way: nested and in_sample score, uncut, greater is better; the folds whose decision is made that way;
         whether it is the final one; or why it is left out.
         """
         score = partial(self.problem.metric.score, self.truth)
+        for folds in (*(self.folds - {k} for k in sorted(self.folds)), self.folds):
+            self._fit(folds, self.methods)
 
         def row(name: Name) -> dict[str, Any]:
-            held = [self._held_out(name, self.folds, k) for k in sorted(self.folds)]
-            nested = pick(pd.concat(held), self.fold.index)
+            held = [self.fits[name, self.folds - {k}].combine(stack) for k, (stack, _, _) in self.held.items()]
             return {
-                "nested": score(nested) if len(self.folds) > 1 else None,
-                "in_sample": score(self.fitted(name, self.folds).combine(self.stack)),
+                "nested": score(pick(pd.concat(held), self.fold.index)) if len(self.folds) > 1 else None,
+                "in_sample": score(self.fits[name, self.folds].combine(self.stack)),
                 "folds": [f"fold{k}" for k in sorted(self.folds) if self.chosen.get(self.folds - {k}) == name],
                 "final": self.chosen[self.folds] == name,
             }
@@ -177,20 +177,29 @@ class Chooser:
             return {name: "two folds: a choice could not be scored" for name in METHODS if name != DEFAULT}
         return {n: unsuited(n, self.problem, self.stack) or unwise(n, self.stack, self.problem) for n in METHODS}
 
-    def _fit(self, name: Name, ids: pd.Index) -> Decision:
-        if not len(ids):  # of one fold alone, there is no row to fit the decision on that it is scored with
-            return means.mean(self.stack)
-        return METHODS[name](decide.part(self.stack, ids), self.truth.loc[ids], self.fold.loc[ids], self.problem)
+    def _fit(self, folds: frozenset[int], names: list[Name]) -> None:
+        """Fits these ways on the rows of these folds, once; the rows are cut out of the stack once for all of them."""
+        missing = [name for name in names if (name, folds) not in self.fits]
+        stack, truth, fold = self._rows(folds) if missing else ({}, self.truth, self.fold)
+        for name in missing:
+            if stopping():
+                raise Stopped("stopped while ways of blending were compared")
+            # of one fold alone, there is no row to fit the decision on that it is scored with
+            some = len(fold) > 0
+            self.fits[name, folds] = METHODS[name](stack, truth, fold, self.problem) if some else means.mean(stack)
+            self.progress(len(self.fits), self.most, name)
 
-    def _ids(self, folds: Iterable[int]) -> pd.Index:
-        return self.fold.index[self.fold.isin(folds)]
-
-    def _held_out(self, name: Name, folds: frozenset[int], k: int) -> pd.DataFrame:
-        """Fold k as the way says that is fitted on the others."""
-        return self.fitted(name, folds - {k}).combine(decide.part(self.stack, self._ids([k])))
+    def _rows(self, folds: Iterable[int]) -> tuple[Stack, pd.DataFrame, pd.Series]:
+        """Stack, truth and fold numbers of these folds."""
+        rows = self.fold.isin(folds).to_numpy()
+        return {name: table[rows] for name, table in self.stack.items()}, self.truth[rows], self.fold[rows]
 
     def _score(self, name: Name, folds: frozenset[int], k: int) -> float:
-        return self.problem.metric.score(pick(self.truth, self._ids([k])), self._held_out(name, folds, k))
+        """Of fold k, by what is fitted on the others."""
+        if (name, folds, k) not in self.found:
+            stack, truth, _ = self.held[k]
+            self.found[name, folds, k] = self.problem.metric.score(truth, self.fits[name, folds].combine(stack))
+        return self.found[name, folds, k]
 
 
 def simplest(scores: pd.DataFrame) -> Name:

@@ -115,7 +115,7 @@ class Boosted:
         import lightgbm as lgb
 
         x, base = _inputs(stack, list(self.gain), self.scale)
-        boosters = [lgb.Booster(params={"verbosity": -1}, model_str=text) for text in self.models]
+        boosters = [lgb.Booster(model_str=text) for text in self.models]
         return table_like(stack, self.gain, self.scale.back(base + _raw(boosters, x, None) if boosters else base))
 
     def plain(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def linear(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem)
     split = np.split(b[:-1], len(names))
     coefficients = {name: part.tolist() for name, part in zip(names, split, strict=True)}
     method: Literal["ridge", "logistic"] = "ridge" if problem.kind == "regression" else "logistic"
-    return Linear(method, scale, coefficients, b[-1].tolist(), STRENGTHS[n] if n else None)
+    return Linear(method, scale, coefficients, b[-1].tolist(), None if np.isinf(STRENGTHS[n]) else STRENGTHS[n])
 
 
 def boosted(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Boosted:
