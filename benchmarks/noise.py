@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from competition import decide, metrics
-from competition.blending import stacking
+from competition.blending import convex, stacking
 from competition.keys import Kind, MetricSpec
 from competition.task import Problem
 
@@ -32,7 +32,7 @@ CASES: tuple[tuple[Kind, str, float, str], ...] = (
     ("regression", "r2", 0.0, "ridge"),
     ("regression", "r2", 0.0, "lightgbm"),
 )
-LOOSE = ((decide, "DRAWN", (0.0,)), (stacking, "STRENGTHS", (0.001,)), (stacking, "ROUNDS", (80,)))
+LOOSE = ((convex, "DRAWN", (0.0,)), (stacking, "STRENGTHS", (0.001,)), (stacking, "ROUNDS", (80,)))
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from competition import cuts, losses
+from competition import cuts
 from competition.blending import means, stacking
-from competition.blending.means import Decision, Mean, Stack, mean
+from competition.blending.choosing import Chooser
+from competition.blending.means import Decision, Mean, mean
+from competition.blending.stack import Stack
 from competition.boxes import deciding
 from competition.cuts import Cut
 from competition.metrics import Metric
@@ -25,7 +26,6 @@ from competition.task import Problem, Progress, pick
 
 Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
-DRAWN = (np.inf, 10.0, 1.0, 0.1)  # how strongly blend weights are drawn to equal ones, over the number of rows
 VERSION = (
     "3"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric; 3: methods
 )
@@ -118,8 +118,6 @@ def _chooser(
         return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose, dict
     if search == "views":
         return lambda ids: choose_views(part(stack, ids), truth.loc[ids], fold.loc[ids], problem), dict
-    from competition.blending.choosing import Chooser  # which fits by functions of this module
-
     chooser = Chooser(stack, truth, fold, problem, method, progress)
     return chooser.choose, chooser.table
 
@@ -158,52 +156,3 @@ def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Pr
             break
         del kept[worst]
     return mean(kept)
-
-
-def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Mean:
-    """The weights of least loss (losses.py), drawn to equal ones as strongly as held-out rows allow.
-
-    That is the strongest of DRAWN whose loss on folds held out in turn is within one standard error of the least
-    (Breiman et al. 1984); equal weights, where there is one fold. Ten members of equal worth on 100 rows: fitted
-    plainly the nested error is 4.0% above the plain mean's, so it is 0.3%; where one of the ten is much better it is
-    55% below, by a fixed strength of 1 only 34%.
-    """
-    columns = list(problem.columns)
-    p = np.stack([table.loc[truth.index, columns].to_numpy() for table in stack.values()], axis=2)
-    t, equal = truth[columns].to_numpy(), np.full(len(stack), 1 / len(stack))
-
-    def held_out(k: int) -> list[float]:
-        rest, held = (fold != k).to_numpy(), (fold == k).to_numpy()
-        loss, judge = losses.of(problem, p[rest], t[rest]), losses.of(problem, p[held], t[held])
-        return [judge(_drawn(loss, equal, s / rest.sum()))[0] / max(judge(equal)[0], losses.TINY) for s in DRAWN]
-
-    strength = _strongest(np.array([held_out(k) for k in fold.unique()])) if fold.nunique() > 1 else DRAWN[0]
-    weights = _drawn(losses.of(problem, p, t), equal, strength / len(t))
-    weights = np.where(weights < 1e-4, 0, weights)
-    return Mean(dict(zip(stack, (weights / weights.sum()).tolist(), strict=True)))
-
-
-def _strongest(loss: np.ndarray) -> float:
-    """Of losses [folds, strengths], the first strength within one standard error of the best."""
-    above = loss - loss[:, [loss.mean(axis=0).argmin()]]
-    return DRAWN[int(np.argmax(above.mean(axis=0) <= above.std(axis=0, ddof=1) / len(above) ** 0.5))]
-
-
-def _drawn(loss: losses.Loss, equal: np.ndarray, strength: float) -> np.ndarray:
-    """Least loss, relative to equal weights', plus strength x squared distance from them, both of members x weights.
-
-    Over the rows' number that is the prior of weights drawn evenly from the simplex, of variance 1 / members**2. SLSQP.
-    """
-    from scipy.optimize import minimize
-
-    if np.isinf(strength):
-        return equal
-    unit, ridge = max(loss(equal)[0], losses.TINY), strength * len(equal) ** 2
-
-    def shrunk(w: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = loss(w)
-        return value / unit + ridge * ((w - equal) ** 2).sum(), slope / unit + 2 * ridge * (w - equal)
-
-    one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
-    bounds = [(0, 1)] * len(equal)
-    return minimize(shrunk, equal, jac=True, method="SLSQP", bounds=bounds, constraints=[one]).x

@@ -15,13 +15,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from competition import decide
-from competition.blending import means, stacking
-from competition.blending.means import Decision, Stack
+from competition.blending import convex, means, stacking
+from competition.blending.means import Decision, Mean
+from competition.blending.stack import Stack
 from competition.engine import stopping
 from competition.errors import Stopped
 from competition.metrics import CLASSES
-from competition.task import Problem, Progress, pick
+from competition.task import Problem, Progress
 
 Name = Literal["mean", "convex", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"]
 Fit = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Decision]
@@ -39,7 +39,7 @@ def power(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) 
 
     def score(exponent: float) -> float:
         mixed = means.power(stack, exponent, problem.kind).combine(stack)
-        found = decide.fold_scores(problem.metric, truth, mixed, fold).mean()
+        found = pd.Series([problem.metric.score(truth[fold == k], mixed[fold == k]) for k in fold.unique()]).mean()
         return found if np.isfinite(found) else -np.inf
 
     return means.power(stack, max(EXPONENTS, key=score), problem.kind)
@@ -52,14 +52,14 @@ def per_class(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Probl
         kind = "multilabel" if problem.kind in CLASSES else problem.kind
         alone = {member: table[[name]] for member, table in stack.items()}
         one = replace(problem, kind=kind, columns=(name,))
-        return decide.blend_weights(alone, truth[[name]], fold, one).weights
+        return convex.fit(alone, truth[[name]], fold, one)
 
     return means.PerColumn({name: column(name) for name in problem.columns}, problem.kind)
 
 
 METHODS: dict[Name, Fit] = {
     "mean": lambda stack, truth, fold, problem: means.mean(stack),
-    "convex": lambda stack, truth, fold, problem: decide.blend_weights(stack, truth, fold, problem),
+    "convex": lambda stack, truth, fold, problem: Mean(convex.fit(stack, truth, fold, problem)),
     "rank": lambda stack, truth, fold, problem: means.ranked(stack),
     "geometric": lambda stack, truth, fold, problem: means.power(stack, 0.0, problem.kind),
     "power": power,
@@ -121,7 +121,7 @@ class Chooser:
         progress: Progress = lambda done, total, text: None,
     ):
         self.fold, self.problem, self.progress = fold, problem, progress
-        self.stack, self.truth = decide.part(stack, fold.index), truth.loc[fold.index]
+        self.stack, self.truth = {n: table.loc[fold.index] for n, table in stack.items()}, truth.loc[fold.index]
         self.folds = frozenset(map(int, fold.unique()))
         self.held = {k: self._rows([k]) for k in self.folds}
         self.left_out = self._left_out() if method == "auto" else {}
@@ -157,7 +157,7 @@ class Chooser:
         def row(name: Name) -> dict[str, Any]:
             held = [self.fits[name, self.folds - {k}].combine(stack) for k, (stack, _, _) in self.held.items()]
             return {
-                "nested": score(pick(pd.concat(held), self.fold.index)) if len(self.folds) > 1 else None,
+                "nested": score(pd.concat(held).loc[self.fold.index]) if len(self.folds) > 1 else None,
                 "in_sample": score(self.fits[name, self.folds].combine(self.stack)),
                 "folds": [f"fold{k}" for k in sorted(self.folds) if self.chosen.get(self.folds - {k}) == name],
                 "final": self.chosen[self.folds] == name,

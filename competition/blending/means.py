@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from competition.blending.stack import Stack
 from competition.keys import Kind
 from competition.metrics import CLASSES, COLUMNS
-
-Stack = Mapping[str, pd.DataFrame]  # tables by name of the member or view, which share index and columns
 
 FLOOR = 1e-6  # of a probability, before its logarithm or a negative power
 POINTS = 500  # of a curve of ranks, at most

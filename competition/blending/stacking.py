@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from competition.blending.means import FLOOR, Stack, cells, table_like
+from competition.blending.means import FLOOR, cells, table_like
+from competition.blending.stack import Stack
 from competition.keys import Kind
 from competition.metrics import CLASSES, COLUMNS
 from competition.task import Problem
