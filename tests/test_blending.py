@@ -199,7 +199,7 @@ def test_without_a_gain_on_inner_folds_a_stack_is_the_plain_mean(name: Name):
 # --- the choice
 
 
-@pytest.mark.parametrize("kind", ROW_KINDS)
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
 def test_auto_never_sees_the_fold_that_it_is_scored_on(kind: Kind, monkeypatch: pytest.MonkeyPatch):
     """Other answers in fold 2 move other folds' decisions, not its own predictions nor which way was taken for it."""
     monkeypatch.setattr(choosing, "GROWN", 0)

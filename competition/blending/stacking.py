@@ -246,7 +246,7 @@ def _grow(x: np.ndarray, base: np.ndarray, t: np.ndarray, scale: Scale, rounds: 
         jobs = [(params, t.argmax(axis=1), base.ravel(order="F"))]
     else:
         params = TREES | leaf | {"objective": "cross_entropy" if scale.kind in COLUMNS else "l2"}
-        jobs = [(params, t[:, j] / scale.unit[j], base[:, j]) for j in range(t.shape[1])]
+        jobs = [(params, t[:, j] / scale.unit[j], base[:, j].copy()) for j in range(t.shape[1])]
     return [lgb.train(p, lgb.Dataset(x, label, init_score=start), rounds) for p, label, start in jobs]
 
 
