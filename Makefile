@@ -17,7 +17,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare lr plan bench-tables bench-detect bench-search docs
+	tabular detect tune import portfolio importance compare lr plan bench-tables bench-detect bench-search bench-noise docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ lint: setup
 bench: setup ## images/s of our loop beside the bare step and a plain loop
 	@$(PYTHON) -m benchmarks.loop
 
+bench-noise: setup ## what a blend of noise scores in sample, and what nested
+	@$(PYTHON) -m benchmarks.noise
+
 bench-tables: setup ## time and memory of each tabular model and of the preset quick on 250,000 x 24
 	@$(PYTHON) -m benchmarks.tables
 
@@ -86,9 +89,9 @@ predict: setup ## RUN=<name>/<run>: out-of-fold and test predictions with TTA, a
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) predict "$$RUN"
 
-ensemble: setup ## COMP=<name> [RUNS="a b c"] [AS=<name>/blend]: blend of runs, weights from OOF, nested score
+ensemble: setup ## COMP=<name> [RUNS="a b c"] [SET="method=rank"] [AS=<name>/blend]: blend of runs, with its nested score
 	$(call need,COMP,COMP=<name>)
-	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${AS:+--as "$$AS"}
+	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
 
 submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still needs, then its checked CSV
 	$(call need,RUN,RUN=<name>/<run>)

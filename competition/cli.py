@@ -42,8 +42,9 @@ def parser() -> argparse.ArgumentParser:
     verb("train", "trains the folds that are missing", run,
          ("--fold", {"type": int, "default": None, "help": "only this fold"}), overrides, variant)  # fmt: skip
     verb("predict", "out-of-fold and test predictions, and the score", run)
-    verb("ensemble", "blends runs by weights fitted on OOF", comp,
-         ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), variant)  # fmt: skip
+    verb("ensemble", "blends runs by what is fitted on their OOF", comp,
+         ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), overrides,
+         variant)  # fmt: skip
     clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
@@ -129,7 +130,7 @@ def ensemble(options: argparse.Namespace) -> None:
     from competition import ensemble, stages
 
     name = options.variant or f"{options.competition}/blend"
-    stages.predict(ensemble.declare(options.competition, options.runs.split(), name))
+    stages.predict(ensemble.declare(options.competition, options.runs.split(), name, options.set))
 
 
 def submission(options: argparse.Namespace) -> None:

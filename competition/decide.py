@@ -1,23 +1,24 @@
 """What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
 
 A stack is a dict of prediction tables: the views of a run, or the members of a blend. The first decision makes one table of
-them: weights that sum to 1, and of boxes how they are fused (boxes/deciding.py). The second adjusts that (adjustment.py).
+them: of views a mean, of members what is chosen among the ways of blending (blending/choosing.py), and of boxes how they
+are fused (boxes/deciding.py). The second adjusts that (adjustment.py).
 """
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pandas as pd
 
 from competition import adjustment
 from competition.adjustment import Adjustment
-from competition.blending import convex
+from competition.blending import means, stacking
+from competition.blending.choosing import Chooser
+from competition.blending.means import Decision, Mean, mean
 from competition.blending.stack import Stack
 from competition.boxes import deciding
 from competition.metrics import Metric
@@ -25,47 +26,24 @@ from competition.task import Problem, Progress, pick
 
 Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
-VERSION = "3"  # of these decisions, for scores of an older one are made anew; 3: calibration, prior
-
-
-class Decision(Protocol):
-    """How the tables of a stack become one, row by row: what it makes of an id depends on no other."""
-
-    @property
-    def weights(self) -> dict[str, float]: ...
-
-    def combine(self, stack: Stack) -> pd.DataFrame: ...
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it; `read` is the way back."""
-        ...
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The weighted sum of tables that share index and columns; those without a weight are not looked at."""
-
-    weights: dict[str, float]
-
-    def combine(self, stack: Stack) -> pd.DataFrame:
-        weighted = [stack[name] * w for name, w in self.weights.items() if w]
-        return functools.reduce(operator.add, weighted)
-
-    def plain(self) -> dict[str, Any]:
-        return self.weights
+VERSION = (
+    "4"  # of these decisions, for scores of an older one are made anew; 3: calibration, prior; 4: methods of blends
+)
 
 
 def read(record: dict[str, Any], problem: Problem) -> Decision:
-    return deciding.read(record) if problem.kind == "boxes" else Mean(record)
+    """The decision of a score.json. Of a mean it holds the weights by name, of the others the method and what it needs."""
+    if problem.kind == "boxes":
+        return deciding.read(record)
+    method = record.get("method")
+    if not isinstance(method, str):
+        return Mean(record)
+    return (stacking if method in ("ridge", "logistic", "lightgbm") else means).read(record)
 
 
 def equal(stack: Stack, problem: Problem) -> Decision:
     """The decision without any fitting: all tables count the same."""
     return deciding.default(stack) if problem.kind == "boxes" else mean(stack)
-
-
-def mean(stack: Stack) -> Mean:
-    return Mean(dict.fromkeys(stack, 1 / len(stack)))
 
 
 @dataclass(frozen=True)
@@ -80,6 +58,7 @@ class Nested:
     final: Decision
     adjustments_by_fold: dict[int, Adjustment | None]
     adjustment: Adjustment | None
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def decide(self, stack: Stack, fold: pd.Series) -> pd.DataFrame:
         """Another stack of the same rows, each fold's decided as this one's is: by what was fitted on the other folds."""
@@ -97,13 +76,15 @@ def nested(
     fold: pd.Series,
     problem: Problem,
     progress: Progress = lambda done, total, text: None,
+    method: str = "auto",
 ) -> Nested:
     """Decision and adjustment, refitted once per held-out fold. fold: by id, of every id of truth and of the stack.
+    method: of a blend of rows, how its members become one; auto: chosen without the held-out fold, too.
 
     An adjustment that no fold's refit has kept is none in the end either, for the score would be of another one; but a cut
     of boxes stays, since none of them can be submitted without.
     """
-    choose = _chooser(search, stack, truth, fold, problem, progress)
+    choose, compared = _chooser(search, stack, truth, fold, problem, progress, method)
     combined: dict[str, pd.DataFrame] = {}
 
     def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Adjustment | None]:
@@ -127,17 +108,26 @@ def nested(
         final=final,
         adjustments_by_fold=adjustments,
         adjustment=last if problem.kind == "boxes" or any(adjustments.values()) else None,
+        methods=compared(),
     )
 
 
 def _chooser(
-    search: Search, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem, progress: Progress
-) -> Callable[[pd.Index], Decision]:
-    """Ids -> the decision fitted on them."""
+    search: Search,
+    stack: Stack,
+    truth: pd.DataFrame,
+    fold: pd.Series,
+    problem: Problem,
+    progress: Progress,
+    method: str,
+) -> tuple[Callable[[pd.Index], Decision], Callable[[], dict[str, dict[str, Any]]]]:
+    """Ids -> the decision fitted on them; and what the ways it was chosen from score."""
     if problem.kind == "boxes":
-        return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose
-    of = choose_views if search == "views" else blend_weights
-    return lambda ids: of(part(stack, ids), truth.loc[ids], fold.loc[ids], problem)
+        return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose, dict
+    if search == "views":
+        return lambda ids: choose_views(part(stack, ids), truth.loc[ids], fold.loc[ids], problem), dict
+    chooser = Chooser(stack, truth, fold, problem, method, progress)
+    return chooser.choose, chooser.table
 
 
 def part(stack: Stack, ids: pd.Index) -> Stack:
@@ -174,8 +164,3 @@ def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Pr
             break
         del kept[worst]
     return mean(kept)
-
-
-def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Mean:
-    """The convex weights (blending/convex.py)."""
-    return Mean(convex.fit(stack, truth, fold, problem))

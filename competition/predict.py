@@ -112,7 +112,7 @@ def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> N
     cover(stack, fold.index, at.run.name)
     progress = functools.partial(board.show, f"{at.run.name}: deciding on OOF")
     stack = decide.part(stack, fold.index)
-    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress)
+    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress, at.run.method)
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", result.final.combine(test))
     return result

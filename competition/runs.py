@@ -80,7 +80,9 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     if record is None:
         return as_begun(config.load_run(name, overrides))
     run = config.load_run(name, f"{record['set']} {overrides}")
-    return run if run.members is not None else as_begun(run)  # a blend is made anew when its members are others
+    return (
+        run if run.members is not None else as_begun(run)
+    )  # a blend is made anew when its members or method are others
 
 
 def members(run: Run) -> list[Run]:
@@ -134,7 +136,7 @@ def identity(run: Run, wanted: tuple[str, ...]) -> str:
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
     inner = [identity(part, wanted) for part in (*(members(run) if run.preset else ()), *needs(run), *ingredients(run))]
-    fitted = run.model_dump(mode="json", include={"seeds", "refit", "pseudo"}, exclude_defaults=True)
+    fitted = run.model_dump(mode="json", include={"seeds", "refit", "pseudo", "method"}, exclude_defaults=True)
     values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | fitted | chosen
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
     return artifacts.digest(json.dumps(kept, sort_keys=True))

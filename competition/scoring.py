@@ -14,6 +14,7 @@ from competition.artifacts import write_json
 from competition.boxes import deciding, sheet
 from competition.decide import Nested, Stack
 from competition.folds import FoldTable
+from competition.metrics import Metric
 from competition.runs import Opened
 from competition.task import Problem, pick
 
@@ -81,6 +82,7 @@ def score_record(
         "mean": metric.shown(everything),
         "rows": len(fold),
         "parts": {name: part(name) for name in stack},
+        "methods": {name: _method(metric, row) for name, row in result.methods.items()},
         "decision": result.final.plain(),
         "weights_by_fold": {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()},
         "adjustment": result.adjustment and result.adjustment.plain(),
@@ -93,11 +95,21 @@ def _alone(problem: Problem, truth: pd.DataFrame, fold: pd.Series, stack: Stack,
     return problem.metric.shown(problem.metric.score(truth, result.decide(decide.part(stack, fold.index), fold)))
 
 
+def _method(metric: Metric, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `Chooser.table` in the competition's figures; None where there is no score."""
+    if "left_out" in row:
+        return row
+    scores = {key: row[key] for key in ("nested", "in_sample")}
+    return row | {k: None if v is None or not np.isfinite(v) else metric.shown(v) for k, v in scores.items()}
+
+
 def show_score(at: Opened, part: str) -> None:
     """The score as a sentence, and what each view or member adds as a table."""
     score = artifacts.read_json(at.folder / "score.json")
     if len(score["parts"]) > 1:
         board.console.print(parts_table(at.run.name, part, score))
+    if score["methods"]:
+        board.console.print(methods_table(at.run.name, score))
     at.say(headline(score))
     if len(score["parts"]) > 1:
         at.say(beside(score))
@@ -117,6 +129,25 @@ def parts_table(run: str, part: str, score: dict[str, Any]) -> Table:
         gain = "" if values["gain"] is None else f"{values['gain']:+.4f}"
         weight = f"{values['weight']:.3f}" if values["weight"] else "dropped"
         table.add_row(name, f"{values['alone']:.4f}", gain, weight)
+    return table
+
+
+def methods_table(run: str, score: dict[str, Any]) -> Table:
+    """Of each way of blending what it scores nested and in sample, and in how many refits it was chosen, or why not."""
+
+    def show(value: float | None) -> str:
+        return "" if value is None else f"{value:.4f}"
+
+    table = Table(
+        "method", "nested", "in sample", "chosen", title=f"{run}: {score['metric']} by way of blending, uncut"
+    )
+    for name, row in score["methods"].items():
+        if "left_out" in row:
+            table.add_row(name, "", "", f"left out: {row['left_out']}")
+            continue
+        refits = f"{len(row['folds'])} of {len(score['folds'])} refits"
+        chosen = f"the final one, {refits}" if row["final"] else refits if row["folds"] else ""
+        table.add_row(name, show(row["nested"]), show(row["in_sample"]), chosen)
     return table
 
 

@@ -158,6 +158,8 @@ def alternate(run: Run, task: str, overrides: str = "", time: str | None = None)
 
 def _complete(run: Run, engine: Engine, overrides: str = "", time: str | None = None) -> Run:
     """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed."""
+    if run.members is not None:
+        ensemble.check(run, load(run.competition).problem)
     if run.members is None:
         _train(run, engine, overrides)
     else:

@@ -296,7 +296,7 @@ def test_blend_weights_are_the_best_of_the_metric_itself(name: str, monkeypatch:
         return -problem.metric.score(truth, decide.Mean({"a": share, "b": 1 - share}).combine(stack))
 
     best = min(error(share) for share in np.linspace(0, 1, 101))
-    weights = decide.blend_weights(stack, truth, fold, problem).weights
+    weights = convex.fit(stack, truth, fold, problem)
     assert error(weights["a"]) < 1.005 * best < error(0.5)
 
 
@@ -312,7 +312,7 @@ def test_few_rows_and_members_of_equal_worth_give_the_plain_mean():
         for scores, strengths in ((drawn, convex.DRAWN), (fitted, (0.0,))):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(convex, "DRAWN", strengths)
-                result = decide.nested("blend", stack, truth, fold, problem)
+                result = decide.nested("blend", stack, truth, fold, problem, method="convex")
             scores.append(-problem.metric.score(truth, result.prediction))
     assert np.mean(drawn) < 1.005 * np.mean(plain)
     assert np.mean(fitted) > 1.02 * np.mean(plain)
@@ -324,10 +324,10 @@ def test_a_better_member_gets_its_weight_on_few_rows_too():
     weak = [target + shared + rng.normal(0, 0.3, target.shape) for _ in range(4)]
     (truth, *made), fold = tables(target, target + rng.normal(0, 0.2, target.shape), *weak)
     stack = {f"m{n}": table for n, table in enumerate(made)}
-    assert decide.blend_weights(stack, truth, fold, problem_of("rmse", "regression", 1)).weights["m0"] > 0.6
+    assert convex.fit(stack, truth, fold, problem_of("rmse", "regression", 1))["m0"] > 0.6
 
 
 def test_equal_weights_where_there_is_one_fold():
     truth, stack, fold = members("binary")
-    weights = decide.blend_weights(stack, truth, fold * 0, problem_of("logloss", "binary", 1)).weights
+    weights = convex.fit(stack, truth, fold * 0, problem_of("logloss", "binary", 1))
     assert weights == {"a": 0.5, "b": 0.5}
