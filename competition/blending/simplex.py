@@ -53,9 +53,7 @@ def solve(loss: Loss, start: np.ndarray) -> Solution:
     w, (value, slope) = start, loss(start)
     enough = PRECISION * max(abs(value), TINY)
     steps = 0
-    while steps < STEPS:
-        if _gap(w, slope) <= enough:
-            break
+    while steps < STEPS and _gap(w, slope) > enough:
         found = _lower(loss, w, minimum(loss.hessian(w), slope, w), value, slope)
         if found is None:
             break
