@@ -15,7 +15,7 @@ from competition.errors import Fault, Stopped
 
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m competition", description="A competition pipeline; see README.md.")
-    main.add_argument("--json", action="store_true", help="print faults as JSON, for tools")
+    main.add_argument("--json", action="store_true", help="print faults, and the record of compare, as JSON, for tools")
     main.add_argument("--debug", action="store_true", help="print the traceback of a fault")
     verbs = main.add_subparsers(dest="verb", required=True, metavar="verb")
 
@@ -42,16 +42,27 @@ def parser() -> argparse.ArgumentParser:
     verb("train", "trains the folds that are missing", run,
          ("--fold", {"type": int, "default": None, "help": "only this fold"}), overrides, variant)  # fmt: skip
     verb("predict", "out-of-fold and test predictions, and the score", run)
-    verb("ensemble", "blends runs by weights fitted on OOF", comp,
-         ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), variant)  # fmt: skip
+    verb("ensemble", "blends runs by what is fitted on their OOF", comp,
+         ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), overrides,
+         variant)  # fmt: skip
     clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
     verb("detect", "the same for a run of the task detection", run, overrides, variant)
+    verb("tune", "searches over a run's settings and writes the best as <run>-tuned", run,
+         ("--trials", {"type": int, "default": None, "help": "trials that come to an end, over the life of the search"}),
+         ("--time", {"default": None, "help": "how long it may take, the finalists too: 10m, 2h"}))  # fmt: skip
     verb("import", "brings another program's predictions in as a run",
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
+    verb("compare", "is B better than A? tests over folds, rows and seeds",
+         ("--a", {"required": True, "metavar": "RUN", "help": "a run that has a score"}),
+         ("--b", {"required": True, "metavar": "RUN", "help": "another one of the same competition"}),
+         ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
+    verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
+    verb("plan", "what a run takes on this machine, and what of it fits a time", run,
+         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -119,7 +130,7 @@ def ensemble(options: argparse.Namespace) -> None:
     from competition import ensemble, stages
 
     name = options.variant or f"{options.competition}/blend"
-    stages.predict(ensemble.declare(options.competition, options.runs.split(), name))
+    stages.predict(ensemble.declare(options.competition, options.runs.split(), name, options.set))
 
 
 def submission(options: argparse.Namespace) -> None:
@@ -143,6 +154,12 @@ def detect(options: argparse.Namespace) -> None:
     stages.alternate(run, "detection", recorded_set(options))
 
 
+def tune(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.tune(runs.resolve(options.run), options.trials, options.time)
+
+
 def bring(options: argparse.Namespace) -> None:
     from competition import stages
 
@@ -159,6 +176,24 @@ def importance(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     stages.explain(runs.resolve(options.run))
+
+
+def compare(options: argparse.Namespace) -> None:
+    from competition import compare
+
+    compare.tell(options.a, options.b, options.json)
+
+
+def lr(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.rate(runs.resolve(options.run))
+
+
+def plan(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.plan(runs.resolve(options.run), options.time)
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -184,5 +219,6 @@ def recorded_set(options: argparse.Namespace) -> str:
     return "" if options.variant else options.set
 
 
-VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, portfolio,
-                                importance, demo, schema)} | {"import": bring, "demo-detect": demo_detect}  # fmt: skip
+VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
+                                importance, compare, lr, plan, demo, schema)}  # fmt: skip
+VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -7,20 +7,23 @@ import re
 import typing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from competition import artifacts, yaml
 from competition.errors import ConfigFault, Finding, nearest
-from competition.keys import Competition, Strict, fit, machine
+from competition.keys import Competition, Pseudo, Strict, fit, machine, predict
+from competition.tuning.keys import Entry, Tune, flattened
 
-COMMON = ("members", "preset", "time", "seed", "jobs")  # keys of every run, above the task's own
+# Keys of every run, above the task's own.
+COMMON = ("members", "preset", "method", "time", "seed", "seeds", "refit", "pseudo", "jobs", "search", "tune")
 TASKS = {
     "image": "competition.image.task:ImageTask",
     "detection": "competition.detection.task:DetectionTask",
     "tabular": "competition.tabular.task:TabularTask",
     "imported": "competition.imported:ImportedTask",
+    "soup": "competition.soup:SoupTask",
 }
 
 
@@ -35,23 +38,61 @@ class Run(Strict):
     preset: str | None = fit(
         None, "a portfolio of the task's models, the most valuable first, blended; tabular: quick, good or best"
     )
+    method: Literal[
+        "auto", "mean", "convex", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"
+    ] = fit(
+        "auto",
+        "how members become one: mean; convex: weighted mean; rank: mean of ranks; geometric or power mean; per_class: a "
+        "weight for each class; ridge, logistic, lightgbm: a second model on their predictions; auto: the simplest of the "
+        "best on held-out folds",
+    )
     time: str | None = machine(
         None, "how long a preset may train (`10m`, `2h`), what is done by then is kept; null: the preset's own"
     )
     seed: int = fit(0, "master seed; every random draw of the run is derived from it", ge=0)
+    seeds: int = predict(1, "times that every fold is fitted, each from a seed of its own; the mean is taken", ge=1)
+    refit: Literal["beside", "only"] | None = predict(
+        None,
+        "models of all rows as well, one a seed, for test alone; beside: each counts as much as a fold's model; only: test "
+        "is theirs. The score stays that of the folds' models",
+    )
+    pseudo: Pseudo | None = fit(None, "unlabelled rows to learn from, as another run labels them; a run, or a section")
     jobs: int | None = machine(None, "folds at once; null: one a GPU, or one a CPU core", ge=1)
+    search: dict[str, Entry] = machine(
+        {},
+        "keys that `make tune` tries: `{lr: {low: 1e-4, high: 3e-3, log: true}, augment: [light, medium]}`; {}: the task's",
+    )
+    tune: Tune = machine(Tune(), "how `make tune` searches")
+
+    @field_validator("pseudo", mode="before")
+    @classmethod
+    def _pseudo_run(cls, value: Any) -> Any:
+        return {"run": value} if isinstance(value, str) else value
 
     @field_validator("members", mode="before")
     @classmethod
     def _member_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("search", mode="before")
+    @classmethod
+    def _dotted_keys(cls, value: Any) -> Any:
+        return flattened(value)
+
     @model_validator(mode="after")
     def _preset_of_a_task(self) -> Run:
         if self.preset is not None and self.task is None:
             raise ValueError("preset: takes the models of a task; with members: there is none")
+        if self.method != "auto" and self.members is None:
+            raise ValueError("method: is how members become one, and a run of one model has none")
         if self.time is not None and self.preset is None:
             raise ValueError("time: bounds the models of a preset, and there is none")
+        if self.search and (self.task is None or self.preset is not None):
+            raise ValueError("search: tries settings of one model; a blend or a preset has none of its own")
+        learning = {"seeds": self.seeds > 1, "refit": self.refit, "pseudo": self.pseudo}
+        idle = next((key for key, given in learning.items() if given), None)
+        if idle and not getattr(self.task, "learns", self.task is not None):
+            raise ValueError(f"{idle}: is for a run that learns; give it to the runs that this one is made of")
         return self
 
     @field_validator("time", mode="before")
@@ -67,12 +108,16 @@ class Run(Strict):
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration as plain values, in the form of the YAML file."""
-        common = {"seed": self.seed, "jobs": self.jobs}
+        common = {"seed": self.seed, "jobs": self.jobs} | ({} if self.task is None else self.fitted())
         if self.preset is not None:
-            common |= {"preset": self.preset, "time": self.time}
+            common |= {"preset": self.preset, "method": self.method, "time": self.time}
         elif self.members is not None:
-            return {"members": list(self.members), **common}
+            return {"members": list(self.members), "method": self.method, **common}
         return {"task": task_name(self.task), **common, **self.task.model_dump(mode="json")}
+
+    def fitted(self) -> dict[str, Any]:
+        """How its task is fitted, beyond the task's own keys."""
+        return self.model_dump(mode="json", include={"seeds", "refit", "pseudo"})
 
     def parts(self) -> dict[str, str]:
         """Key -> fit | predict | machine."""
@@ -120,31 +165,47 @@ def check_name(name: str) -> None:
         raise ConfigFault(_bad_value("RUN", name, "a run is named <competition>/<run>", "RUN=leaves/baseline"))
 
 
-def load_run(name: str, overrides: str | dict[str, Any] = "", above: tuple[str, ...] = ()) -> Run:
+def load_run(
+    name: str, overrides: str | dict[str, Any] = "", above: tuple[str, ...] = (), called: str | None = None
+) -> Run:
     """Reads configs/<name>.yaml, applies `extends:` and then `overrides` (`a.b=1 c=x`). Raises ConfigFault.
 
-    above: the blends that this run was reached through, which it must not be one of.
+    above: the runs that this one was reached through, which it must not be one of. called: its name, where it will stand
+    in a file of its own.
     """
     check_name(name)
     path = artifacts.run_yaml(name)
     values, origins = _read_extended(path)
     for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
-        _put(values, tuple(key.split(".")), value)
+        put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
-    for member in (run.members or ()) if run.preset is None else ():
+    for key, member in made_of(run):
         if "+" in member:  # of a preset, whose run folder knows what it was told: runs.resolve
             continue
-        if member in (*above, name):
-            raise ConfigFault(_bad_value("members", member, f"{name} is a blend of itself", f"remove it from {path}"))
-        load_run(member, above=(*above, name))
+        if member in (*above, called or name):
+            raise ConfigFault(_bad_value(key, member, f"{name} is made of itself", f"name another run in {path}"))
+        load_run(member, above=(*above, called or name))
     return run
+
+
+def made_of(run: Run) -> list[tuple[str, str]]:
+    """(key, run) of all that this one is made of: a blend's members, a soup's ingredients, whose labels it learns from."""
+    named = {"members": run.members or () if run.preset is None else (), "of": getattr(run.task, "of", ())}
+    parents = [("pseudo.run", run.pseudo.run)] if run.pseudo else []
+    return [(key, name) for key, names in named.items() for name in names] + parents
+
+
+def task_in_file(name: str) -> Any:
+    """What `task:` says in a run's file, of which nothing is checked."""
+    check_name(name)
+    return _read_extended(artifacts.run_yaml(name))[0].get("task")
 
 
 def expand(run: Run) -> dict[str, Run]:
     """The members of a run with a preset, `<run>+<member>`, in its order: its own values, then the preset's over them."""
     assert run.preset is not None and run.task is not None
-    own = {"task": task_name(run.task), "seed": run.seed, "jobs": run.jobs}
+    own = {"task": task_name(run.task), "seed": run.seed, "jobs": run.jobs} | run.fitted()
     own |= run.task.model_dump(mode="json", exclude_unset=True)
     portfolio = presets(run.task)[run.preset].members
     return {f"{run.name}+{m}": make_run(f"{run.name}+{m}", own | values) for m, values in portfolio.items()}
@@ -220,7 +281,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
     extends = os.path.relpath(artifacts.run_yaml(parent), path.parent)
     nested: dict[str, Any] = {"extends": extends}
     for key, value in values.items():
-        _put(nested, tuple(key.split(".")), value)
+        put(nested, tuple(key.split(".")), value)
     if path.exists():
         if yaml.read(path)[0] != nested:
             raise ConfigFault(
@@ -234,7 +295,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
                 )
             )
         return path
-    load_run(parent, overrides=values)  # refuses what is misspelt before it stands in a file
+    load_run(parent, overrides=values, called=name)  # refuses what is misspelt before it stands in a file
     artifacts.write_text(path, pyyaml.safe_dump(nested, sort_keys=False, allow_unicode=True))
     return path
 
@@ -260,7 +321,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return base | both
 
 
-def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Sets a nested key in place. Raises ConfigFault CFG-VALUE where a key on the way has none below it."""
     for n, key in enumerate(path[:-1]):
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
@@ -296,7 +358,7 @@ def _validate(
 
 
 def _explain(error: Any, model: type[BaseModel], origins: yaml.Origins, file: str, also: tuple[str, ...]) -> Finding:
-    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[")))
+    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[", "form-")))
     inner: Any = model
     for key in path[:-1]:
         field = inner.model_fields.get(key) if inner else None

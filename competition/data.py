@@ -6,12 +6,13 @@ import functools
 import json
 import re
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks, metrics, targets
+from competition import artifacts, hooks, metrics, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
 from competition.errors import DataFault, Finding, examples, nearest
@@ -26,8 +27,8 @@ WRITING = {"template", "nothing", "fractions"}  # keys of `boxes` that say how a
 class Data:
     """One competition, read and checked. `notes` are the sentences that a user should see (rows left out, and why).
 
-    hash: of the tables and of what the configuration makes of them; a run is of one. metric_hash: of the metric and of the
-    user's own file of it; another one needs a new score, not a new run.
+    hash: of the tables and of what the configuration makes of them; a run is of one. metric_hash: of the metric, of the
+    user's own file of it and of `prior`; another one needs a new score, not a new run.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Data:
     hash: str
     metric_hash: str
     notes: tuple[str, ...]
+    unlabeled: Rows | None = None
+
+    @property
+    def unknown(self) -> dict[str, Rows]:
+        """The rows to predict that have no label, by the name of the file of their predictions."""
+        return {"test": self.test} | ({} if self.unlabeled is None else {"unlabeled": self.unlabeled})
 
 
 @functools.lru_cache(maxsize=4)
@@ -57,7 +64,8 @@ def load(name: str) -> Data:
                 "unpack the competition there, or mend `data:`",
             )
         )
-    tables = {part: read_rows(root, getattr(config, part)) for part in ("train", "test")}
+    parts = ["train", "test"] + ["unlabeled"] * (config.unlabeled is not None)
+    tables = {part: read_rows(root, getattr(config, part)) for part in parts}
     sample = read_csv(root / config.sample)
     sample_id = config.id if config.id in sample.columns else sample.columns[0]
     problems = _missing_columns(config, tables, name)
@@ -81,12 +89,15 @@ def load(name: str) -> Data:
     if inputs and len(inputs) < len(found):
         lacking = [column for column in found if column not in inputs]
         notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
+    further = None if config.unlabeled is None else _further(config, tables["unlabeled"], inputs)
     upright = config.boxes is None or config.boxes.upright
     problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, upright)
+    prior.check(config.prior, problem, home)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
-    meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator", "image"})
+    meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator"})
+    meaning["image"] = config.image and config.image.model_dump(exclude={"unlabeled"})
     if config.boxes is not None:
         content.append(target.digest)
         meaning["boxes"] = config.boxes.model_dump(mode="json", exclude=WRITING)
@@ -99,14 +110,29 @@ def load(name: str) -> Data:
         sample=sample,
         sample_id=sample_id,
         hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
-        metric_hash=artifacts.digest(config.metric.model_dump_json(), hooks.content(config.metric.name, home)),
+        metric_hash=artifacts.digest(
+            config.metric.model_dump_json(), hooks.content(config.metric.name, home), json.dumps(config.prior)
+        ),
         notes=notes,
+        unlabeled=further,
     )
+
+
+def _further(config: Competition, table: pd.DataFrame, inputs: tuple[str, ...]) -> Rows:
+    """The rows of `unlabeled:`. Raises DataFault CSV-HEADER where they lack a column that train and test share."""
+    missing = [column for column in inputs if column not in table.columns]
+    if missing:
+        where, found = f"{config.data}/{config.unlabeled}", f"it lacks {examples(missing)}, which train and test have"
+        mend = "give it the columns of test, or leave `unlabeled:` out"
+        raise DataFault(Finding("CSV-HEADER", "unlabelled rows lack columns", where, found, mend))
+    table = table.set_index(table[config.id].rename("id"))
+    part = "unlabeled" if config.image is not None and config.image.unlabeled is not None else "test"
+    return Rows(table, pictures=pictures(table, config, part))
 
 
 def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     """Columns of train beside the id, the targets and what a picture's path is made of."""
-    templates = "".join(config.image.model_dump().values()) if config.image else ""
+    templates = f"{config.image.train}{config.image.test}" if config.image else ""
     skip = {config.id, *config.targets, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
     return tuple(column for column in train.columns if column not in skip)
 
@@ -119,8 +145,7 @@ def a_row_a_box(sample: pd.DataFrame) -> bool:
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
     own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
     wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c]
-    if config.test != config.sample:
-        wanted.append(("test", config.id))
+    wanted += [(part, config.id) for part in tables if part != "train" and getattr(config, part) != config.sample]
     return [
         Finding("CSV-HEADER", "a column is missing", f"{config.data}/{getattr(config, part)}, column {column!r}",
                f"the columns are {examples(tables[part].columns, 12)}",
@@ -151,18 +176,19 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
                     risk="predictions are joined by id; rows would be mixed",
                 )
             )
-    overlap = set(tables["train"][config.id]) & set(tables["test"][config.id]) if config.train != config.test else set()
-    if overlap and "path" not in tables["train"].columns:
-        problems.append(
-            Finding(
-                "ID-OVERLAP",
-                "ids stand in train and in test",
-                f"column {config.id!r}",
-                examples(sorted(overlap)),
-                "remove them from one of the two",
-                risk="test rows would be scored by a model that has seen them",
+    for one, other in combinations(tables, 2):
+        overlap = set(tables[one][config.id]) & set(tables[other][config.id])
+        if overlap and getattr(config, one) != getattr(config, other) and "path" not in tables[one].columns:
+            problems.append(
+                Finding(
+                    "ID-OVERLAP",
+                    f"ids stand in {one} and in {other}",
+                    f"column {config.id!r}",
+                    examples(sorted(overlap)),
+                    "remove them from one of the two",
+                    risk="rows would be scored by a model that has seen them",
+                )
             )
-        )
     want, have = set(sample[sample_id]), set(tables["test"][config.id])
     some = config.kind == "boxes" and a_row_a_box(sample)  # pictures without boxes have no row there
     if not (want <= have if some else want == have) and not problems:

@@ -91,8 +91,7 @@ class Engine:
 
         The first fault stops what is at work and is raised; so is Stopped, once a signal asked for it.
         """
-        gpus = accelerators() if device != "cpu" else 0
-        jobs = jobs or gpus or cores()
+        jobs, gpus = slots(device, jobs)
         if jobs == 1 or (len(items) == 1 and gpus <= 1):
             return [_run(job, item, self.deadline) for item in items]
         if self.size != jobs:
@@ -139,6 +138,12 @@ class Engine:
         for pid in list(getattr(self.pool, "_processes", None) or {}):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def slots(device: str = "auto", jobs: int | None = None) -> tuple[int, int]:
+    """How many items `map` runs at once, and on how many GPUs."""
+    gpus = accelerators() if device != "cpu" else 0
+    return jobs or gpus or cores(), gpus
 
 
 def _results(futures: list[Future]) -> list[Any]:

@@ -20,7 +20,7 @@ from competition.data import Data
 from competition.errors import DataFault, Finding, examples
 from competition.keys import Folds
 from competition.likeness import least_like_test
-from competition.split import Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
+from competition.split import ALL, Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
 from competition.tables import read_csv
 from competition.task import Rows
 
@@ -47,6 +47,8 @@ class FoldTable:
     def ids(self, split: Split) -> tuple[pd.Index, pd.Index]:
         """Ids to train on, and ids held out."""
         fold = self.table[split.column]
+        if split.fold == ALL:
+            return fold.index, fold.index[:0]
         train = fold < split.fold if self.ordered else fold != split.fold
         return fold.index[train], fold.index[fold == split.fold]
 

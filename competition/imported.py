@@ -20,6 +20,7 @@ class ImportedTask(Strict):
     """`task: imported`: predictions of a model from elsewhere, each row's looked up by its id; made by `make import`."""
 
     kinds: ClassVar[tuple[Kind, ...]] = (*ROW_KINDS, "boxes")
+    learns: ClassVar[bool] = False
 
     oof: str = fit(..., "digest of the file of out-of-fold predictions, written by `make import`")
     test: str = fit(..., "digest of the file of test predictions, written by `make import`")

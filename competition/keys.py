@@ -1,4 +1,5 @@
-"""The keys of competition.yaml, typed, and the parts that keys play. `python -m competition schema` prints every key.
+"""The keys of competition.yaml, of a run's section `pseudo`, and the parts that keys play. `python -m competition schema`
+prints every key.
 
 Each field plays one of three parts (DESIGN 9.6): *fit* fields are the identity of a run, a change of *predict* fields
 redoes its predictions, *machine* fields (workers, device) never count.
@@ -9,6 +10,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from competition.errors import nearest
 
 Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression", "boxes"]
 ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", "regression")  # a prediction an id
@@ -64,6 +67,7 @@ class MetricSpec(Strict):
 class ImagePaths(Strict):
     train: str = fit(..., "path template of a training row's picture")
     test: str = fit(..., "path template of a test row's picture")
+    unlabeled: str | None = fit(None, "the same of a row of `unlabeled:`; null: as of test")
 
 
 class Boxes(Strict):
@@ -123,6 +127,22 @@ class Boxes(Strict):
         return value
 
 
+class Pseudo(Strict):
+    """Section `pseudo` of a run: whose predictions of unlabelled rows it learns from."""
+
+    run: str = fit(..., "a run or a blend, <competition>/<run>: fold k learns from its models that never saw fold k")
+    rows: Literal["test", "unlabeled"] = fit("test", "which rows it labels: test, or those of `unlabeled:`")
+    soft: bool = fit(True, "labels as they are predicted, or the likeliest class alone; boxes are always whole")
+    cut: float | None = fit(
+        None,
+        "the lowest confidence of a row that is learnt from: of its likeliest class, of the least sure of its labels; of "
+        "boxes the lowest score of a box. null: all rows, boxes from 0.5 up",
+        ge=0,
+        lt=1,
+    )
+    weight: float = fit(1.0, "how much such a row counts beside a labelled one", gt=0)
+
+
 class Competition(Strict):
     """`configs/<name>/competition.yaml`: what the competition is; the same for every run."""
 
@@ -135,6 +155,9 @@ class Competition(Strict):
         "row, with the template's fields, `path` and `stem` (file name without extension) as columns",
     )
     test: str = fit("test.csv", "CSV or path template of the test rows; the sample may serve")
+    unlabeled: str | None = fit(
+        None, "CSV or path template of further rows without labels, for runs with `pseudo: {rows: unlabeled}`"
+    )
     sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
     id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
     target: str | tuple[str, ...] | None = fit(
@@ -153,6 +176,11 @@ class Competition(Strict):
     )
     boxes: Boxes | None = fit(None, "where the boxes stand and how they are written (kind boxes)")
     folds: Folds = fit(Folds(), "how the training rows are split")
+    prior: dict[str, float] | Literal["estimate"] | None = predict(
+        None,
+        "share of each class or label in test, where the host states them: `{cat: 0.2, dog: 0.8}`; what is submitted is "
+        "corrected by their ratio to train's. estimate: the shares that the test predictions themselves tell",
+    )
 
     @model_validator(mode="after")
     def _boxes_of_their_kind(self) -> Competition:
@@ -160,6 +188,8 @@ class Competition(Strict):
             raise ValueError("target: the column that is predicted; only kind: boxes goes without")
         if (self.boxes is not None) != (self.kind == "boxes"):
             raise ValueError("kind: boxes and a section boxes: go together (`boxes: {}` takes its defaults)")
+        if self.kind == "boxes" and self.unlabeled is not None:
+            raise ValueError("unlabeled: is not read for kind: boxes; `pseudo: {rows: test}` is")
         if self.kind == "boxes" and self.image is None:
             raise ValueError("kind: boxes needs image: the path of a row's picture")
         if self.kind == "boxes" and not isinstance(self.target, (str, type(None))):
@@ -170,6 +200,18 @@ class Competition(Strict):
     @classmethod
     def _target_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _shares(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            wrong = [k for k, share in value.items() if type(share) not in (int, float) or not 0 <= share <= 1]
+            if wrong:
+                raise ValueError(f"the share of {str(wrong[0])!r} is a number within 0..1")
+            return {str(name): float(share) for name, share in value.items()}
+        if value not in (None, "estimate"):
+            raise ValueError(f"a share of each class, or `estimate`; {nearest(str(value), ['estimate'])}")
+        return value
 
     @field_validator("metric", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from competition.errors import ConfigFault, Finding, nearest
-from competition.keys import Strict, fit, machine
+from competition.keys import Kind, Strict, fit, machine
 
 
 class Training(Strict):
@@ -33,6 +33,12 @@ class Training(Strict):
     lr_min: float = fit(0.01, "last rate, as a share of the peak", ge=0, le=1)
     ema: float = fit(
         0.999, "decay of the weights' moving average (warmed up, so right for short runs); 0: off", ge=0, lt=1
+    )
+    swa: int = fit(
+        0,
+        "last epochs at half the peak rate whose end weights are averaged evenly, batch norms measured anew (Izmailov et "
+        "al. 2018), in place of `ema` and `lr_min`; 0: off",
+        ge=0,
     )
     clip: float = fit(1.0, "largest norm of the gradient; 0: off", ge=0)
     drop: float = fit(0.0, "dropout before the head", ge=0, lt=1)
@@ -76,6 +82,24 @@ class Training(Strict):
         if self.batch < 2 * self.accumulate:
             raise ValueError("batch norm needs two rows in a piece: batch is at least twice accumulate")
         return self
+
+    @model_validator(mode="after")
+    def _average_after_warmup(self) -> Training:
+        if self.swa and self.swa + self.warmup > self.epochs:
+            raise ValueError(
+                f"swa: {self.swa} epochs after a warmup of {self.warmup:g} are more than epochs: {self.epochs}"
+            )
+        return self
+
+    def space(self, kind: Kind) -> dict[str, Any]:
+        """What each of the two tasks tries by default, around the run's own rate."""
+        return {
+            "lr": {"low": float(f"{self.lr / 5:.2g}"), "high": float(f"{self.lr * 5:.2g}"), "log": True},
+            "weight_decay": {"low": 0.001, "high": 0.3, "log": True},
+        }
+
+    def whole(self, key: str) -> bool:
+        return False  # every key has its type
 
 
 def check_views(names: Sequence[str], choices: Collection[str]) -> None:

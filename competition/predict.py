@@ -13,20 +13,18 @@ import pandas as pd
 
 from competition import artifacts, board, decide
 from competition.artifacts import read_table, write_json, write_table
-from competition.boxes import fusion
 from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.data import load
 from competition.decide import Nested, Stack
 from competition.engine import Engine, stopping
 from competition.errors import DataFault, EnvironmentFault, Finding, Stopped, examples
-from competition.folds import FoldTable, Split
+from competition.folds import Split
+from competition.predictions import VIEW, as_one, fold_predictions
 from competition.runs import Opened
 from competition.scoring import scored_folds, scored_on, show_score, write_score
 from competition.task import Fold, pick
 from competition.train import open_fold, prepare, trained
-
-VIEW = "view"
 
 
 def predict(at: Opened, engine: Engine) -> dict[str, Any]:
@@ -40,7 +38,7 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
         engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
-    fits = [(at.folder / s.name / "fit.json").read_bytes() for s in at.table.splits]
+    fits = [(at.folder / s.name / "fit.json").read_bytes() for s in (*at.splits, *at.refits)]
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, settings(at.run), *at.run.task.views, *fits)
     if missing or not scored_on(at, basis):
         reduce(at, basis)
@@ -56,19 +54,20 @@ def predicted_views(run: Run, split: Split) -> list[str]:
 
 
 def settings(run: Run) -> str:
-    """Hash of the keys that prediction depends on, but for the views, of which each is predicted by itself."""
-    parts, values = run.parts(), run.config()
+    """Hash of what a model's prediction depends on: keys of the task, but for the views, each of which is predicted by
+    itself, and which rows are unlabelled."""
+    parts, values = run.parts(), run.task.model_dump(mode="json")
     wanted = {key: value for key, value in values.items() if parts.get(key) == "predict" and key != "views"}
-    return artifacts.digest(json.dumps(wanted, sort_keys=True))
+    unlabeled = load(run.competition).unlabeled
+    return artifacts.digest(json.dumps(wanted, sort_keys=True), *([] if unlabeled is None else unlabeled.ids))
 
 
 def predict_fold(run: Run, split: Split) -> None:
     """One fold's rows in every view that is missing, in whatever process the engine chose."""
     fold = open_fold(run, split)
     intact(fold.folder)
-    assert fold.valid is not None
-    have = predicted_views(run, split)
-    parts = {"oof": fold.valid, "test": load(run.competition).test}
+    have, data = predicted_views(run, split), load(run.competition)
+    parts = {name: rows for name, rows in (("oof", fold.valid), *data.unknown.items()) if rows is not None}
     steps = (len(run.task.views) - len(have)) * sum(map(len, parts.values()))
     before = 0
     for name, rows in parts.items():
@@ -78,7 +77,7 @@ def predict_fold(run: Run, split: Split) -> None:
             if view not in have:
                 table = run.task.predict(rows, _counting(fold, before, steps), view)
                 before += len(rows)
-                _finite(table, run, split, view)
+                finite(table, run, split, view)
                 tables.append(table.assign(**{VIEW: view}))
         write_table(path, pd.concat(tables))
     views = [*have, *(view for view in run.task.views if view not in have)]
@@ -98,48 +97,41 @@ def _counting(fold: Fold, before: int, steps: int) -> Fold:
 
 def reduce(at: Opened, basis: str) -> None:
     """Folds and views -> the run's oof.parquet, test.parquet and score.json."""
-    stack = {view: out_of_fold(at.run, at.table, view) for view in at.run.task.views}
+    stack = {view: out_of_fold(at, view) for view in at.run.task.views}
     test = {view: test_mean(at, view) for view in at.run.task.views}
-    write_score(at, basis, write_run(at, "views", stack, test), stack)
+    result = write_run(at, "views", stack, test)
+    alone = [{v: out_of_fold(at, v, seed) for v in stack} for seed in range(at.run.seeds)] if at.run.seeds > 1 else []
+    write_score(at, basis, result, stack, alone)
 
 
 def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> Nested:
-    """Decides on `stack` and writes the run's predictions, uncut: honest OOF, test by the decision of all folds."""
+    """Decides on `stack` and writes the run's predictions, unadjusted: honest OOF, test by the decision of all folds."""
     problem, truth = at.data.problem, at.data.train.truth
     assert truth is not None
     fold = scored_folds(at.table)
     cover(stack, fold.index, at.run.name)
     progress = functools.partial(board.show, f"{at.run.name}: deciding on OOF")
     stack = decide.part(stack, fold.index)
-    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress)
+    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress, at.run.method)
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", result.final.combine(test))
     return result
 
 
-def out_of_fold(run: Run, table: FoldTable, view: str) -> pd.DataFrame:
-    """A view's held-out predictions of all folds by id, of repeats those of all of them as one."""
-    repeats: dict[int, list[pd.DataFrame]] = {}
-    for split in table.splits:
-        repeats.setdefault(split.repeat, []).append(fold_predictions(run, split, "oof", view))
-    return as_one([pd.concat(parts) for parts in repeats.values()])
+def out_of_fold(at: Opened, view: str, seed: int | None = None) -> pd.DataFrame:
+    """A view's held-out predictions of all folds by id; those of all repeats and seeds, or of one seed, as one."""
+    whole: dict[tuple[int, int], list[pd.DataFrame]] = {}
+    for split in at.splits:
+        if seed in (None, split.seed):
+            whole.setdefault((split.repeat, split.seed), []).append(fold_predictions(at.run, split, "oof", view))
+    return as_one([pd.concat(parts) for parts in whole.values()])
 
 
 def test_mean(at: Opened, view: str) -> pd.DataFrame:
-    parts = [fold_predictions(at.run, split, "test", view) for split in at.table.splits]
+    """A view's test predictions, each model's counting the same: of the folds, or of all rows, or both (`refit`)."""
+    splits = at.refits if at.run.refit == "only" else [*at.splits, *at.refits]
+    parts = [fold_predictions(at.run, split, "test", view) for split in splits]
     return pick(as_one(parts), at.data.test.ids)
-
-
-def fold_predictions(run: Run, split: Split, name: str, view: str) -> pd.DataFrame:
-    table = read_table(artifacts.run_folder(run.name) / split.name / f"{name}.parquet")
-    return table[table[VIEW] == view].drop(columns=VIEW)
-
-
-def as_one(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """How predictions of several models become one: the mean of probabilities or values; boxes are kept, to be fused."""
-    if holds_boxes(parts[0]):
-        return fusion.pool(parts)
-    return pd.concat(parts).groupby(level=0, sort=False).mean()
 
 
 def cover(stack: Stack, ids: pd.Index, name: str) -> None:
@@ -172,7 +164,8 @@ def intact(folder: Path) -> None:
             raise EnvironmentFault(artifacts.corrupt(folder / name, expected, found))
 
 
-def _finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:
+def finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:
+    """Raises DataFault SUB-NONFINITE where a prediction is no number."""
     bad = table.index[np.flatnonzero(~np.isfinite(table.select_dtypes("number").to_numpy()).all(axis=1))]
     if len(bad):
         raise DataFault(

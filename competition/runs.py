@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from competition.config import Run
 from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, Finding
 from competition.folds import FoldTable
+from competition.split import ALL, Split
 
 PACKAGES = (
     "torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy",
@@ -26,7 +27,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Opened:
-    """A run with everything it stands on, its folder written."""
+    """A run with everything it stands on."""
 
     run: Run
     data: Data
@@ -36,8 +37,22 @@ class Opened:
     def folder(self) -> Path:
         return artifacts.run_folder(self.run.name)
 
+    @property
+    def splits(self) -> list[Split]:
+        """What is fitted and scored: every fold of every repeat, from every seed of the run."""
+        return splits(self.table, self.run.seeds)
+
+    @property
+    def refits(self) -> list[Split]:
+        """What is fitted on all rows, for test alone."""
+        return [Split(ALL, seed=seed) for seed in range(self.run.seeds if self.run.refit else 0)]
+
     def say(self, text: str) -> None:
         board.say(f"{self.run.name}: {text}", self.folder)
+
+
+def splits(table: FoldTable, seeds: int) -> list[Split]:
+    return [replace(s, seed=seed) for seed in range(seeds) for s in table.splits]
 
 
 def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
@@ -65,7 +80,9 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     if record is None:
         return as_begun(config.load_run(name, overrides))
     run = config.load_run(name, f"{record['set']} {overrides}")
-    return run if run.members is not None else as_begun(run)  # a blend is made anew when its members are others
+    return (
+        run if run.members is not None else as_begun(run)
+    )  # a blend is made anew when its members or method are others
 
 
 def members(run: Run) -> list[Run]:
@@ -73,6 +90,16 @@ def members(run: Run) -> list[Run]:
     if run.preset is None:
         return [resolve(member) for member in run.members or ()]
     return [as_begun(member) for name, member in config.expand(run).items() if name in (run.members or ())]
+
+
+def needs(run: Run) -> list[Run]:
+    """The runs that must be predicted before this one begins: a blend's members, whose labels it learns from."""
+    return [resolve(name) for key, name in config.made_of(run) if key != "of"]
+
+
+def ingredients(run: Run) -> list[Run]:
+    """The runs of a soup, whose weights are all that it asks for."""
+    return [resolve(name) for key, name in config.made_of(run) if key == "of"]
 
 
 def as_begun(run: Run) -> Run:
@@ -102,14 +129,15 @@ def as_begun(run: Run) -> Run:
 
 
 def identity(run: Run, wanted: tuple[str, ...]) -> str:
-    """Hash of the fields of these parts that differ from their defaults, of a blend's members too.
+    """Hash of the fields of these parts that differ from their defaults, of the runs that it is made of too.
 
     A new field with a default changes no identity.
     """
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
-    inner = [identity(member, wanted) for member in members(run)]
-    values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | chosen
+    inner = [identity(part, wanted) for part in (*(members(run) if run.preset else ()), *needs(run), *ingredients(run))]
+    fitted = run.model_dump(mode="json", include={"seeds", "refit", "pseudo", "method"}, exclude_defaults=True)
+    values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | fitted | chosen
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
     return artifacts.digest(json.dumps(kept, sort_keys=True))
 
@@ -122,9 +150,8 @@ def recorded(name: str) -> dict[str, Any] | None:
     return artifacts.read_json(folder / "run.json") if begun else None
 
 
-@contextmanager
-def opened(run: Run, overrides: str = "") -> Generator[Opened]:
-    """The run's data, fold table and folder, held for this process; run.json is written or checked.
+def look(run: Run) -> Opened:
+    """The run's data and fold table, its folder left alone.
 
     Raises DataFault RUN-DATA, RUN-FOLDS where the run was trained on other data or another fold table.
     """
@@ -132,23 +159,35 @@ def opened(run: Run, overrides: str = "") -> Generator[Opened]:
     table = folds.load(data) if artifacts.fold_table(data.name).exists() else make_folds(data)
     for note in folds.mismatch(data, table):
         board.say(note)
-    folder = artifacts.run_folder(run.name)
     record = recorded(run.name)
     if record is not None:
         _same("RUN-DATA", "data", record["data"], data.hash, run.name)
         _same("RUN-FOLDS", "fold table", record["folds"], table.hash, run.name)
-    with artifacts.locked(folder):
+    return Opened(run, data, table)
+
+
+@contextmanager
+def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
+    """What `look` gives, the folder held for this process; run.json is written or checked.
+
+    wait: seconds for another process that holds the folder (-1: for ever).
+    """
+    at = look(run)
+    record = recorded(run.name)
+    with artifacts.locked(at.folder, wait):
         values = {
             "run": run.name,
             "config": run.config(),
             "set": _both(record["set"] if record else "", overrides),
-            "data": data.hash,
-            "folds": table.hash,
+            "data": at.data.hash,
+            "folds": at.table.hash,
             "seed": run.seed,
         }
         if record is None or any(record[k] != v for k, v in values.items()):
-            artifacts.write_json(folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values)
-        yield Opened(run, data, table)
+            artifacts.write_json(
+                at.folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values
+            )
+        yield at
 
 
 def make_folds(data: Data) -> FoldTable:
@@ -167,7 +206,12 @@ def check_inputs(at: Opened, inputs: str) -> None:
     if record["inputs"] is None:
         artifacts.write_json(path, record | {"inputs": inputs})
     else:
-        _same("RUN-DATA", "pictures or functions of yours", record["inputs"], inputs, at.run.name)
+        what = (
+            "runs that it is made of, or their pictures,"
+            if config.made_of(at.run)
+            else "pictures or functions of yours"
+        )
+        _same("RUN-DATA", what, record["inputs"], inputs, at.run.name)
 
 
 def surroundings() -> dict[str, Any]:

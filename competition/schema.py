@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from competition.config import TASKS, Run, task_class
-from competition.keys import Boxes, Competition, Folds, ImagePaths
+from competition.keys import Boxes, Competition, Folds, ImagePaths, Pseudo
 from competition.metrics import METRICS
+from competition.tuning.keys import Range, Tune
 
 
 def schema() -> list[tuple[str, str, str, str, str]]:
@@ -22,6 +23,9 @@ def schema() -> list[tuple[str, str, str, str, str]]:
         ("competition.yaml", "boxes.", Boxes),
         ("competition.yaml", "folds.", Folds),
         ("<run>.yaml", "", Run),
+        ("<run>.yaml", "search.<key>.", Range),
+        ("<run>.yaml", "tune.", Tune),
+        ("<run>.yaml", "pseudo.", Pseudo),
         *((f"<run>.yaml, task: {name}", "", task_class(name)) for name in TASKS),
     ]
     rows = [("<run>.yaml", "extends", "str", "", "another run file, whose values are taken where this one is silent")]

@@ -20,16 +20,29 @@ RARE_SHOWN = 10  # classes that get a sentence each
 UNEVEN = 1.5  # largest over smallest fold, from which on the user is told
 
 
+ALL = -1
+
+
 @dataclass(frozen=True)
 class Split:
-    """One fold of one repeat: a unit of work. `name` is its folder in a run: `fold2` or `fold2-repeat1`."""
+    """A unit of work: one fold of one repeat, fitted from one seed; fold ALL is all rows, none held out.
+
+    `name` is its folder in a run: `fold2`, `fold2-repeat1`, `fold2-seed1`, `foldall`.
+    """
 
     fold: int
     repeat: int = 0
+    seed: int = 0
 
     @property
     def name(self) -> str:
-        return f"fold{self.fold}" + (f"-{self.column}" if self.repeat else "")
+        seed = f"-seed{self.seed}" if self.seed else ""
+        return self.plain + (f"-{self.column}" if self.repeat else "") + seed
+
+    @property
+    def plain(self) -> str:
+        """Its name as a fold of the first repeat and seed, under which decisions of the fold are kept."""
+        return "foldall" if self.fold == ALL else f"fold{self.fold}"
 
     @property
     def column(self) -> str:

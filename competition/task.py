@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import pandas as pd
 
 from competition.boxes import table as boxes
 from competition.keys import Kind
 from competition.metrics import Metric
+
+if TYPE_CHECKING:
+    from competition.loop import Job
 
 Progress = Callable[[int, int, str], None]  # done, total, text
 
@@ -64,6 +67,18 @@ class Rows:
         """The rows of these ids, in that order."""
         parts = {name: part.loc[ids] for name, part in vars(self).items() if part is not None and name != "truth"}
         return replace(self, **parts, truth=None if self.truth is None else pick(self.truth, ids))
+
+
+def together(*parts: Rows) -> Rows:
+    """The rows of all parts as one, whose ids differ; cells of columns that a part lacks are empty."""
+
+    def stacked(name: str) -> Any:
+        tables = [getattr(part, name) for part in parts]
+        return pd.concat(tables) if all(table is not None for table in tables) else None
+
+    names = ("truth", "weight", "pictures", "sizes")
+    table = pd.concat([part.table for part in parts]).fillna("").rename_axis("id")
+    return Rows(table, **{name: stacked(name) for name in names})
 
 
 def pick(table: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
@@ -141,4 +156,35 @@ class Explained(Task, Protocol):
 
     def contributions(self, rows: Rows, fold: Fold) -> pd.DataFrame | None:
         """[rows, (output, column)] what each column adds to the raw output, by id; None where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class Stepped(Task, Protocol):
+    """A task whose knobs are `knobs.Training`: it trains by steps of an optimizer, in the loop."""
+
+    def job(self, fold: Fold) -> Job:
+        """What `fit` hands to the loop, the network new; nothing is written."""
+        ...
+
+
+@runtime_checkable
+class Adaptive(Task, Protocol):
+    """A task that leaves settings to the number of rows."""
+
+    def settled(self, rows: int) -> Task:
+        """The same with those settings as so many rows would have them."""
+        ...
+
+
+@runtime_checkable
+class Searched(Task, Protocol):
+    """A task whose settings `make tune` can search."""
+
+    def space(self, kind: Kind) -> dict[str, Any]:
+        """What is tried where a run has no `search:`, in the form of that section; empty where nothing is known."""
+        ...
+
+    def whole(self, key: str) -> bool:
+        """Whether a key below a mapping, whose values have no type here (`params.depth`), takes whole numbers only."""
         ...

@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, folds, runs
+from competition import artifacts, board, folds, pseudo, runs
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
 from competition.engine import Engine, stopping
 from competition.errors import ConfigFault, Finding, Stopped
-from competition.folds import FoldTable, Split
+from competition.folds import Split
 from competition.runs import Opened
-from competition.split import inner
-from competition.task import Fold, Rows, pick
+from competition.split import ALL, inner
+from competition.task import Fold, Progress, pick, together
 from competition.tracking import History
 
 
 def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     """Every fold without fit.json, or of them only fold `only`. Raises Fault, Stopped."""
-    splits = wanted(at.table, only)
+    splits = wanted(at, only)
     missing = [s for s in splits if not done(at.run, s)]
+    if missing or runs.ingredients(at.run):  # which may have been trained anew
+        prepare(at)
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
-    prepare(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
     engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
 
 
-def wanted(table: FoldTable, only: int | None) -> list[Split]:
-    splits = [s for s in table.splits if only is None or s.fold == only]
+def wanted(at: Opened, only: int | None) -> list[Split]:
+    """All that is fitted, or of it what holds out fold `only`. Raises ConfigFault CFG-VALUE."""
+    splits = [s for s in (*at.splits, *at.refits) if only is None or s.fold == only]
     if not splits:
-        numbers = sorted({s.fold for s in table.splits})
+        numbers = sorted({s.fold for s in at.table.splits})
         raise ConfigFault(
             Finding(
                 code="CFG-VALUE",
@@ -56,7 +59,13 @@ def done(run: Run, split: Split) -> bool:
 
 
 def prepare(at: Opened) -> None:
-    """The task's checks and caches, once, before any fold."""
+    """`check`, and whether pictures, functions and pseudo-labels are those that the run began with."""
+    inputs = check(at)
+    runs.check_inputs(at, artifacts.digest(inputs, pseudo.content(at)) if at.run.pseudo else inputs)
+
+
+def check(at: Opened) -> str:
+    """The task's checks and caches, once, before any fold; the hash of what the tables don't hold."""
 
     def show(done: int, total: int, text: str) -> None:
         board.show(f"{at.run.competition}: data", done, total, text)
@@ -64,19 +73,17 @@ def prepare(at: Opened) -> None:
             raise Stopped(f"stopped while {text}")
 
     _takes(at)
-    inputs = at.run.task.prepare(at.data.problem, everything(at.data), show)
-    runs.check_inputs(at, inputs)
+    return fill_caches(at.run, at.data, show)
 
 
-def everything(data: Data) -> Rows:
-    """Training and test rows as one, for checks and caches."""
-    pictures = [rows.pictures for rows in (data.train, data.test) if rows.pictures is not None]
-    sizes = [rows.sizes for rows in (data.train, data.test) if rows.sizes is not None]
-    return Rows(
-        pd.concat([data.train.table, data.test.table]),
-        pictures=pd.concat(pictures) if pictures else None,
-        sizes=pd.concat(sizes) if sizes else None,
-    )
+def fill_caches(run: Run, data: Data, progress: Progress) -> str:
+    """`Task.prepare` of train and test, first with the unlabelled rows, so that the cache holds all; its hash is without:
+    a run is of train and test, whatever comes beside.
+    """
+    rows = together(data.train, data.test)
+    if data.unlabeled is not None:
+        run.task.prepare(data.problem, together(rows, data.unlabeled), progress)
+    return run.task.prepare(data.problem, rows, progress)
 
 
 def _takes(at: Opened) -> None:
@@ -91,24 +98,34 @@ def _takes(at: Opened) -> None:
         )
 
 
-def fit_fold(run: Run, split: Split) -> None:
+@dataclass(frozen=True)
+class Watch:
+    """By which a search follows a fold: its name on the screen, report(epoch, score as shown), whether it should end."""
+
+    label: str
+    report: Callable[[int, float], None]
+    stop: Callable[[], bool]
+
+
+def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
     with artifacts.locked(folder, wait=10):
-        record = run.task.fit(open_fold(run, split))
+        fold = open_fold(run, split, watch)
+        record = run.task.fit(pseudo.joined(fold, run, split) if run.pseudo else fold)
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)
 
 
-def open_fold(run: Run, split: Split) -> Fold:
+def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
     """The fold as its task sees it."""
     data = load(run.competition)
     table = folds.load(data)
     train_ids, held_out = table.ids(split)
     folder = artifacts.run_folder(run.name) / split.name
     history = History(folder)
-    valid, train = data.train.take(held_out), data.train.take(train_ids)
+    train, valid = data.train.take(train_ids), None if split.fold == ALL else data.train.take(held_out)
     seed = fold_seed(run.seed, split)
 
     def log(step: int, values: dict[str, Any]) -> None:
@@ -118,10 +135,13 @@ def open_fold(run: Run, split: Split) -> Fold:
 
     def report(epoch: int, prediction: pd.DataFrame) -> float:
         metric = data.problem.metric
-        assert valid.truth is not None
+        assert valid is not None and valid.truth is not None
         if not np.isfinite(prediction.select_dtypes("number").to_numpy()).all():
             return float("nan")  # the loop stops a run that diverges
-        return metric.shown(deciding.best_score(metric, valid.truth, pick(prediction, valid.ids)))
+        score = metric.shown(deciding.best_score(metric, valid.truth, pick(prediction, valid.ids)))
+        if watch is not None:
+            watch.report(epoch, score)
+        return score
 
     return Fold(
         name=split.name,
@@ -132,8 +152,8 @@ def open_fold(run: Run, split: Split) -> Fold:
         seed=seed,
         log=log,
         report=report,
-        progress=functools.partial(board.show, f"{run.name} {split.name}"),
-        stop=stopping,
+        progress=functools.partial(board.show, watch.label if watch else f"{run.name} {split.name}"),
+        stop=(lambda: stopping() or watch.stop()) if watch else stopping,
         inner=lambda n: inner(train, data.problem.kind, data.config.folds, n, seed),
         ordered=data.config.folds.time is not None,
         origin={
@@ -152,8 +172,8 @@ def fold_seed(seed: int, split: Split) -> int:
 
 
 def trained(at: Opened) -> Sequence[Split]:
-    """All splits, once all are trained. Raises ConfigFault RUN-PARTIAL."""
-    missing = [s.name for s in at.table.splits if not done(at.run, s)]
+    """All that is fitted, once all is. Raises ConfigFault RUN-PARTIAL."""
+    missing = [s.name for s in wanted(at, None) if not done(at.run, s)]
     if missing:
         raise ConfigFault(
             Finding(
@@ -165,4 +185,4 @@ def trained(at: Opened) -> Sequence[Split]:
                 mend=f"make train RUN={at.run.name}",
             )
         )
-    return at.table.splits
+    return wanted(at, None)

@@ -19,6 +19,7 @@ from competition.data import load
 from competition.detection.task import DetectionTask
 from competition.errors import ConfigFault, Stopped
 from competition.image.task import ImageTask
+from competition.task import together
 
 
 @pytest.mark.parametrize("detector", ["fcos", "fasterrcnn"])
@@ -39,7 +40,7 @@ def test_a_stopped_fold_goes_on_to_equal_weights(competition: Callable[..., str]
     mixes = "mosaic=0.5 mixup=0.5 copy_paste=0.5 augment=medium mix_off=1 drop_path=0.1"
     run = config.load_run(competition("boxes", task="detection", run=f"batch=7 {mixes}"))
     data = load("toy")
-    run.task.prepare(data.problem, train.everything(data), lambda *_: None)
+    run.task.prepare(data.problem, together(data.train, data.test), lambda *_: None)
     folds.make(data)
     fold = train.open_fold(run, folds.load(data).splits[0])
 

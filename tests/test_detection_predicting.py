@@ -14,7 +14,7 @@ from conftest import BACKBONE, write
 from PIL import Image
 from torch import Tensor, nn
 
-from competition import artifacts, train
+from competition import artifacts
 from competition.boxes.table import EDGES, PREDICTED
 from competition.data import Data, load
 from competition.detection import fitting, model
@@ -22,6 +22,7 @@ from competition.detection.predicting import Eye, find
 from competition.detection.task import DetectionTask
 from competition.detection.views import TILES, VIEWS
 from competition.errors import ConfigFault
+from competition.task import together
 
 COLOURS = {"red": 0, "blue": 2}  # a class is its channel
 SHAPES = ((150, 200), (200, 150), (131, 170), (480, 640), (110, 240), (64, 64))
@@ -96,7 +97,7 @@ def ready(data: Data, **knobs: object) -> tuple[DetectionTask, tuple[int, int]]:
     """A task whose caches are filled, and its canvas."""
     plain = {"backbone": BACKBONE, "pretrained": False, "batch": 2, "tile": 2, "views": ["plain", "tiles"]}
     task = DetectionTask.model_validate(plain | knobs)
-    task.prepare(data.problem, train.everything(data), lambda *_: None)
+    task.prepare(data.problem, together(data.train, data.test), lambda *_: None)
     height, width = artifacts.read_json(fitting.canvas_file(task, data.problem))
     return task, (height, width)
 

@@ -1,1 +1,1 @@
-"""Blend weights: the losses that stand for a metric, the exact convex fit, and greedy selection for any metric."""
+"""How runs become one prediction: weights, means, stacking, and the choice among them."""

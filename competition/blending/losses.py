@@ -91,7 +91,7 @@ def of(problem: Problem, p: np.ndarray, t: np.ndarray) -> Loss:
 
 
 def by_part(problem: Problem, p: Sequence[np.ndarray], t: np.ndarray, part: np.ndarray) -> Callable[[np.ndarray], Loss]:
-    """From a mask [parts] to the loss on the rows of those parts. part: [rows], 0 and up. p: [rows, columns] of each member.
+    """From a mask [parts] to the loss on the rows of those parts. p: [rows, columns] of each member; part: [rows], from 0.
 
     Of log loss only what each member gave the truth is copied, of squared error only its products.
     """

@@ -50,15 +50,16 @@ class Drawn:
 
 def solve(loss: Loss, start: np.ndarray) -> Solution:
     """start: [members] on the simplex. Where a loss is not convex the point is stationary, and the gap says only that."""
-    w, (value, slope), step = start, loss(start), 0
+    w, (value, slope) = start, loss(start)
     enough = PRECISION * max(abs(value), TINY)
-    while step < STEPS and _gap(w, slope) > enough:
+    steps = 0
+    while steps < STEPS and _gap(w, slope) > enough:
         found = _lower(loss, w, minimum(loss.hessian(w), slope, w), value, slope)
         if found is None:
             break
         w, value, slope = found
-        step += 1
-    return Solution(w, float(value), _gap(w, slope), step)
+        steps += 1
+    return Solution(w, float(value), _gap(w, slope), steps)
 
 
 def _gap(w: np.ndarray, slope: np.ndarray) -> float:

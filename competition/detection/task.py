@@ -1,8 +1,8 @@
-"""The detection task's knobs, and the seam's three calls; the work is in the modules beside it."""
+"""The detection task's knobs, and the seam's calls; the work is in the modules beside it."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
 from pydantic import model_validator
@@ -10,6 +10,9 @@ from pydantic import model_validator
 from competition.keys import Kind, fit, predict
 from competition.knobs import Training
 from competition.task import Fold, Problem, Progress, Rows
+
+if TYPE_CHECKING:
+    from competition.loop import Job
 
 Symmetry = Literal["none", "horizontal", "all"]
 VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
@@ -68,6 +71,10 @@ class DetectionTask(Training):
         if not self.views:
             object.__setattr__(self, "views", VIEWS_OF[self.symmetry] + (("tiles",) if self.tile > 1 else ()))
 
+    def space(self, kind: Kind) -> dict[str, Any]:
+        mixing = {key: {"low": 0, "high": high} for key, high in (("mosaic", 1), ("mixup", 0.3), ("jitter", 0.5))}
+        return super().space(kind) | {"augment": ["light", "medium"]} | mixing
+
     def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
         from competition.detection import fitting
 
@@ -77,6 +84,11 @@ class DetectionTask(Training):
         from competition.detection import fitting
 
         return fitting.fit(self, fold)
+
+    def job(self, fold: Fold) -> Job:
+        from competition.detection import fitting
+
+        return fitting.job(self, fold)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.detection import predicting

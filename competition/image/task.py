@@ -1,14 +1,17 @@
-"""The image task's knobs, and the seam's three calls; the work is in the modules beside it."""
+"""The image task's knobs, and the seam's calls; the work is in the modules beside it."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
 
 from competition.keys import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
 from competition.task import Fold, Problem, Progress, Rows
+
+if TYPE_CHECKING:
+    from competition.loop import Job
 
 Symmetry = Literal["none", "horizontal", "all"]
 VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
@@ -49,6 +52,15 @@ class ImageTask(Training):
         if not self.views:
             object.__setattr__(self, "views", VIEWS_OF[self.symmetry])
 
+    def space(self, kind: Kind) -> dict[str, Any]:
+        mixing = {
+            "mixup": {"low": 0, "high": 0.8},
+            "cutmix": {"low": 0, "high": 1},
+            "drop_path": {"low": 0, "high": 0.3},
+        }
+        smoothing = {"smoothing": {"low": 0, "high": 0.2}} if kind in ("multiclass", "ordinal") else {}
+        return super().space(kind) | {"augment": ["light", "medium", "heavy"]} | mixing | smoothing
+
     def prepare(self, problem: Problem, rows: Rows, progress: Progress) -> str:
         from competition.image import fitting
 
@@ -58,6 +70,11 @@ class ImageTask(Training):
         from competition.image import fitting
 
         return fitting.fit(self, fold)
+
+    def job(self, fold: Fold) -> Job:
+        from competition.image import fitting
+
+        return fitting.job(self, fold)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.image import predicting

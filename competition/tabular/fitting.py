@@ -35,6 +35,7 @@ HELD = 10  # a single model holds out a tenth of its rows
 BAGS = ((5_000, 8), (20_000, 5), (50_000, 3))  # up to so many rows, so many models; above, one
 PREDICTED = 100_000  # rows at a time
 SHOWN = 0.5  # seconds between two pictures of progress
+LEAST = 0.02  # of a soft label: ten classes would otherwise be ten times the rows
 HOOK_ROWS = 100  # that a user's function is tried on first
 
 
@@ -155,9 +156,13 @@ def _splits(task: TabularTask, library: Library, fold: Fold) -> list[tuple[pd.In
     """(ids to fit, ids that stop it early or None), a model each."""
     if not library.STOPS:
         return [(fold.train.ids, None)]
-    bag = task.bag or next((size for rows, size in BAGS if len(fold.train) <= rows), 1)
+    bag = bag_of(task, len(fold.train))
     inner = fold.inner(bag if bag > 1 else HELD)[:bag]
     return list(inner) if inner else [(fold.train.ids, None)]
+
+
+def bag_of(task: TabularTask, rows: int) -> int:
+    return task.bag or next((size for most, size in BAGS if rows <= most), 1)
 
 
 def _file(folder: Path, library: Library, part: int, output: int) -> Path:
@@ -194,9 +199,10 @@ class _Part:
         if stop_ids is None:
             return self._fit(train.take(ids), None, None)
         record = self._fit(train.take(ids), train.take(stop_ids), None)
-        if not self.fold.ordered:
+        alone_on_all_rows = self.parts == 1 and self.fold.valid is None
+        if not (self.fold.ordered or alone_on_all_rows):
             return record
-        # the latest rows are the most like the test rows: learn from them too, for as many rounds
+        # learn from the held-out rows too, for as many rounds: the latest are the most like test, and a refit is of all rows
         again = self._fit(train, None, [o["rounds"] or None for o in record["outputs"]])
         return again | {"seconds": round(record["seconds"] + again["seconds"], 2)}
 
@@ -213,6 +219,8 @@ class _Part:
             other, truth = self._read(held)
             inner = (features.transform(other), truth)
         weight = np.ones(len(train)) if train.weight is None else train.weight.to_numpy(float)
+        if self.goal.loss == "softmax" and not self.library.JOINT:
+            x, y, weight = whole_classes(x, y, weight)
         outputs = []
         for j, one in enumerate(self._targets(y)):
             valid = None if inner is None else (inner[0], self._targets(inner[1])[j])
@@ -295,6 +303,17 @@ class _Part:
                 self.fold.progress(self.number * total + done, self.parts * total, text)
 
         return one
+
+
+def whole_classes(x: Matrix, y: np.ndarray, weight: np.ndarray) -> tuple[Matrix, np.ndarray, np.ndarray]:
+    """Rows with a class each, of y [rows, classes]: a soft row becomes one of each class it may be of, weighed by it."""
+    soft = (y > 0) & (y < 1)
+    if not soft.any():
+        return x, y, weight
+    share = np.where(y >= LEAST, y, 0)
+    share /= share.sum(axis=1, keepdims=True)
+    row, column = np.nonzero(share)
+    return replace(x, values=x.values[row]), np.eye(y.shape[1])[column], weight[row] * share[row, column]
 
 
 def _rows_of(x: Matrix, y: np.ndarray, known: np.ndarray) -> Held | None:

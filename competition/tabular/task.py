@@ -10,6 +10,7 @@ import pandas as pd
 from competition.keys import ROW_KINDS, Kind, Strict, fit, machine
 from competition.tabular.columns import Columns
 from competition.tabular.presets import PRESETS
+from competition.tabular.spaces import SPACES, WHOLE
 from competition.task import Fold, Problem, Progress, Rows
 
 Model = Literal["lightgbm", "xgboost", "catboost", "histgb", "extratrees", "randomforest", "linear", "knn", "tabm"]
@@ -39,6 +40,12 @@ class TabularTask(Strict):
     text_dims: int = fit(16, "numbers that a free text becomes", ge=1)
     device: Literal["auto", "cpu", "cuda"] = machine("auto", "auto: a GPU where there is one and the library has it")
 
+    def space(self, kind: Kind) -> dict[str, Any]:
+        return {f"params.{name}": entry for name, entry in SPACES[self.model].items()}
+
+    def whole(self, key: str) -> bool:
+        return key.removeprefix("params.") in WHOLE
+
     @property
     def views(self) -> Sequence[str]:
         return ("plain",)
@@ -57,6 +64,11 @@ class TabularTask(Strict):
         from competition.tabular import fitting
 
         return fitting.predict(self, rows, fold)
+
+    def settled(self, rows: int) -> TabularTask:
+        from competition.tabular import fitting
+
+        return self.model_copy(update={"bag": fitting.bag_of(self, rows)})
 
     @property
     def rowwise(self) -> bool:

@@ -1,0 +1,145 @@
+"""Pseudo-labels that stay honest: rows without labels join a fold's training, labelled by models that never saw the fold.
+
+Fold k learns what the parent's models of fold k say of them, by weights that were fitted without fold k. Labels of all the
+parent's models would carry what four of five have learnt from the rows that fold k is scored on: where test holds copies
+of them, the score would rise by itself. A second round is a run whose `pseudo:` is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from competition import artifacts, predictions, runs
+from competition.boxes.table import EDGES, holds_boxes
+from competition.config import Run
+from competition.data import Data, load
+from competition.errors import ConfigFault, Finding
+from competition.folds import load as load_folds
+from competition.imported import ImportedTask
+from competition.keys import Pseudo
+from competition.metrics import CLASSES, COLUMNS
+from competition.predictions import as_one
+from competition.runs import Opened
+from competition.split import ALL, Split
+from competition.task import Fold, Problem, Rows, pick, together
+
+BOX_CUT = 0.5  # the lowest score of a box that is believed, unless `cut:` says otherwise
+SUFFIX = "~pseudo"  # behind an id: a test row's may also stand in train
+
+
+def joined(fold: Fold, run: Run, split: Split) -> Fold:
+    """The fold with the labelled rows in its training; inner splits hold out real rows only."""
+    assert run.pseudo is not None
+    real, more = fold.train, labelled(run.pseudo, load(run.competition), split)
+    weight = pd.Series(1.0, real.ids) if real.weight is None else real.weight
+    both = together(replace(real, weight=weight), replace(more, weight=pd.Series(run.pseudo.weight, more.ids)))
+    assert both.weight is not None
+
+    def inner(n: int) -> list[tuple[pd.Index, pd.Index]]:
+        return [(fitted.append(more.ids), held) for fitted, held in fold.inner(n)]
+
+    rows = len(load(run.competition).unknown[run.pseudo.rows])
+    note = f"learns from {len(more)} of {rows} {run.pseudo.rows} rows too, as {run.pseudo.run} labels them"
+    fold.log(0, {"note": note, "pseudo": len(more)})
+    return replace(fold, train=replace(both, weight=both.weight / both.weight.mean()), inner=inner)
+
+
+def labelled(spec: Pseudo, data: Data, split: Split) -> Rows:
+    """The rows of `spec.rows` that are sure enough, with what the parent's models of this fold say of them as truth.
+
+    Of the refit on all rows, which is never scored, with what the models of all folds say.
+    """
+    rows = data.unknown[spec.rows]
+    said = pick(_said(spec, data, split), rows.ids)
+    if holds_boxes(said):
+        cut = BOX_CUT if spec.cut is None else spec.cut
+        said = said[said["score"] >= cut][["label", *EDGES]].assign(crowd=False)
+        rows = rows.take(rows.ids[rows.ids.isin(said.index)])
+    else:
+        rows = rows.take(rows.ids[confidence(said, data.problem) >= (spec.cut or 0.0)])
+        said = said.loc[rows.ids]
+        said = said if spec.soft else hard(said, data.problem)
+    return renamed(replace(rows, truth=said))
+
+
+def confidence(said: pd.DataFrame, problem: Problem) -> np.ndarray:
+    """[rows] 0..1: the probability of the likeliest class; of labels that of the least sure; 1 of values."""
+    p = said.to_numpy(float)
+    if problem.kind in CLASSES:
+        return p.max(axis=1)
+    return np.maximum(p, 1 - p).min(axis=1) if problem.kind in COLUMNS else np.ones(len(p))
+
+
+def hard(said: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """1 for the likeliest class, or for labels from 0.5 up; values stay."""
+    p = said.to_numpy(float)
+    if problem.kind in CLASSES:
+        p = np.eye(p.shape[1])[p.argmax(axis=1)]
+    elif problem.kind in COLUMNS:
+        p = (p >= 0.5).astype(float)
+    return pd.DataFrame(p, said.index, said.columns)
+
+
+def renamed(rows: Rows) -> Rows:
+    """The rows under ids that no training row has."""
+    parts = {name: part.set_axis(part.index + SUFFIX) for name, part in vars(rows).items() if part is not None}
+    return Rows(**{name: part.rename_axis("id") for name, part in parts.items()})
+
+
+def _said(spec: Pseudo, data: Data, split: Split) -> pd.DataFrame:
+    if split.fold != ALL:
+        return predictions.fold_said(spec.run, split, data.problem, spec.rows)
+    every = [s for s in load_folds(data).splits if s.repeat == 0]
+    return as_one([predictions.fold_said(spec.run, s, data.problem, spec.rows) for s in every])
+
+
+def content(at: Opened) -> str:
+    """A hash of all labels that the run learns from, before they are cut. Raises ConfigFault where there are none.
+
+    RUN-PARTIAL: the parent has no predictions; ENS-FOLDS: it is of other folds or data; PSEUDO-LEAK: its predictions of
+    one fold are not to be had; CFG-VALUE: `cut` of values, rows that the competition does not have.
+    """
+    spec = at.run.pseudo
+    assert spec is not None
+    predictions.usable(at, [spec.run])
+    problems = [*_impossible(at, spec), *_leaking(at, spec)]
+    if problems:
+        raise ConfigFault(*problems)
+    folder = artifacts.run_folder(spec.run)
+    files = [folder / s.name / f"{spec.rows}.parquet" for s in runs.splits(at.table, runs.resolve(spec.run).seeds)]
+    weights = artifacts.read_json(folder / "score.json")["weights_by_fold"]
+    return artifacts.digest(repr(weights), *(artifacts.file_digest(file) for file in files if file.exists()))
+
+
+def _impossible(at: Opened, spec: Pseudo) -> list[Finding]:
+    where, what = artifacts.run_yaml(at.run.name), "the configuration has a mistake"
+    problems = []
+    if spec.cut is not None and at.data.config.kind == "regression":
+        found, mend = f"cut: {spec.cut} of values, which have no confidence", "leave `cut` out"
+        problems.append(Finding("CFG-VALUE", what, f"{where}, key pseudo.cut", found, mend))
+    if spec.rows not in at.data.unknown:
+        found = "rows: unlabeled, and competition.yaml names none"
+        mend = "unlabeled: <file> there, or `rows: test` here"
+        problems.append(Finding("CFG-VALUE", what, f"{where}, key pseudo.rows", found, mend))
+    return problems
+
+
+def _leaking(at: Opened, spec: Pseudo) -> list[Finding]:
+    """Where the parent can't say what it knows without a fold."""
+    parent = runs.resolve(spec.run)
+    reasons = [f"{leaf.name} is imported: one prediction a row, of all folds" for leaf in _imported(parent)]
+    if parent.members is not None and at.table.table.shape[1] > 1:
+        reasons.append("a blend has weights without fold k for the first repeat only")
+    where, what = f"{artifacts.run_yaml(at.run.name)}, key pseudo.run", "pseudo-labels that have seen the scored fold"
+    risk, mend = "the score would rise by what the labels know of it", "name a run that is trained here, fold by fold"
+    return [Finding("PSEUDO-LEAK", what, where, reason, mend, risk=risk) for reason in reasons]
+
+
+def _imported(run: Run) -> Sequence[Run]:
+    if run.members is None:
+        return [run] if isinstance(run.task, ImportedTask) else []
+    return [leaf for member in runs.members(run) for leaf in _imported(member)]

@@ -1,0 +1,1 @@
+"""Search over a run's settings: `make tune RUN=leaves/baseline`."""

@@ -1,0 +1,231 @@
+"""One trial: a run with the values that are tried, fitted and scored fold by fold until it is whole or not worth more.
+
+It lies in `runs/<name>/<run>~tune/<hash>/`, whose hash is of its settings, seed, data and folds: the same values are never
+trained twice, and a killed trial goes on from its folds and checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from competition import artifacts, board, decide, folds, runs, train
+from competition.boxes import deciding
+from competition.config import Run
+from competition.data import load
+from competition.engine import stopping
+from competition.errors import ConfigFault, EnvironmentFault, Fault, Stopped
+from competition.folds import Split
+from competition.predict import finite
+from competition.predictions import VIEW, fold_predictions
+from competition.scoring import scored_folds
+from competition.task import pick
+from competition.tuning import rules, space
+from competition.tuning.space import Space
+
+MODEL_FAULTS = {"RUN-OOM", "RUN-NAN", "RUN-DIVERGED", "TAB-MODEL", "SUB-NONFINITE"}  # of one trial's values
+
+
+@dataclass(frozen=True)
+class Search:
+    """What every worker of a search knows. basis: hash of data, pictures and folds; splits: in the order of trials."""
+
+    run: Run
+    space: Space
+    splits: tuple[Split, ...]
+    basis: str
+    greater: bool
+    url: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.name}~tune"
+
+    @property
+    def folder(self) -> Path:
+        return artifacts.run_folder(self.name)
+
+    @property
+    def view(self) -> str:
+        return self.run.task.views[0]
+
+    def say(self, text: str) -> None:
+        board.say(f"{self.run.name}: {text}", self.folder)
+
+    def trial(self, values: dict[str, Any]) -> Run:
+        """The run of a trial; its name holds all that it depends on. Raises ConfigFault."""
+        run = space.run_of(self.run, self.name, values)
+        key = artifacts.digest(runs.identity(run, ("fit",)), self.basis)[:8]
+        return run.model_copy(update={"name": f"{self.name}/{key}"})
+
+    def signed(self, score: float) -> float:
+        """Between a score as it is shown and one that is better when greater, both ways."""
+        return score if self.greater else -score
+
+
+@dataclass
+class Ended(Exception):
+    """A trial that is not worth its further folds; reason: for people."""
+
+    reason: str
+
+
+def evaluate(search: Search, trial: Any, label: str) -> tuple[float | None, str]:
+    """The pooled score as the competition shows it, or None and why the trial ended before its last fold.
+
+    trial: Optuna's; its user attributes hold the values, the folder's name and the fold scores. Raises Stopped and every
+    Fault that is not of the values.
+    """
+    values = space.suggest(trial, search.space)
+    trial.set_user_attr("values", values)
+    try:
+        run = search.trial(values)
+        trial.set_user_attr("folder", run.name.rpartition("/")[2])
+        _folds(search, run, trial, label)
+        value = score(run, search.view)
+    except Ended as ended:
+        return None, ended.reason
+    except Fault as fault:
+        first = fault.findings[0]
+        if not isinstance(fault, ConfigFault) and not {f.code for f in fault.findings} <= MODEL_FAULTS:
+            raise
+        return None, f"{first.code}: {first.found}"
+    return (value, "") if math.isfinite(value) else (None, "its score is no number")
+
+
+def _folds(search: Search, run: Run, trial: Any, label: str) -> None:
+    """Fits and scores fold after fold. Raises Ended by the rules of the search."""
+    done: dict[str, float] = {}
+    halving = search.run.tune.halving
+    for n, split in enumerate(search.splits):
+        shown = fold_score(run, split, search.view, label, trial if halving and n == 0 else None)
+        done[split.name] = shown
+        trial.set_user_attr("folds", done)
+        so_far = [search.signed(value) for value in done.values()]
+        if math.isfinite(rules.mean(so_far)):
+            trial.report(search.signed(rules.mean(so_far)), 100 * (n + 1))
+        last = n + 1 == len(search.splits)
+        if not last and search.run.tune.stop == "forgiving" and rules.forgiving(so_far, _best(search, trial)):
+            raise Ended(
+                f"after {n + 1} of {len(search.splits)} folds its mean is worse than the best trial's worst fold"
+            )
+
+
+def _best(search: Search, trial: Any) -> Sequence[float]:
+    """Fold scores of the best trial that is complete, greater is better; empty where there is none."""
+    from optuna.trial import TrialState
+
+    complete = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        return ()
+    best = max(complete, key=lambda t: search.signed(t.value))
+    return [search.signed(value) for value in best.user_attrs["folds"].values()]
+
+
+def fold_score(run: Run, split: Split, view: str, label: str, trial: Any = None) -> float:
+    """Trains and predicts what is missing of one fold; its score as shown, in one view. trial: that halving may end."""
+    data = load(run.competition)
+    with held(artifacts.run_folder(run.name) / "locks" / split.name):
+        if not predicted(run, split):
+            if not train.done(run, split):
+                train.fill_caches(run, data, _heard)
+                _fit(run, split, label, trial)
+            _predict(run, split, view)
+    metric, truth = data.problem.metric, data.train.truth
+    assert truth is not None
+    ids = folds.load(data).ids(split)[1]
+    prediction = fold_predictions(run, split, "oof", view)
+    return metric.shown(deciding.best_score(metric, pick(truth, ids), pick(prediction, ids)))
+
+
+def predicted(run: Run, split: Split) -> bool:
+    return (artifacts.run_folder(run.name) / split.name / "oof.parquet").exists()
+
+
+def _predict(run: Run, split: Split, view: str) -> None:
+    fold = train.open_fold(run, split)
+    assert fold.valid is not None
+    table = run.task.predict(fold.valid, replace(fold, progress=_heard), view)
+    finite(table, run, split, view)
+    artifacts.write_table(fold.folder / "oof.parquet", table.assign(**{VIEW: view}))
+
+
+def _fit(run: Run, split: Split, label: str, trial: Any) -> None:
+    """The fold, trained; under the eye of Optuna's pruner where there is a trial. Raises Ended, Stopped."""
+    epochs, asked = getattr(run.task, "epochs", 1), False
+
+    def report(epoch: int, shown: float) -> None:
+        nonlocal asked
+        percent = math.ceil(100 * (epoch + 1) / epochs)
+        if trial is not None and percent < 100:  # the whole fold is reported with its predictions
+            trial.report(shown, percent)
+            asked = trial.should_prune()
+
+    try:
+        train.fit_fold(run, split, train.Watch(label, report, lambda: asked))
+    except Stopped:
+        if stopping() or not asked:
+            raise
+        (artifacts.run_folder(run.name) / split.name / "last.ckpt").unlink(missing_ok=True)
+        raise Ended("a third into its first fold it is not among the best third") from None
+
+
+def _heard(done: int, total: int, text: str) -> None:
+    """Progress that is not worth a line of its own among a hundred folds."""
+    if stopping():
+        raise Stopped(f"stopped while {text}")
+
+
+def decided(run: Run, view: str, seed: int = 0) -> pd.DataFrame:
+    """Out-of-fold predictions of the first repeat, by id, with the cut that the other folds choose: as a run is scored."""
+    data = load(run.competition)
+    table = folds.load(data)
+    fold = scored_folds(table)
+    assert data.train.truth is not None
+    parts = [fold_predictions(run, replace(split, seed=seed), "oof", view) for split in first_repeat(table)]
+    stack = {view: pick(pd.concat(parts), fold.index)}
+    return decide.nested("views", stack, pick(data.train.truth, fold.index), fold, data.problem).decided
+
+
+def score(run: Run, view: str, seed: int = 0) -> float:
+    """Of a whole trial, over all rows together, as the competition shows it."""
+    return pooled(run.competition, decided(run, view, seed))
+
+
+def pooled(competition: str, prediction: pd.DataFrame) -> float:
+    data = load(competition)
+    assert data.train.truth is not None
+    ids = scored_folds(folds.load(data)).index
+    metric = data.problem.metric
+    return metric.shown(metric.score(pick(data.train.truth, ids), pick(prediction, ids)))
+
+
+def first_repeat(table: folds.FoldTable) -> list[Split]:
+    return [split for split in table.splits if split.repeat == 0]
+
+
+def drop_models(run: Path, splits: Sequence[Split]) -> None:
+    """Weights of folds that will not be needed; their predictions and records stay."""
+    for split in splits:
+        for file in (*(run / split.name).glob("model*"), run / split.name / "last.ckpt"):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Generator[None]:
+    """A fold of a trial: of two processes that try the same values the second waits, then finds it done."""
+    while not stopping():
+        try:
+            with artifacts.locked(folder, wait=1):
+                yield
+                return
+        except EnvironmentFault as fault:
+            if fault.findings[0].where != str(folder) or fault.findings[0].code != "RUN-LOCKED":
+                raise
+    raise Stopped("stopped while another process tries the same values")
