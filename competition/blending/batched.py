@@ -125,7 +125,7 @@ def _nearest(x: np.ndarray, levels: np.ndarray) -> np.ndarray:
 def class_log(p: Sequence[np.ndarray], t: np.ndarray, _: Metric) -> tuple[np.ndarray, Judge]:
     """Of the cells that are true. Rows of the candidates are made to sum to 1, as those of their mixes then do."""
     row, column = np.nonzero(t)
-    x, true = np.stack([one[row, column] / one.sum(axis=1)[row] for one in p]), t[row, column]
+    x, true = np.stack([one[row, column] / (one @ np.ones(t.shape[1]))[row] for one in p]), t[row, column]
     return x, lambda x: -_log_sums(x.clip(EPSILON, 1 - EPSILON), true) / len(t)
 
 

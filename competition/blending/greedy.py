@@ -19,7 +19,7 @@ from competition.blending.stack import Stack, arrays
 from competition.task import Problem
 
 ROUNDS = 100  # of adding one member
-PATIENCE = 10  # rounds without a gain after which no more are tried
+PATIENCE = 25  # rounds without a gain after which no more are tried
 
 
 def greedy_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> dict[str, float]:
