@@ -24,11 +24,11 @@ METRICS: dict[Kind, str] = {
     "binary": "auc", "multilabel": "mean_column_auc", "multiclass": "logloss", "ordinal": "qwk", "regression": "spearman",
 }  # fmt: skip
 SUITED: dict[Kind, set[str]] = {
-    "binary": {"mean", "convex", "rank", "geometric", "power", "logistic", "lightgbm"},
-    "multilabel": {"mean", "convex", "rank", "geometric", "power", "per_class", "logistic", "lightgbm"},
-    "multiclass": {"mean", "convex", "geometric", "power", "per_class", "logistic", "lightgbm"},
-    "ordinal": {"mean", "convex", "geometric", "power", "per_class", "logistic", "lightgbm"},
-    "regression": {"mean", "convex", "rank", "geometric", "power", "per_class", "ridge", "lightgbm"},
+    "binary": {"mean", "convex", "greedy", "rank", "geometric", "power", "logistic", "lightgbm"},
+    "multilabel": {"mean", "convex", "greedy", "rank", "geometric", "power", "per_class", "logistic", "lightgbm"},
+    "multiclass": {"mean", "convex", "greedy", "geometric", "power", "per_class", "logistic", "lightgbm"},
+    "ordinal": {"mean", "convex", "greedy", "geometric", "power", "per_class", "logistic", "lightgbm"},
+    "regression": {"mean", "convex", "greedy", "rank", "geometric", "power", "per_class", "ridge", "lightgbm"},
 }
 PAIRS = [(kind, name) for kind in ROW_KINDS for name in METHODS if name in SUITED[kind]]
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from competition.blending import convex, means, stacking
+from competition.blending.greedy import greedy_weights
 from competition.blending.means import Decision, Mean
 from competition.blending.stack import Stack
 from competition.engine import stopping
@@ -23,7 +24,7 @@ from competition.errors import Stopped
 from competition.metrics import CLASSES
 from competition.task import Problem, Progress
 
-Name = Literal["mean", "convex", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"]
+Name = Literal["mean", "convex", "greedy", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"]
 Fit = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Decision]
 
 DEFAULT: Name = "convex"  # where nothing can be compared
@@ -60,6 +61,7 @@ def per_class(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Probl
 METHODS: dict[Name, Fit] = {
     "mean": lambda stack, truth, fold, problem: means.mean(stack),
     "convex": lambda stack, truth, fold, problem: Mean(convex.fit(stack, truth, fold, problem)),
+    "greedy": lambda stack, truth, fold, problem: Mean(greedy_weights(stack, truth, fold, problem)),
     "rank": lambda stack, truth, fold, problem: means.ranked(stack),
     "geometric": lambda stack, truth, fold, problem: means.power(stack, 0.0, problem.kind),
     "power": power,
