@@ -398,7 +398,7 @@ def test_a_member_that_cannot_be_joined_is_named(imported, capsys: pytest.Captur
         damage.to_parquet(path)
         assert podium("ensemble", "toy") == 3
         err = " ".join(capsys.readouterr().err.split())
-        assert f"error {code}" in err and "member toy/a" in err and found in err, err
+        assert f"error {code}" in err and "RUN=toy/a" in err and found in err, err
     good.to_parquet(path)
     assert podium("ensemble", "toy") == 0
     there = score()
