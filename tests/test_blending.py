@@ -153,7 +153,9 @@ def test_stacking_mends_what_no_mean_can(kind: Kind, name: Name):
     _, truth, stack, fold = case(kind, 300)
     wrong = {member: 5 * table if kind == "regression" else 1 - table for member, table in stack.items()}
     problem = problem_of("rmse" if kind == "regression" else "logloss", kind, len(truth.columns))
-    found = {m: decide.nested("blend", wrong, truth, fold, problem, method=m).prediction for m in ("convex", name)}
+    found = {
+        m: decide.nested("blend", wrong, truth, fold, problem, method=m).prediction for m in ("convex", "greedy", name)
+    }
     scores = {m: problem.metric.score(truth, table) for m, table in found.items()}
     assert scores[name] > 0.9 * scores["convex"]
 
@@ -233,6 +235,26 @@ def test_the_table_tells_what_each_way_scores(monkeypatch: pytest.MonkeyPatch):
         assert list(alone.methods) == [name] and alone.methods[name]["final"]
     assert sum(row.get("final", False) for row in result.methods.values()) == 1
     assert sorted(f for row in result.methods.values() for f in row.get("folds", ())) == [f"fold{k}" for k in range(3)]
+
+
+@pytest.mark.parametrize("method", ["mean", "lightgbm"])
+def test_what_follows_learns_from_rows_that_the_blend_has_not_seen(method: str, monkeypatch: pytest.MonkeyPatch):
+    """A stack knows its own rows too well: a calibration fitted on them would make it surer still."""
+    monkeypatch.setattr(stacking, "ROUNDS", (60,))
+    monkeypatch.setattr(stacking, "STRENGTHS", (0.01,))
+    problem, truth, stack, fold = case("multiclass")
+    chooser = Chooser(stack, truth, fold, problem, method)
+    ids = fold.index[fold != 0]
+    decision = chooser.choose(ids)
+    held = chooser.held_out(ids)
+    assert held.index.equals(ids)
+    for k in (1, 2):
+        rest = fold.index[~fold.isin([0, k])]
+        without = METHODS[method](decide.part(stack, rest), truth.loc[rest], fold.loc[rest], problem)
+        some = fold.index[fold == k]
+        pd.testing.assert_frame_equal(held.loc[some], without.combine(decide.part(stack, some)))
+    seen = problem.metric.score(truth.loc[ids], decision.combine(decide.part(stack, ids)))
+    assert (seen - problem.metric.score(truth.loc[ids], held) > 0.02) == (method == "lightgbm")
 
 
 def test_each_fit_is_made_once_and_counted():
