@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from test_decide import problem_of, sigmoid, tables
 from competition import cli, decide, metrics, runs
 from competition.blending import choosing, means, stacking
 from competition.blending.choosing import METHODS, Chooser, Name, simplest
-from competition.config import make_run
+from competition.config import Run, make_run
 from competition.data import load
 from competition.keys import ROW_KINDS, Kind
 from competition.task import Problem
@@ -319,6 +320,10 @@ def test_noise_scores_above_chance_in_sample_only(kind: Kind, name: Name, monkey
 
 
 # --- the verb
+
+
+def test_a_run_file_may_name_every_way():
+    assert get_args(Run.model_fields["method"].annotation) == ("auto", *METHODS)
 
 
 @pytest.fixture
