@@ -1,8 +1,8 @@
 """`make bench-blend`: blend weights of 20 runs on 50,000 rows x 10 classes, ours beside what they replace, in one process.
 
   convex   the exact optimum of log loss (blending/convex.py's solver, without its shrinkage)
-  greedy   greedy selection on batched scores, all members, no bags
-  loop     the same selection with a call of the metric for each candidate of each round
+  greedy   greedy selection on batched scores, all members, from the best that score best together
+  loop     greedy selection from nothing, with a call of the metric for each candidate of each round
   SLSQP    SciPy's, with numeric gradients of the metric
   Optuna   100 trials of a TPE search over the weights
 
@@ -121,8 +121,9 @@ def bench(rows: int, members: int, classes: int, name: str) -> None:
     problem = problem_of(name, "multiclass", tuple(str(c) for c in range(classes)))
     truth = tabled(t, problem)
     ways: dict[str, Callable[[], np.ndarray]] = {
-        "ours, greedy": lambda: greedy.fit(p, t, problem, rounds=ROUNDS, bags=0),
-        "greedy by a loop of metric calls": lambda: loop(p, truth, problem, ROUNDS),
+        f"ours, greedy, {ROUNDS} rounds": lambda: greedy.fit(p, t, problem, rounds=ROUNDS),
+        f"greedy by a loop of metric calls, {ROUNDS} rounds": lambda: loop(p, truth, problem, ROUNDS),
+        f"ours, greedy, up to {greedy.ROUNDS} rounds": lambda: greedy.fit(p, t, problem),
     }
     if name in EXACT:
         ways = {"ours, convex": lambda: exact(p, truth, problem)} | ways

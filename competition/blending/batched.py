@@ -34,15 +34,26 @@ class Look:
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """[candidates], greater is better; nan where the metric is undefined."""
-        return self._in_blocks(x, lambda block: block)
+        step = self._step()
+        return self.sign * np.concatenate([self.judge(x[i : i + step]) for i in range(0, len(x), step)])
 
     def score_added(self, total: np.ndarray, members: np.ndarray, count: int) -> np.ndarray:
         """[members]: of the mean of `count` looks of the sum `total` and one member of x more."""
-        return self._in_blocks(members, lambda block: (total + self.x[block]) / (count + 1))
+        step, scores = self._step(), []
+        room = np.empty(
+            (min(step, len(members)), *total.shape)
+        )  # one for all blocks: new memory costs more than the sums
+        for start in range(0, len(members), step):
+            some = members[start : start + step]
+            mixes = room[: len(some)]
+            for mix, member in zip(mixes, some, strict=True):
+                np.add(total, self.x[member], out=mix)
+            mixes /= count + 1
+            scores.append(self.judge(mixes))
+        return self.sign * np.concatenate(scores)
 
-    def _in_blocks(self, items: np.ndarray, looks: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        step = max(CELLS // max(self.x[0].size, 1), 1)
-        return self.sign * np.concatenate([self.judge(looks(items[i : i + step])) for i in range(0, len(items), step)])
+    def _step(self) -> int:
+        return max(CELLS // max(self.x[0].size, 1), 1)
 
 
 def look(p: Sequence[np.ndarray], t: np.ndarray, problem: Problem) -> Look:

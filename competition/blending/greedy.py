@@ -1,7 +1,8 @@
 """Blend weights by greedy selection with replacement, for any metric (Caruana et al. 2004).
 
-The best members begin, as many as score best together; then the member is added, again and again, with which the mean
-scores best. With bags the same is done within random halves of the members too, and the mean of all is taken.
+The best members begin, as many as score best together, and their mean counts as one; then the member is added, again and
+again, with which the mean scores best. With bags the same is done within random halves of the members too, and the mean of
+all is taken.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from competition.blending.batched import Look
 from competition.blending.stack import Stack, arrays
 from competition.task import Problem
 
-ROUNDS = 50  # of adding one member
+ROUNDS = 100  # of adding one member
 PATIENCE = 10  # rounds without a gain after which no more are tried
 
 
@@ -45,26 +46,26 @@ def select(look: Look, alone: np.ndarray, some: np.ndarray, rounds: int) -> np.n
     """[members], of sum 1: selected among `some`. alone: [members] score of each; of equal ones the better is taken."""
     order = some[np.argsort(-_known(alone[some]), kind="stable")]
     counts, total, best = _start(look, order)
-    weights, idle = counts / counts.sum(), 0
-    for _ in range(rounds):
-        scores = _known(look.score_added(total, order, int(counts.sum())))
+    weights, idle = counts, 0
+    for n in range(1, rounds + 1):
+        scores = _known(look.score_added(total, order, n))
         added = order[scores.argmax()]
-        counts[added] += 1
+        counts = counts + (np.arange(len(counts)) == added)
         total = total + look.x[added]
         idle += 1
         if scores.max() > best:
-            weights, best, idle = counts / counts.sum(), scores.max(), 0
+            weights, best, idle = counts / (n + 1), scores.max(), 0
         if idle == PATIENCE:
             break
     return weights
 
 
 def _start(look: Look, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """As many of the best members as score best together: how often each is in [members], the sum of looks, the score."""
+    """The mean of as many of the best members as score best together: weights [members], its look, its score."""
     sums = itertools.accumulate(look.x[m] for m in order)
     scores = _known(np.array([look.score(total[None] / n)[0] for n, total in enumerate(sums, start=1)]))
     some = order[: int(scores.argmax()) + 1]
-    return np.bincount(some, minlength=len(look.x)), look.x[some].sum(axis=0), float(scores.max())
+    return np.bincount(some, minlength=len(look.x)) / len(some), look.x[some].mean(axis=0), float(scores.max())
 
 
 def _known(scores: np.ndarray) -> np.ndarray:
