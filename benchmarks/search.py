@@ -59,13 +59,14 @@ def replay(scores: Scores, rule: Rule) -> tuple[int, float]:
     return spent, max(map(rules.mean, complete))
 
 
-def search(run: str, stop: str, seed: int, trials: int) -> tuple[pd.DataFrame, dict]:
+def search(run: str, stop: str, seed: int, asked: int) -> tuple[pd.DataFrame, dict]:
     """trials.csv and tune.json of the run with this seed and rule."""
     name = f"{run}-{stop}{seed}"
     config.write_variant(run, name, {"seed": seed, "tune.stop": stop, "tune.finalists": 0})
-    stages.tune(config.load_run(name), trials)
+    stages.tune(config.load_run(name), asked)
     folder = artifacts.run_folder(f"{name}~tune")
-    return pd.read_csv(folder / "trials.csv"), artifacts.read_json(folder / "tune.json")
+    trials = pd.read_csv(folder / "trials.csv")
+    return trials[trials["state"].isin(["complete", "pruned"])], artifacts.read_json(folder / "tune.json")
 
 
 def main() -> None:

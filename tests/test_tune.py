@@ -26,7 +26,8 @@ from competition.tuning import rules, space, study
 from competition.tuning.space import Choice, Span
 
 ROOT = Path(__file__).parent.parent
-SMALL: dict[str, Any] = {"task": "tabular", "model": "extratrees", "jobs": 1, "params": {"n_estimators": 5}}
+SMALL: dict[str, Any] = {"task": "tabular", "model": "extratrees", "jobs": 1, "columns": {"ignore": ["day", "note"]},
+                         "params": {"n_estimators": 5, "min_samples_leaf": 4}}  # fmt: skip
 SPACE = {"params.min_samples_leaf": {"low": 1, "high": 20}, "params.max_features": {"low": 0.2, "high": 1}}
 TUNE = {"finalists": 0}
 
@@ -176,7 +177,7 @@ def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.Captur
     assert tune(run, "--trials", "3") == 0
     told, first = said(capsys), fits()
     assert "best of 3 trials" in told and "on another seed" in told and "nested" in told
-    assert "min_samples_leaf: 1 to 20, whole" in told and "left to the library" in told
+    assert "min_samples_leaf: 1 to 20, whole" in told and "drawn ones for params.max_features" in told
     assert table()["state"].tolist() == ["complete"] * 3 and (table()["folds"] == 3).all()
     assert Path("runs/toy/base~tune/tune.png").stat().st_size > 10_000
     result = json.loads(Path("runs/toy/base~tune/tune.json").read_text())
@@ -185,7 +186,8 @@ def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.Captur
     text = Path("configs/toy/base-tuned.yaml").read_text()
     assert text.startswith("# Written by `make tune RUN=toy/base`") and "best of 3 trials" in text
     assert yaml.safe_load(text) == {
-        "extends": "base.yaml", "params": {k.partition(".")[2]: v for k, v in result["winner"].items()},
+        "extends": "base.yaml",
+        "params": {k.partition(".")[2]: v for k, v in result["winner"].items() if (k, v) != ("params.min_samples_leaf", 4)},
     }  # fmt: skip
     folder = trials()[result["number"]].user_attrs["folder"]
     for k in range(3):
@@ -320,7 +322,7 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 
 def test_what_is_killed_or_stopped_is_gone_on_with(toy: Callable[..., str]):
-    slow = SMALL | {"params": {"n_estimators": 400}}
+    slow = SMALL | {"params": {"n_estimators": 60, "min_samples_leaf": 4}}
     run = toy(**slow, tune={"finalists": 0, "stop": "none", "sampler": "random"})
     one = started(run, "--trials", "5")
     until(lambda: len(fits()) >= 4)  # the second trial is at work

@@ -109,9 +109,15 @@ def _folds(search: Search, run: Run, trial: Any, label: str) -> None:
         trial.set_user_attr("folds", done)
         so_far = [search.signed(value) for value in done.values()]
         if math.isfinite(rules.mean(so_far)):
-            trial.report(search.signed(rules.mean(so_far)), 100 * (n + 1))
+            _report(trial, search.signed(rules.mean(so_far)), 100 * (n + 1))
         if n + 1 < len(search.splits) and _hopeless(search, trial, so_far):
             raise Ended(f"after {n + 1} of {len(search.splits)} folds it is worse than the best trial ({rule})")
+
+
+def _report(trial: Any, shown: float, step: int) -> None:
+    """To Optuna, once: a trial that was gone on with has said so before."""
+    if step not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+        trial.report(shown, step)
 
 
 def _hopeless(search: Search, trial: Any, so_far: Sequence[float]) -> bool:
@@ -163,7 +169,7 @@ def _fit(run: Run, split: Split, label: str, trial: Any) -> None:
         nonlocal asked
         percent = math.ceil(100 * (epoch + 1) / epochs)
         if trial is not None and percent < 100:  # the whole fold is reported with its predictions
-            trial.report(shown, percent)
+            _report(trial, shown, percent)
             asked = trial.should_prune()
 
     try:
