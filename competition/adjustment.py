@@ -7,6 +7,7 @@ submission is written.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +44,11 @@ def apply(adjustment: Adjustment | None, prediction: pd.DataFrame) -> pd.DataFra
     return prediction if adjustment is None else adjustment.apply(prediction)
 
 
+def ways(problem: Problem) -> Sequence[Callable[[pd.DataFrame, pd.DataFrame, Problem], Adjustment]]:
+    """What may be fitted for the metric, the simplest first; nothing where order alone counts, or of boxes."""
+    return cuts.ways(problem) or calibration.ways(problem)
+
+
 def fit(prediction: pd.DataFrame, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Adjustment | None:
     """The adjustment of these rows; None where the metric has none, or where none helps.
 
@@ -52,19 +58,19 @@ def fit(prediction: pd.DataFrame, truth: pd.DataFrame, fold: pd.Series, problem:
     """
     if problem.kind == "boxes":
         return cuts.of_boxes(prediction, truth, fold.index, problem)
-    ways = cuts.ways(problem) or calibration.ways(problem)
-    if not ways or fold.nunique() < 2:
+    tried = ways(problem)
+    if not tried or fold.nunique() < 2:
         return None
 
     def gains(k: int) -> list[float]:
         rest, held = fold.index[fold != k], fold.index[fold == k]
         plain, scored = prediction.loc[held], truth.loc[held]
-        fitted = [way(prediction.loc[rest], truth.loc[rest], problem) for way in ways]
+        fitted = [way(prediction.loc[rest], truth.loc[rest], problem) for way in tried]
         default = problem.metric.score(scored, plain)
         return [problem.metric.score(scored, adjustment.apply(plain)) - default for adjustment in fitted]
 
     best = simplest(np.array([gains(k) for k in fold.unique()]))
-    return None if best is None else ways[best](prediction, truth, problem)
+    return None if best is None else tried[best](prediction, truth, problem)
 
 
 def simplest(gains: np.ndarray) -> int | None:

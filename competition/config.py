@@ -39,12 +39,12 @@ class Run(Strict):
         None, "a portfolio of the task's models, the most valuable first, blended; tabular: quick, good or best"
     )
     method: Literal[
-        "auto", "mean", "convex", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"
+        "auto", "mean", "convex", "greedy", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"
     ] = fit(
         "auto",
-        "how members become one: mean; convex: weighted mean; rank: mean of ranks; geometric or power mean; per_class: a "
-        "weight for each class; ridge, logistic, lightgbm: a second model on their predictions; auto: the simplest of the "
-        "best on held-out folds",
+        "how members become one: mean; convex: weighted mean; greedy: members selected by the metric itself; rank: mean of "
+        "ranks; geometric or power mean; per_class: a weight for each class; ridge, logistic, lightgbm: a second model on "
+        "their predictions; auto: the simplest of the best on held-out folds",
     )
     time: str | None = machine(
         None, "how long a preset may train (`10m`, `2h`), what is done by then is kept; null: the preset's own"

@@ -8,7 +8,6 @@ are fused (boxes/deciding.py). The second adjusts that (adjustment.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,9 +25,7 @@ from competition.task import Problem, Progress, pick
 
 Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
-VERSION = (
-    "4"  # of these decisions, for scores of an older one are made anew; 3: calibration, prior; 4: methods of blends
-)
+VERSION = "4"  # of these decisions: scores of an older one are made anew; 3: calibration, prior; 4: ways of blending
 
 
 def read(record: dict[str, Any], problem: Problem) -> Decision:
@@ -84,16 +81,18 @@ def nested(
     An adjustment that no fold's refit has kept is none in the end either, for the score would be of another one; but a cut
     of boxes stays, since none of them can be submitted without.
     """
-    choose, compared = _chooser(search, stack, truth, fold, problem, progress, method)
+    chooser = _chooser(search, stack, truth, fold, problem, progress, method)
     combined: dict[str, pd.DataFrame] = {}
 
     def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Adjustment | None]:
-        decision = choose(ids)
+        decision = chooser.choose(ids)
         key = json.dumps(decision.plain())
         if key not in combined:
             combined[key] = decision.combine(stack)
         table = combined[key]
-        return decision, table, adjustment.fit(pick(table, ids), pick(truth, ids), fold.loc[ids], problem)
+        crossed = isinstance(chooser, Chooser) and adjustment.ways(problem)
+        learnt = chooser.held_out(ids) if crossed else pick(table, ids)
+        return decision, table, adjustment.fit(learnt, pick(truth, ids), fold.loc[ids], problem)
 
     by_fold, adjustments, plain, decided = {}, {}, [], []
     for k in map(int, sorted(fold.unique())):
@@ -108,7 +107,7 @@ def nested(
         final=final,
         adjustments_by_fold=adjustments,
         adjustment=last if problem.kind == "boxes" or any(adjustments.values()) else None,
-        methods=compared(),
+        methods=chooser.table() if isinstance(chooser, Chooser) else {},
     )
 
 
@@ -120,14 +119,26 @@ def _chooser(
     problem: Problem,
     progress: Progress,
     method: str,
-) -> tuple[Callable[[pd.Index], Decision], Callable[[], dict[str, dict[str, Any]]]]:
-    """Ids -> the decision fitted on them; and what the ways it was chosen from score."""
+) -> deciding.Chooser | Views | Chooser:
+    """What finds the decision fitted on some rows: `choose(ids)`."""
     if problem.kind == "boxes":
-        return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose, dict
+        return deciding.Chooser(stack, truth, problem, fold.index, search, progress)
     if search == "views":
-        return lambda ids: choose_views(part(stack, ids), truth.loc[ids], fold.loc[ids], problem), dict
-    chooser = Chooser(stack, truth, fold, problem, method, progress)
-    return chooser.choose, chooser.table
+        return Views(stack, truth, fold, problem)
+    return Chooser(stack, truth, fold, problem, method, progress)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which views of one run count; tables as `nested` takes them."""
+
+    stack: Stack
+    truth: pd.DataFrame
+    fold: pd.Series
+    problem: Problem
+
+    def choose(self, ids: pd.Index) -> Decision:
+        return choose_views(part(self.stack, ids), self.truth.loc[ids], self.fold.loc[ids], self.problem)
 
 
 def part(stack: Stack, ids: pd.Index) -> Stack:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from competition.blending import convex, means, stacking
+from competition.blending.greedy import greedy_weights
 from competition.blending.means import Decision, Mean
 from competition.blending.stack import Stack
 from competition.engine import stopping
@@ -23,7 +24,7 @@ from competition.errors import Stopped
 from competition.metrics import CLASSES
 from competition.task import Problem, Progress
 
-Name = Literal["mean", "convex", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"]
+Name = Literal["mean", "convex", "greedy", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"]
 Fit = Callable[[Stack, pd.DataFrame, pd.Series, Problem], Decision]
 
 DEFAULT: Name = "convex"  # where nothing can be compared
@@ -60,6 +61,7 @@ def per_class(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Probl
 METHODS: dict[Name, Fit] = {
     "mean": lambda stack, truth, fold, problem: means.mean(stack),
     "convex": lambda stack, truth, fold, problem: Mean(convex.fit(stack, truth, fold, problem)),
+    "greedy": lambda stack, truth, fold, problem: Mean(greedy_weights(stack, truth, fold, problem)),
     "rank": lambda stack, truth, fold, problem: means.ranked(stack),
     "geometric": lambda stack, truth, fold, problem: means.power(stack, 0.0, problem.kind),
     "power": power,
@@ -138,6 +140,19 @@ class Chooser:
         self._fit(folds, [name])
         return self.fits[name, folds]
 
+    def held_out(self, ids: pd.Index) -> pd.DataFrame:
+        """What is chosen on these rows says of each of their folds, fitted on the others: what a second fit may learn from.
+
+        A stacked model fits its own rows too well; of one fold alone there is no other.
+        """
+        folds = frozenset(map(int, self.fold.loc[ids].unique()))
+        name, parts = self.chosen[folds], []
+        for k in sorted(folds):
+            rest = folds - {k} or folds
+            self._fit(rest, [name])
+            parts.append(self.fits[name, rest].combine(self.held[k][0]))
+        return pd.concat(parts).loc[ids]
+
     def scores(self, folds: frozenset[int]) -> pd.DataFrame:
         """[folds, methods] score of each fold by what is fitted on the others of these, uncut."""
         for k in sorted(folds):
@@ -170,7 +185,7 @@ class Chooser:
     def most(self) -> int:
         """How many fits there are."""
         n = len(self.folds)
-        return len(self.methods) * (n * (n - 1) // 2 * (len(self.methods) > 1) + n + 1)
+        return len(self.methods) * (n * (n - 1) // 2 + n + 1)
 
     def _left_out(self) -> dict[str, str]:
         if len(self.folds) < 3 and len(self.stack) > 1:

@@ -204,8 +204,9 @@ def adopt(search: Search, run: Run, trained: Run) -> None:
         return
     both = [*search.splits, *(replace(split, seed=1) for split in search.splits)]
     whole = [split for split in both if _whole(artifacts.run_folder(trained.name) / split.name)]
-    with runs.opened(run) as at:
+    with runs.opened(run, wait=-1) as at:  # another command may end at the same moment
         train.prepare(at)
+        whole = [split for split in whole if not train.done(run, split)]
         for split in whole:
             source, target = artifacts.run_folder(trained.name) / split.name, at.folder / split.name
             partial = at.folder / f".{split.name}.tmp"

@@ -48,10 +48,11 @@ class Tune(Strict):
         "what is tried next. tpe: tree-structured Parzen estimator; gp: Gaussian process, best up to about 60 costly "
         "trials; random; grid: every combination of choices, steps and whole numbers, in random order",
     )
-    stop: Literal["forgiving", "none"] = machine(
-        "forgiving",
-        "when a trial ends before its last fold. forgiving: when its mean over the folds done is worse than the worst "
-        "fold of the best trial (arXiv 2405.03389); none: never",
+    stop: Literal["paired", "forgiving", "none"] = machine(
+        "paired",
+        "when a trial ends before its last fold. paired: when it is worse than the best trial on the same folds by more "
+        "than chance (one standard error); forgiving: when its mean over the folds done is worse than the worst fold of "
+        "the best trial (arXiv 2405.03389); none: never",
     )
     halving: bool = machine(
         True,

@@ -155,8 +155,10 @@ def plain(space: Space) -> dict[str, Any]:
 
 
 def _searchable(run: Run, key: str) -> None:
-    top = key.partition(".")[0]
-    part = run.parts().get(top, "fit")
+    top, parts = key.partition(".")[0], run.parts()
+    if top not in parts:
+        _takes(run, key, None)
+    part = parts[top]
     if top in (*COMMON, "task"):
         why = "stands above what a model is made of" if top != "seed" else "chooses by luck, not by worth"
     elif part == "machine":

@@ -102,30 +102,35 @@ def evaluate(search: Search, trial: Any, label: str) -> tuple[float | None, str]
 def _folds(search: Search, run: Run, trial: Any, label: str) -> None:
     """Fits and scores fold after fold. Raises Ended by the rules of the search."""
     done: dict[str, float] = {}
-    halving = search.run.tune.halving
+    halving, rule = search.run.tune.halving, search.run.tune.stop
     for n, split in enumerate(search.splits):
         shown = fold_score(run, split, search.view, label, trial if halving and n == 0 else None)
         done[split.name] = shown
         trial.set_user_attr("folds", done)
         so_far = [search.signed(value) for value in done.values()]
         if math.isfinite(rules.mean(so_far)):
-            trial.report(search.signed(rules.mean(so_far)), 100 * (n + 1))
-        last = n + 1 == len(search.splits)
-        if not last and search.run.tune.stop == "forgiving" and rules.forgiving(so_far, _best(search, trial)):
-            raise Ended(
-                f"after {n + 1} of {len(search.splits)} folds its mean is worse than the best trial's worst fold"
-            )
+            _report(trial, search.signed(rules.mean(so_far)), 100 * (n + 1))
+        if n + 1 < len(search.splits) and _hopeless(search, trial, so_far):
+            raise Ended(f"after {n + 1} of {len(search.splits)} folds it is worse than the best trial ({rule})")
 
 
-def _best(search: Search, trial: Any) -> Sequence[float]:
-    """Fold scores of the best trial that is complete, greater is better; empty where there is none."""
+def _report(trial: Any, shown: float, step: int) -> None:
+    """To Optuna, once: a trial that was gone on with has said so before."""
+    if step not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+        trial.report(shown, step)
+
+
+def _hopeless(search: Search, trial: Any, so_far: Sequence[float]) -> bool:
+    """What the rule of the search says, from the fold scores of the complete trials."""
     from optuna.trial import TrialState
 
-    complete = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
-        return ()
-    best = max(complete, key=lambda t: search.signed(t.value))
-    return [search.signed(value) for value in best.user_attrs["folds"].values()]
+    ended = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = [[search.signed(value) for value in t.user_attrs["folds"].values()] for t in ended]
+    if search.run.tune.stop == "none" or not complete:
+        return False
+    if search.run.tune.stop == "forgiving":
+        return rules.forgiving(so_far, max(complete, key=rules.mean))
+    return rules.paired(so_far, complete)
 
 
 def fold_score(run: Run, split: Split, view: str, label: str, trial: Any = None) -> float:
@@ -164,7 +169,7 @@ def _fit(run: Run, split: Split, label: str, trial: Any) -> None:
         nonlocal asked
         percent = math.ceil(100 * (epoch + 1) / epochs)
         if trial is not None and percent < 100:  # the whole fold is reported with its predictions
-            trial.report(shown, percent)
+            _report(trial, shown, percent)
             asked = trial.should_prune()
 
     try:

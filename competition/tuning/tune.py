@@ -102,10 +102,8 @@ def _queue(search: Search) -> list[dict[str, Any]]:
     if search.run.tune.sampler == "grid":
         points = study.grid(search.space, search.run.seed)
         return [own] * (own in points) + [point for point in points if point != own]
-    if missing:
-        search.say(
-            f"the first trial has the run's own values but for {', '.join(missing)}: outside of the range, or not set"
-        )
+    if own and missing:
+        search.say(f"the first trial has the run's own values, and drawn ones for {', '.join(missing)}")
     return [own] if own else []
 
 

@@ -1,0 +1,346 @@
+"""A search: what it may try, what it spends, that nothing is lost or done twice, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from conftest import write
+from optuna.trial import TrialState
+
+from competition import artifacts, cli, config, runs
+from competition.errors import ConfigFault
+from competition.tuning import rules, space, study
+from competition.tuning.space import Choice, Span
+
+ROOT = Path(__file__).parent.parent
+SMALL: dict[str, Any] = {"task": "tabular", "model": "extratrees", "jobs": 1, "columns": {"ignore": ["day", "note"]},
+                         "params": {"n_estimators": 5, "min_samples_leaf": 4}}  # fmt: skip
+SPACE = {"params.min_samples_leaf": {"low": 1, "high": 20}, "params.max_features": {"low": 0.2, "high": 1}}
+TUNE = {"finalists": 0}
+
+
+@pytest.fixture
+def toy(competition: Callable[..., str]) -> Callable[..., str]:
+    """The run toy/base, a small forest with a search space; values replace or add keys."""
+
+    def make(**values: Any) -> str:
+        run = competition(columns=True, folds={"n": 3})
+        write("configs/toy/base.yaml", SMALL | {"search": SPACE, "tune": TUNE} | values)
+        return run
+
+    return make
+
+
+def tune(run: str, *arguments: str) -> int:
+    return cli.main(["tune", run, *arguments])
+
+
+def table(run: str = "toy/base") -> pd.DataFrame:
+    return pd.read_csv(f"runs/{run}~tune/trials.csv")
+
+
+def trials(run: str = "toy/base") -> list[Any]:
+    url = f"sqlite:///runs/{run}~tune/study.db"
+    return optuna.load_study(study_name=run, storage=url).get_trials()
+
+
+def fits(run: str = "toy/base") -> dict[str, int]:
+    return {str(p.parent): p.stat().st_mtime_ns for p in Path(f"runs/{run}~tune").glob("*/fold*/fit.json")}
+
+
+def said(capsys: pytest.CaptureFixture) -> str:
+    out, err = capsys.readouterr()
+    return " ".join((out + err).split())
+
+
+def space_of(run: str) -> space.Space:
+    return space.of(config.load_run(run), "multiclass")
+
+
+def fault(run: str) -> str:
+    with pytest.raises(ConfigFault) as found:
+        space_of(run)
+    return str(found.value)
+
+
+def test_a_key_tells_whether_it_is_whole(competition: Callable[..., str]):
+    run = competition(run="search={lr: {low: 1, high: 2}, epochs: {low: 1, high: 9, step: 2}, mixup: {low: 0, high: 1}, "
+                          "augment: [light, none]}")  # fmt: skip
+    found = space_of(run)
+    assert found["lr"] == Span(1, 2, False, None, whole=False)
+    assert found["mixup"] == Span(0, 1, False, None, whole=False)
+    assert found["epochs"] == Span(1, 9, False, 2, whole=True)
+    assert found["epochs"].points() == [1, 3, 5, 7, 9]
+    assert found["augment"] == Choice(("light", "none"))
+
+
+def test_parameters_of_a_library_are_whole_by_name(toy: Callable[..., str]):
+    some = {"min_samples_leaf": {"low": 1, "high": 20}, "other": {"low": 0, "high": 3}}
+    found = space_of(toy(search={"params": some | {"more": {"low": 0, "high": 3, "whole": True}}}))
+    whole = {key: entry.whole for key, entry in found.items() if isinstance(entry, Span)}
+    assert whole == {"params.min_samples_leaf": True, "params.other": False, "params.more": True}
+
+
+@pytest.mark.parametrize(
+    ("search", "code", "words"),
+    [
+        ("{lr: {low: 0, high: 1, log: true}}", "CFG-VALUE", "low above 0"),
+        ("{lr: {low: 1, high: 1}}", "CFG-VALUE", "below high"),
+        ("{lr: {low: 0.1, high: 1, steps: 3}}", "CFG-UNKNOWN", "steps"),
+        ("{lr: 0.1}", "CFG-VALUE", "neither a range"),
+        ("{lr: [0.1]}", "CFG-VALUE", "at least 2"),
+        ("{lr: {low: -1, high: 1}}", "CFG-VALUE", "search.lr"),
+        ("{lrr: {low: 0.1, high: 1}}", "CFG-UNKNOWN", "did you mean 'lr'"),
+        ("{epochs: {low: 1.5, high: 9}}", "CFG-VALUE", "whole numbers"),
+        ("{augment: [light, wild]}", "CFG-VALUE", "wild"),
+        ("{device: [cpu, auto]}", "CFG-VALUE", "of the machine"),
+        ("{views: [[plain], [hflip]]}", "CFG-VALUE", "of prediction"),
+        ("{seed: {low: 0, high: 9}}", "CFG-VALUE", "by luck"),
+        ("{augment: [{a: 1}, light]}", "CFG-VALUE", "mapping"),
+    ],
+)
+def test_what_can_t_be_searched_is_refused(competition: Callable[..., str], search: str, code: str, words: str):
+    told = fault(competition(run=f"search={search}"))
+    assert code in told and words in told and "search" in told
+
+
+def test_every_problem_of_a_space_is_told_at_once(competition: Callable[..., str]):
+    told = fault(competition(run="search={lrr: [1, 2], device: [cpu, auto], mixup: [0, -1]}"))
+    assert told.count("error ") == 3
+
+
+def test_every_task_has_a_space_that_its_run_takes(competition: Callable[..., str]):
+    write("configs/toy/base.yaml", {"task": "detection", "pretrained": False})
+    assert {"lr", "mosaic"} <= set(space.of(config.load_run("toy/base"), "boxes"))
+    run = competition(run="search={}")
+    assert "smoothing" in space_of(run) and "smoothing" not in space.of(config.load_run(run), "binary")
+    for model in ("lightgbm", "xgboost", "catboost", "histgb", "extratrees", "randomforest", "knn", "tabm"):
+        write("configs/toy/base.yaml", {"task": "tabular", "model": model})
+        assert space_of(run)
+    write("configs/toy/base.yaml", {"task": "tabular", "model": "linear"})
+    assert "search: {lr:" in fault(run)
+
+
+def test_a_forgiving_stop():
+    best = [0.7, 0.8, 0.75]
+    assert rules.forgiving([0.69], best) and rules.forgiving([0.75, 0.64], best)
+    assert not rules.forgiving([0.7], best) and not rules.forgiving([0.75, 0.66], best)
+    assert not rules.forgiving([0.1], []) and not rules.forgiving([], best)
+    assert not rules.forgiving([np.nan, 0.7], [np.nan, 0.7]) and rules.forgiving([np.nan, 0.6], [np.nan, 0.7])
+
+
+def test_a_paired_stop():
+    best = [0.7, 0.8, 0.9]
+    complete = [best, *([s - 0.02 + d for s, d in zip(best, (0.02, 0, -0.02))] for _ in range(4))]  # swings of 0.02
+    assert rules.paired([0.67], complete) and not rules.paired([0.69], complete)
+    assert rules.paired([0.685, 0.78], complete) and not rules.paired([0.69, 0.795], complete)
+    assert not rules.paired([0.75, 0.8], complete)
+    few = complete[:4]
+    assert not rules.paired([0.7, 0.71], few) and rules.paired([0.6], few)  # forgiving, as long as they are few
+    assert not rules.paired([0.1], []) and not rules.paired([np.nan], complete)
+
+
+def test_best_without_a_fold_does_not_see_it():
+    scores = {4: [9.0, 0.5, 0.5], 7: [0.0, 0.6, 0.6]}
+    assert [rules.best_without(scores, fold) for fold in range(3)] == [7, 4, 4]
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_a_resumed_study_goes_on_with_new_values(kind: str):
+    def values(*parts: int) -> list[float]:
+        one = optuna.create_study()
+        for count in parts:
+            one.sampler = study.Numbered(kind, 3)
+            one.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=count)
+        return [t.params["x"] for t in one.get_trials()]
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    whole = values(14)
+    assert whole == values(5, 9) and len(set(whole)) == 14
+
+
+def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy(tune={"finalists": 1, "stop": "none"})
+    assert tune(run, "--trials", "3") == 0
+    told, first = said(capsys), fits()
+    assert "best of 3 trials" in told and "on another seed" in told and "nested" in told
+    assert "min_samples_leaf: 1 to 20, whole" in told and "drawn ones for params.max_features" in told
+    assert table()["state"].tolist() == ["complete"] * 3 and (table()["folds"] == 3).all()
+    assert Path("runs/toy/base~tune/tune.png").stat().st_size > 10_000
+    result = json.loads(Path("runs/toy/base~tune/tune.json").read_text())
+    assert result["best"] == table()["score"].max()
+
+    text = Path("configs/toy/base-tuned.yaml").read_text()
+    assert text.startswith("# Written by `make tune RUN=toy/base`") and "best of 3 trials" in text
+    assert yaml.safe_load(text) == {
+        "extends": "base.yaml",
+        "params": {k.partition(".")[2]: v for k, v in result["winner"].items() if (k, v) != ("params.min_samples_leaf", 4)},
+    }  # fmt: skip
+    folder = trials()[result["number"]].user_attrs["folder"]
+    for k in range(3):
+        ours, theirs = (artifacts.read_json(Path(f"runs/toy/{r}/fold{k}/fit.json")) for r in
+                        ("base-tuned", f"base~tune/{folder}"))  # fmt: skip
+        assert ours == theirs
+    assert cli.main(["predict", "toy/base-tuned"]) == 0
+    score = json.loads(Path("runs/toy/base-tuned/score.json").read_text())
+    assert score["score"] == pytest.approx(result["best"])  # the very folds that the search has trained
+    assert cli.main(["train", "toy/base-tuned"]) == 0 and "all 3 folds are trained" in said(capsys)
+    from competition import ensemble
+
+    assert ensemble.scored("toy") == ["toy/base-tuned"]
+
+    assert tune(run, "--trials", "3") == 0
+    assert fits() == first and json.loads(Path("runs/toy/base~tune/tune.json").read_text()) == result
+    assert tune(run, "--trials", "4") == 0
+    assert len(table()) == 4 and first.items() <= fits().items()
+
+
+def test_the_nested_score_is_of_trials_chosen_on_other_folds(toy: Callable[..., str]):
+    run = toy(tune={"finalists": 0, "stop": "none"})
+    assert tune(run, "--trials", "4") == 0
+    table_, scores = table(), table().filter(regex="^fold[0-9]").sort_index(axis=1)
+    truth = pd.read_csv("data/train.csv", dtype=str).set_index("id")["label"]
+    right = []
+    for fold in scores:
+        best = scores.drop(columns=fold).mean(axis=1).idxmax()
+        folder = trials()[table_["number"][best]].user_attrs["folder"]
+        oof = pd.read_parquet(f"runs/toy/base~tune/{folder}/{fold}/oof.parquet").drop(columns="view")
+        right += list(oof.idxmax(axis=1) == truth[oof.index])
+    result = json.loads(Path("runs/toy/base~tune/tune.json").read_text())
+    assert result["nested"] == pytest.approx(np.mean(right)) and result["other"] is None
+
+
+def test_the_same_values_are_trained_once(toy: Callable[..., str]):
+    run = toy(search={"params.min_samples_leaf": [1, 5]}, tune={"finalists": 0, "sampler": "random", "stop": "none"})
+    assert tune(run, "--trials", "6") == 0
+    assert len(table()) == 6 and len(fits()) == 2 * 3
+
+
+def test_a_grid_is_tried_to_its_end(toy: Callable[..., str]):
+    leaves, share = "params.min_samples_leaf", "params.max_features"
+    run = toy(search={leaves: {"low": 1, "high": 3}, share: [0.5, "sqrt"]}, tune={"finalists": 0, "sampler": "grid"})
+    assert tune(run) == 0
+    assert sorted(zip(table()[leaves], table()[share])) == [(n, s) for n in (1, 2, 3) for s in ("0.5", "sqrt")]
+    write("configs/toy/base.yaml", SMALL | {"search": SPACE, "tune": {"sampler": "grid"}})
+    assert tune(run) == 2
+
+
+def test_what_a_study_is_of_can_t_change(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy()
+    assert tune(run, "--trials", "1") == 0
+    before = fits()
+    toy_space = {"params.min_samples_leaf": {"low": 2, "high": 20}, "params.max_features": SPACE["params.max_features"]}
+    write("configs/toy/base.yaml", SMALL | {"search": toy_space, "tune": TUNE, "seed": 5})
+    capsys.readouterr()
+    assert tune(run, "--trials", "2") == 2
+    told = said(capsys)
+    assert told.count("HPO-MISMATCH") == 2 and "another search space" in told and "another settings" in told
+    assert "'low': 1" in told and "'low': 2" in told and fits() == before
+
+
+def test_a_file_made_by_hand_is_never_overwritten(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy()
+    write("configs/toy/base-tuned.yaml", {"extends": "base.yaml", "bag": 3})
+    assert tune(run, "--trials", "1") == 2
+    assert "CFG-EXISTS" in said(capsys) and not Path("runs/toy").exists()
+
+
+def test_no_database(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy()
+    Path("runs/toy/base~tune").mkdir(parents=True)
+    Path("runs/toy/base~tune/study.db").write_text("no database " * 100)
+    assert tune(run, "--trials", "1") == 4
+    assert "HPO-STORE" in said(capsys)
+    write("configs/toy/base.yaml", SMALL | {"search": SPACE, "tune": {"storage": "nosuch://me:s3cret@host/db"}})
+    assert tune(run, "--trials", "1") == 4
+    told = said(capsys)
+    assert "HPO-STORE" in told and "nosuch://***@host/db" in told and "s3cret" not in told
+
+
+def test_values_that_no_model_takes(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy(search={"params.max_features": [-3.0, -4.0]})
+    assert tune(run, "--trials", "3") == 4
+    told = said(capsys)
+    assert "HPO-NONE" in told and "3 trials ended early" in told and "TAB-MODEL" in told
+    assert [t.state for t in trials()] == [TrialState.PRUNED] * 3
+
+
+def test_time_is_up(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy()
+    assert tune(run, "--time", "0.001s") == 75
+    assert "before one trial was whole" in said(capsys)
+    assert tune(run, "--time", "10m", "--trials", "2") == 0
+    assert len(table()) == 2
+
+
+def test_epochs_are_halved_on_the_first_fold(competition: Callable[..., str]):
+    search = "search={lr: {low: 1e-6, high: 1e-2, log: true}} tune={finalists: 0, stop: none, sampler: random}"
+    run = competition(run=f"jobs=1 views=[plain] {search}")
+    assert tune(run, "--trials", "5") == 0
+    cut = [t for t in trials() if t.state is TrialState.PRUNED]
+    assert cut and all(t.user_attrs["reason"].startswith("a third") for t in cut)
+    for t in trials():
+        steps = [step for step in t.intermediate_values if step < 100]
+        assert steps == ([34, 67] if t.state is TrialState.COMPLETE else [34])
+    for t in cut:
+        assert not list(Path(f"runs/toy/base~tune/{t.user_attrs['folder']}").glob("fold*/*.ckpt"))
+        assert not t.user_attrs.get("folds")
+
+
+SCRIPT = """
+import sys
+from competition.tuning import study
+study.HEARTBEAT, study.GRACE, study.POLL = 1, 3, 0.2
+from competition import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def started(run: str, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, "tune", run, *arguments], env=environment)
+
+
+def until(true: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_what_is_killed_or_stopped_is_gone_on_with(toy: Callable[..., str]):
+    slow = SMALL | {"params": {"n_estimators": 60, "min_samples_leaf": 4}}
+    run = toy(**slow, tune={"finalists": 0, "stop": "none", "sampler": "random"})
+    one = started(run, "--trials", "5")
+    until(lambda: len(fits()) >= 4)  # the second trial is at work
+    one.send_signal(signal.SIGKILL)
+    one.wait()
+    have = fits()
+    running = [t for t in trials() if t.state is TrialState.RUNNING]
+    assert len(running) == 1
+    two = started(run, "--trials", "5")
+    until(lambda: len(fits()) >= len(have) + 2)
+    two.send_signal(signal.SIGTERM)
+    assert two.wait() == 75
+    three, four = started(run, "--trials", "5"), started(run, "--trials", "5")
+    assert three.wait() == 0 and four.wait() == 0
+    ended = [t for t in trials() if t.state is TrialState.COMPLETE]
+    assert len(ended) == 5 and len({t.user_attrs["folder"] for t in ended}) == 5
+    assert not [t for t in trials() if t.state is TrialState.RUNNING]
+    assert have.items() <= fits().items() and len(fits()) == 5 * 3  # no fold twice
+    history = [t.system_attrs.get("retry_history") for t in ended if t.system_attrs.get("retry_history")]
+    assert running[0].number in [number for numbers in history for number in numbers]
+    assert runs.recorded("toy/base~tune") is None
