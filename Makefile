@@ -3,9 +3,9 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B
 
-KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE PYTHON
+KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -17,7 +17,8 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance bench-tables bench-detect bench-search docs
+	tabular detect tune import portfolio importance compare lr plan bench-tables bench-detect bench-search bench-noise \
+	bench-blend docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,9 @@ lint: setup
 bench: setup ## images/s of our loop beside the bare step and a plain loop
 	@$(PYTHON) -m benchmarks.loop
 
+bench-noise: setup ## what a blend of noise scores in sample, and what nested
+	@$(PYTHON) -m benchmarks.noise
+
 bench-tables: setup ## time and memory of each tabular model and of the preset quick on 250,000 x 24
 	@$(PYTHON) -m benchmarks.tables
 
@@ -64,6 +68,9 @@ bench-detect: setup ## [RUN=scenes/baseline]: images/s of a detector's loop, mos
 bench-search: setup ## RUN=<name>/<run>: a search that stops trials against one that doesn't: folds spent and what is found
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(PYTHON) -m benchmarks.search "$$RUN"
+
+bench-blend: setup ## blend weights of 20 runs x 50,000 rows x 10 classes: ours, a loop of metric calls, SLSQP, Optuna
+	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.blending
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
@@ -86,9 +93,9 @@ predict: setup ## RUN=<name>/<run>: out-of-fold and test predictions with TTA, a
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) predict "$$RUN"
 
-ensemble: setup ## COMP=<name> [RUNS="a b c"] [AS=<name>/blend]: blend of runs, weights from OOF, nested score
+ensemble: setup ## COMP=<name> [RUNS="a b c"] [SET="method=rank"] [AS=<name>/blend]: blend of runs, with its nested score
 	$(call need,COMP,COMP=<name>)
-	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${AS:+--as "$$AS"}
+	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
 
 submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still needs, then its checked CSV
 	$(call need,RUN,RUN=<name>/<run>)
@@ -118,6 +125,19 @@ portfolio: setup ## RUN=<name>/<run>: what a preset tried, what it cost and what
 importance: setup ## RUN=<name>/<run>: what each column is worth to a trained run, as a table and a picture
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) importance "$$RUN"
+
+compare: setup ## A=<name>/<run> B=<name>/<run>: is B better? tests over folds, rows and seeds, and a picture
+	$(call need,A,A=<name>/<run> B=<name>/<run>)
+	$(call need,B,A=<name>/<run> B=<name>/<run>)
+	@$(podium) compare --a "$$A" --b "$$B"
+
+lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, and the rate to try
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) lr "$$RUN"
+
+plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"}
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

@@ -55,7 +55,7 @@ PROBLEMS = {
 
 @dataclass(frozen=True)
 class Cache:
-    """pictures: [n, height, width, 3] uint8, RGB, read-only. row: path -> n. digest: of all the files' contents."""
+    """pictures: [n, height, width, 3] uint8, RGB, read-only. row: path -> n. digest: of files' contents."""
 
     pictures: np.ndarray
     row: pd.Series
@@ -80,17 +80,20 @@ def folder_of(competition: str, fit_to: Fit, shape: Shape, upright: bool = True)
     return artifacts.cache_folder(competition) / f"{fit_to}-{extent}{'' if upright else '-stored'}"
 
 
-def load(folder: Path) -> Cache:
+def load(folder: Path, paths: Sequence[str] | None = None) -> Cache:
+    """paths: those whose digest is wanted; None: all that are there."""
     index = artifacts.read_table(folder / "index.parquet")
     pictures = np.load(folder / "pictures.npy", mmap_mode="r")
     assert len(pictures) == len(index), f"{folder} is of two builds"
-    return Cache(pictures, index["row"], artifacts.digest(*index["digest"].sort_index()))
+    return Cache(pictures, index["row"], artifacts.digest(*index["digest"].sort_index().loc[paths or slice(None)]))
 
 
 def build(
     paths: Sequence[str], folder: Path, fit_to: Fit, shape: Shape, progress: Progress, upright: bool = True
 ) -> Cache:
     """Decodes what is not there yet and returns the cache. A picture counts as changed when its content has.
+
+    A cache that holds more pictures than are asked for is left as it is.
 
     shape: height and width of the pictures that are kept. upright: as of `decode`; `folder` should tell.
 
@@ -100,15 +103,17 @@ def build(
     with artifacts.locked(folder, wait=-1):
         files = pd.DataFrame(_stat_all(paths), index=pd.Index(paths, name="path"))
         known = artifacts.read_table(folder / "index.parquet") if (folder / "index.parquet").exists() else None
-        if known is not None and list(known.index) == paths:
-            touched = known.index[(known[["size", "time"]] != files[["size", "time"]]).any(axis=1)]
+        if known is not None and files.index.isin(known.index).all():
+            there = known.loc[paths, ["size", "time"]]
+            touched = there.index[(there != files[["size", "time"]]).any(axis=1)]
             same = [p for p in touched if artifacts.digest(Path(p).read_bytes()) == known.loc[p, "digest"]]
             if len(same) == len(touched):
                 if len(touched):
-                    artifacts.write_table(folder / "index.parquet", known.assign(time=files["time"]))
-                return load(folder)
+                    known.loc[paths, "time"] = files["time"]
+                    artifacts.write_table(folder / "index.parquet", known)
+                return load(folder, paths)
         _decode_all(paths, files, folder, fit_to, shape, progress, upright)
-        return load(folder)
+        return load(folder, paths)
 
 
 def decode(data: bytes, at_least: int, upright: bool = True, exact: bool = False) -> np.ndarray:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from competition.metrics import Metric
+    from competition.rates import Curve
+    from competition.significance import OverRows
 
 DPI = 130
 LETTERS = 30  # of a name
@@ -35,6 +41,91 @@ def importance(worth: pd.DataFrame, title: str, metric: str) -> bytes:
         bars(axes[1], worth["shap"], None, "mean |SHAP|, in the model's raw output", ORANGE)
     axes[0].set_yticks(range(len(worth)), [shortened(str(name)) for name in worth.index], parse_math=False)
     axes[0].set_ylim(len(worth) - 0.4, -0.6)  # the first on top
+    return png(figure)
+
+
+def comparison(
+    scores: pd.DataFrame, rows: OverRows | None, difference: float, seeds: float | None, title: str, metric: Metric
+) -> bytes:
+    """Fold scores of two runs in pairs; the resampled difference beside 0 and beside what seeds alone do.
+
+    scores: [folds, 2] as the competition shows them. difference: above 0 the second is better. seeds: half the width of
+    what they may do; None where it is not known.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    figure.suptitle(title, fontsize=11, fontweight="bold", parse_math=False)
+    _pairs(left, scores, metric.greater)
+    left.set_ylabel(f"{metric.name}, {'greater' if metric.greater else 'smaller'} is better", fontsize=9)
+    if rows is not None:
+        low, high = rows.interval
+        right.hist(rows.draws, bins=30, color=BLUE)
+        right.axvspan(low, high, ymax=0.03, color=BLACK, label="95% of them")
+    if seeds is not None:
+        right.axvspan(-seeds, seeds, color=GREY, alpha=0.25, linewidth=0, zorder=0, label="what seeds alone do")
+    right.axvline(0, color=BLACK, linewidth=1.5)
+    right.axvline(difference, color=ORANGE, linewidth=2, label="difference of the scores")
+    second = shortened(str(scores.columns[1]))
+    right.set_xlabel(f"how much better {second} is, over resampled rows", fontsize=9, parse_math=False)
+    right.set_yticks([])
+    right.legend(fontsize=8, frameon=False)
+    for axes in (left, right):
+        axes.tick_params(labelsize=9, length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    return png(figure)
+
+
+def _pairs(axes: Axes, scores: pd.DataFrame, greater: bool) -> None:
+    """A line a fold from the first run to the second, and one of their means."""
+    better = (scores.iloc[:, 1] - scores.iloc[:, 0]) * (1 if greater else -1)
+    place = _apart(scores.iloc[:, 1].to_numpy(float), 0.045 * np.nanmax([np.ptp(scores.dropna().to_numpy()), 1e-12]))
+    for (fold, ends), gain, height in zip(scores.iterrows(), better, place):
+        colour = BLUE if gain > 0 else ORANGE if gain < 0 else GREY
+        axes.plot([0, 1], ends, "o-", color=colour, linewidth=1.5, markersize=5)
+        axes.text(1.06, height, f"fold {fold}", fontsize=8, va="center")
+    axes.plot([0, 1], scores.dropna().mean(), "--", color=BLACK, linewidth=2)
+    axes.set_title(
+        f"blue where {shortened(str(scores.columns[1]))} is better; dashed the mean", fontsize=8.5, parse_math=False
+    )
+    axes.set_xticks([0, 1], [shortened(str(name)) for name in scores], parse_math=False)
+    axes.set_xlim(-0.25, 1.45)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
+    """Heights of labels, moved up where they would be nearer than `gap` to the one below."""
+    placed = heights.copy()
+    order = np.argsort(heights)
+    for below, above in itertools.pairwise(order):
+        placed[above] = max(placed[above], placed[below] + gap)
+    return placed
+
+
+def rates(curve: Curve, own: float, title: str) -> bytes:
+    """The loss of a range test against the rate; the steepest descent, the least and the run's own rate are marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axis = figure.subplots()
+    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
+    axis.plot(curve.rates, curve.losses, color=GREY, alpha=0.5, linewidth=0.8, label="each step")
+    axis.plot(curve.rates, curve.smooth, color=BLUE, linewidth=2, label="smoothed")
+    axis.axvline(own, color=BLACK, linestyle=":", linewidth=1.2, label=f"the run's lr, {own:g}")
+    for at, name, mark in ((curve.steepest, "falls fastest", "o"), (curve.least, "least", "v")):
+        if at is not None:
+            label = f"{name}, {curve.rates[at]:.1e}"
+            axis.plot(curve.rates[at], curve.smooth[at], mark, color=ORANGE, markersize=8, label=label)
+    low, high = curve.smooth.min(), curve.smooth[: (curve.least or 0) + 1].max()
+    axis.set_ylim(low - 0.15 * (high - low), high + 0.5 * (high - low))
+    axis.set_xscale("log")
+    axis.set_xlabel("learning rate", fontsize=9)
+    axis.set_ylabel("training loss", fontsize=9)
+    axis.tick_params(labelsize=9, length=0)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False)
     return png(figure)
 
 

@@ -15,7 +15,7 @@ from competition.errors import Fault, Stopped
 
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m competition", description="A competition pipeline; see README.md.")
-    main.add_argument("--json", action="store_true", help="print faults as JSON, for tools")
+    main.add_argument("--json", action="store_true", help="print faults, and the record of compare, as JSON, for tools")
     main.add_argument("--debug", action="store_true", help="print the traceback of a fault")
     verbs = main.add_subparsers(dest="verb", required=True, metavar="verb")
 
@@ -42,8 +42,9 @@ def parser() -> argparse.ArgumentParser:
     verb("train", "trains the folds that are missing", run,
          ("--fold", {"type": int, "default": None, "help": "only this fold"}), overrides, variant)  # fmt: skip
     verb("predict", "out-of-fold and test predictions, and the score", run)
-    verb("ensemble", "blends runs by weights fitted on OOF", comp,
-         ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), variant)  # fmt: skip
+    verb("ensemble", "blends runs by what is fitted on their OOF", comp,
+         ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), overrides,
+         variant)  # fmt: skip
     clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
@@ -55,6 +56,13 @@ def parser() -> argparse.ArgumentParser:
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
+    verb("compare", "is B better than A? tests over folds, rows and seeds",
+         ("--a", {"required": True, "metavar": "RUN", "help": "a run that has a score"}),
+         ("--b", {"required": True, "metavar": "RUN", "help": "another one of the same competition"}),
+         ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
+    verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
+    verb("plan", "what a run takes on this machine, and what of it fits a time", run,
+         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -122,7 +130,7 @@ def ensemble(options: argparse.Namespace) -> None:
     from competition import ensemble, stages
 
     name = options.variant or f"{options.competition}/blend"
-    stages.predict(ensemble.declare(options.competition, options.runs.split(), name))
+    stages.predict(ensemble.declare(options.competition, options.runs.split(), name, options.set))
 
 
 def submission(options: argparse.Namespace) -> None:
@@ -170,6 +178,24 @@ def importance(options: argparse.Namespace) -> None:
     stages.explain(runs.resolve(options.run))
 
 
+def compare(options: argparse.Namespace) -> None:
+    from competition import compare
+
+    compare.tell(options.a, options.b, options.json)
+
+
+def lr(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.rate(runs.resolve(options.run))
+
+
+def plan(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.plan(runs.resolve(options.run), options.time)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -194,4 +220,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, demo, schema)} | {"import": bring, "demo-detect": demo_detect}  # fmt: skip
+                                importance, compare, lr, plan, demo, schema)}  # fmt: skip
+VERBS |= {"import": bring, "demo-detect": demo_detect}

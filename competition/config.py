@@ -17,12 +17,13 @@ from competition.keys import Competition, Pseudo, Strict, fit, machine, predict
 from competition.tuning.keys import Entry, Tune, flattened
 
 # Keys of every run, above the task's own.
-COMMON = ("members", "preset", "time", "seed", "seeds", "refit", "pseudo", "jobs", "search", "tune")
+COMMON = ("members", "preset", "method", "time", "seed", "seeds", "refit", "pseudo", "jobs", "search", "tune")
 TASKS = {
     "image": "competition.image.task:ImageTask",
     "detection": "competition.detection.task:DetectionTask",
     "tabular": "competition.tabular.task:TabularTask",
     "imported": "competition.imported:ImportedTask",
+    "soup": "competition.soup:SoupTask",
 }
 
 
@@ -36,6 +37,14 @@ class Run(Strict):
     )
     preset: str | None = fit(
         None, "a portfolio of the task's models, the most valuable first, blended; tabular: quick, good or best"
+    )
+    method: Literal[
+        "auto", "mean", "convex", "greedy", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"
+    ] = fit(
+        "auto",
+        "how members become one: mean; convex: weighted mean; greedy: members selected by the metric itself; rank: mean of "
+        "ranks; geometric or power mean; per_class: a weight for each class; ridge, logistic, lightgbm: a second model on "
+        "their predictions; auto: the simplest of the best on held-out folds",
     )
     time: str | None = machine(
         None, "how long a preset may train (`10m`, `2h`), what is done by then is kept; null: the preset's own"
@@ -74,6 +83,8 @@ class Run(Strict):
     def _preset_of_a_task(self) -> Run:
         if self.preset is not None and self.task is None:
             raise ValueError("preset: takes the models of a task; with members: there is none")
+        if self.method != "auto" and self.members is None:
+            raise ValueError("method: is how members become one, and a run of one model has none")
         if self.time is not None and self.preset is None:
             raise ValueError("time: bounds the models of a preset, and there is none")
         if self.search and (self.task is None or self.preset is not None):
@@ -99,9 +110,9 @@ class Run(Strict):
         """The resolved configuration as plain values, in the form of the YAML file."""
         common = {"seed": self.seed, "jobs": self.jobs} | ({} if self.task is None else self.fitted())
         if self.preset is not None:
-            common |= {"preset": self.preset, "time": self.time}
+            common |= {"preset": self.preset, "method": self.method, "time": self.time}
         elif self.members is not None:
-            return {"members": list(self.members), **common}
+            return {"members": list(self.members), "method": self.method, **common}
         return {"task": task_name(self.task), **common, **self.task.model_dump(mode="json")}
 
     def fitted(self) -> dict[str, Any]:
@@ -169,14 +180,26 @@ def load_run(
         put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     run = make_run(name, values, origins)
-    parts = [("members", member) for member in (run.members or ()) if run.preset is None]
-    for key, member in [*parts, *([("pseudo.run", run.pseudo.run)] if run.pseudo else [])]:
+    for key, member in made_of(run):
         if "+" in member:  # of a preset, whose run folder knows what it was told: runs.resolve
             continue
         if member in (*above, called or name):
             raise ConfigFault(_bad_value(key, member, f"{name} is made of itself", f"name another run in {path}"))
         load_run(member, above=(*above, called or name))
     return run
+
+
+def made_of(run: Run) -> list[tuple[str, str]]:
+    """(key, run) of all that this one is made of: a blend's members, a soup's ingredients, whose labels it learns from."""
+    named = {"members": run.members or () if run.preset is None else (), "of": getattr(run.task, "of", ())}
+    parents = [("pseudo.run", run.pseudo.run)] if run.pseudo else []
+    return [(key, name) for key, names in named.items() for name in names] + parents
+
+
+def task_in_file(name: str) -> Any:
+    """What `task:` says in a run's file, of which nothing is checked."""
+    check_name(name)
+    return _read_extended(artifacts.run_yaml(name))[0].get("task")
 
 
 def expand(run: Run) -> dict[str, Run]:

@@ -1,7 +1,6 @@
 """Cuts: how probabilities are decided where 0.5, the most probable class or the nearest level is not what a metric wants.
 
-A cut is fitted on out-of-fold predictions and adjusts them so that `metrics.labels` decides as it says. A run's files
-keep plain probabilities; the cut stands in score.json and is applied when a submission is written.
+A cut adjusts them so that `metrics.labels` decides as it says (adjustment.py).
 """
 
 from __future__ import annotations
@@ -53,8 +52,21 @@ class Cut:
     values: dict[str, float]
     levels: tuple[float, ...] = ()
 
+    def apply(self, prediction: pd.DataFrame) -> pd.DataFrame:
+        """The prediction adjusted so that `metrics.labels` decides by the cut.
+
+        threshold: odds shifted by a constant, the threshold becomes 0.5. factor: probabilities times the factors, rows
+        sum to 1. level: 1 for the class that is said. score: boxes of a lower score are left out.
+        """
+        if self.rule == "score":
+            return prediction[prediction["score"] >= self.values["all"]]
+        names = list(prediction.columns)[self.rule == "level" :]
+        assert names == list(self.values), f"a cut of {[*self.values]} is not one of {names}"
+        values, levels = np.array([self.values[name] for name in names]), np.array(self.levels)
+        adjusted = ADJUST[self.rule](prediction.to_numpy(float), values, levels)
+        return pd.DataFrame(adjusted, prediction.index, prediction.columns)
+
     def plain(self) -> dict[str, Any]:
-        """As JSON has it; `read` is the way back."""
         return asdict(self) | {"levels": list(self.levels)}
 
     def __str__(self) -> str:
@@ -65,62 +77,28 @@ class Cut:
         return f"{noun}s {some}" + (f", ... ({len(self.values)} in all)" if len(self.values) > 5 else "")
 
 
-def read(record: dict[str, Any] | None) -> Cut | None:
-    """The cut of a score.json."""
-    return Cut(record["rule"], record["values"], tuple(record["levels"])) if record else None
+def read(record: dict[str, Any]) -> Cut:
+    return Cut(record["rule"], record["values"], tuple(record["levels"]))
 
 
-def apply(cut: Cut | None, prediction: pd.DataFrame) -> pd.DataFrame:
-    """The prediction adjusted so that `metrics.labels` decides by the cut; without a cut it stays as it is.
-
-    threshold: odds shifted by a constant, the threshold becomes 0.5. factor: probabilities times the factors, rows sum
-    to 1. level: 1 for the class that is said. score: boxes of a lower score are left out.
-    """
-    if cut is None:
-        return prediction
-    if cut.rule == "score":
-        return prediction[prediction["score"] >= cut.values["all"]]
-    names = list(prediction.columns)[cut.rule == "level" :]
-    assert names == list(cut.values), f"a cut of {[*cut.values]} is not one of {names}"
-    values, levels = np.array([cut.values[name] for name in names]), np.array(cut.levels)
-    return pd.DataFrame(
-        ADJUST[cut.rule](prediction.to_numpy(float), values, levels), prediction.index, prediction.columns
-    )
+def ways(problem: Problem) -> list[Callable[[pd.DataFrame, pd.DataFrame, Problem], Cut]]:
+    """The cuts that the metric may have; none where the default decision is the best."""
+    levels = problem.metric.levels
+    ascending = levels is None or bool((np.diff(levels) > 0).all())
+    settled = problem.kind in SETTLED.get(problem.metric.name, ())
+    return [search] if problem.metric.needs == "label" and ascending and not settled else []
 
 
-def fit(prediction: pd.DataFrame, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Cut | None:
-    """The cut of these rows; None where the metric has none, or where it does not help.
-
-    It helps if, fitted on all folds but one and scored on that one, its mean gain is above 0 and most folds gain. Boxes
-    need one whatever it gains, for without it each counts that a model holds possible.
-    """
-    if problem.kind == "boxes":
-        return _of_boxes(prediction, truth, fold.index, problem) if problem.metric.cuts and len(fold) else None
-    if not (_wanted(problem) and fold.nunique() > 1):
+def of_boxes(prediction: pd.DataFrame, truth: pd.DataFrame, ids: pd.Index, problem: Problem) -> Cut | None:
+    """The score below which boxes are left out; None where the metric goes by their order, or where there is no row."""
+    if not (problem.metric.cuts and len(ids)):
         return None
-    gains = []
-    for k in fold.unique():
-        rest, held = fold.index[fold != k], fold.index[fold == k]
-        cut = _search(prediction.loc[rest], truth.loc[rest], problem)
-        plain, scored = prediction.loc[held], truth.loc[held]
-        gains.append(problem.metric.score(scored, apply(cut, plain)) - problem.metric.score(scored, plain))
-    helps = np.mean(gains) > 0 and np.mean(np.array(gains) > 0) > 0.5
-    return _search(prediction, truth, problem) if helps else None
-
-
-def _of_boxes(prediction: pd.DataFrame, truth: pd.DataFrame, ids: pd.Index, problem: Problem) -> Cut | None:
     some = deciding.drawn(ids)
     _, threshold = deciding.best(problem.metric, pick(truth, some), pick(prediction, some))
     return Cut("score", {"all": threshold}) if threshold else None
 
 
-def _wanted(problem: Problem) -> bool:
-    levels = problem.metric.levels
-    ascending = levels is None or bool((np.diff(levels) > 0).all())
-    return problem.metric.needs == "label" and problem.kind not in SETTLED.get(problem.metric.name, ()) and ascending
-
-
-def _search(prediction: pd.DataFrame, truth: pd.DataFrame, problem: Problem) -> Cut:
+def search(prediction: pd.DataFrame, truth: pd.DataFrame, problem: Problem) -> Cut:
     """The best cut of these rows, found from a few starts by moving one value at a time."""
     metric, names = problem.metric, list(prediction.columns)
     rule: Rule = "level" if metric.levels is not None else "factor" if problem.kind in CLASSES else "threshold"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks, metrics, targets
+from competition import artifacts, hooks, metrics, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
 from competition.errors import DataFault, Finding, examples, nearest
@@ -27,8 +27,8 @@ WRITING = {"template", "nothing", "fractions"}  # keys of `boxes` that say how a
 class Data:
     """One competition, read and checked. `notes` are the sentences that a user should see (rows left out, and why).
 
-    hash: of the tables and of what the configuration makes of them; a run is of one. metric_hash: of the metric and of the
-    user's own file of it; another one needs a new score, not a new run.
+    hash: of the tables and of what the configuration makes of them; a run is of one. metric_hash: of the metric, of the
+    user's own file of it and of `prior`; another one needs a new score, not a new run.
     """
 
     name: str
@@ -92,6 +92,7 @@ def load(name: str) -> Data:
     further = None if config.unlabeled is None else _further(config, tables["unlabeled"], inputs)
     upright = config.boxes is None or config.boxes.upright
     problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, upright)
+    prior.check(config.prior, problem, home)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
@@ -109,7 +110,9 @@ def load(name: str) -> Data:
         sample=sample,
         sample_id=sample_id,
         hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
-        metric_hash=artifacts.digest(config.metric.model_dump_json(), hooks.content(config.metric.name, home)),
+        metric_hash=artifacts.digest(
+            config.metric.model_dump_json(), hooks.content(config.metric.name, home), json.dumps(config.prior)
+        ),
         notes=notes,
         unlabeled=further,
     )

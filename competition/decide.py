@@ -1,63 +1,41 @@
 """What is decided on out-of-fold predictions, and the honest score of a decision: fitted without the fold it is scored on.
 
 A stack is a dict of prediction tables: the views of a run, or the members of a blend. The first decision makes one table of
-them: weights that sum to 1, and of boxes how they are fused (boxes/deciding.py). The second is the cut of that (cuts.py).
+them: of views a mean, of members what is chosen among the ways of blending (blending/choosing.py), and of boxes how they
+are fused (boxes/deciding.py). The second adjusts that (adjustment.py).
 """
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from competition import cuts, losses
+from competition import adjustment
+from competition.adjustment import Adjustment
+from competition.blending import means, stacking
+from competition.blending.choosing import Chooser
+from competition.blending.means import Decision, Mean, mean
+from competition.blending.stack import Stack
 from competition.boxes import deciding
-from competition.cuts import Cut
 from competition.metrics import Metric
 from competition.task import Problem, Progress, pick
 
-Stack = Mapping[str, pd.DataFrame]
 Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
-DRAWN = (np.inf, 10.0, 1.0, 0.1)  # how strongly blend weights are drawn to equal ones, over the number of rows
-VERSION = "2"  # of these decisions, for scores of an older one are made anew; 2: cuts, blend weights by metric
-
-
-class Decision(Protocol):
-    """How the tables of a stack become one, row by row: what it makes of an id depends on no other."""
-
-    @property
-    def weights(self) -> dict[str, float]: ...
-
-    def combine(self, stack: Stack) -> pd.DataFrame: ...
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it; `read` is the way back."""
-        ...
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The weighted sum of tables that share index and columns; those without a weight are not looked at."""
-
-    weights: dict[str, float]
-
-    def combine(self, stack: Stack) -> pd.DataFrame:
-        weighted = [stack[name] * w for name, w in self.weights.items() if w]
-        return functools.reduce(operator.add, weighted)
-
-    def plain(self) -> dict[str, Any]:
-        return self.weights
+VERSION = "4"  # of these decisions: scores of an older one are made anew; 3: calibration, prior; 4: ways of blending
 
 
 def read(record: dict[str, Any], problem: Problem) -> Decision:
-    return deciding.read(record) if problem.kind == "boxes" else Mean(record)
+    """The decision of a score.json. Of a mean it holds the weights by name, of the others the method and what it needs."""
+    if problem.kind == "boxes":
+        return deciding.read(record)
+    method = record.get("method")
+    if not isinstance(method, str):
+        return Mean(record)
+    return (stacking if method in ("ridge", "logistic", "lightgbm") else means).read(record)
 
 
 def equal(stack: Stack, problem: Problem) -> Decision:
@@ -65,29 +43,26 @@ def equal(stack: Stack, problem: Problem) -> Decision:
     return deciding.default(stack) if problem.kind == "boxes" else mean(stack)
 
 
-def mean(stack: Stack) -> Mean:
-    return Mean(dict.fromkeys(stack, 1 / len(stack)))
-
-
 @dataclass(frozen=True)
 class Nested:
-    """prediction: every id by the decision fitted on the other folds, uncut. decided: the same with the cuts of the other
-    folds. by_fold, cuts_by_fold: those decisions and cuts. final, cut: fitted on all folds.
+    """prediction: every id by the decision fitted on the other folds. decided: the same with the adjustments of the other
+    folds. by_fold, adjustments_by_fold: those decisions and adjustments. final, adjustment: fitted on all folds.
     """
 
     prediction: pd.DataFrame
     decided: pd.DataFrame
     by_fold: dict[int, Decision]
     final: Decision
-    cuts_by_fold: dict[int, Cut | None]
-    cut: Cut | None
+    adjustments_by_fold: dict[int, Adjustment | None]
+    adjustment: Adjustment | None
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def decide(self, stack: Stack, fold: pd.Series) -> pd.DataFrame:
         """Another stack of the same rows, each fold's decided as this one's is: by what was fitted on the other folds."""
         parts = []
         for k, decision in self.by_fold.items():
             table = decision.combine(part(stack, fold.index[fold == k]))
-            parts.append(cuts.apply(self.cuts_by_fold[k], table))
+            parts.append(adjustment.apply(self.adjustments_by_fold[k], table))
         return pick(pd.concat(parts), fold.index)
 
 
@@ -98,47 +73,72 @@ def nested(
     fold: pd.Series,
     problem: Problem,
     progress: Progress = lambda done, total, text: None,
+    method: str = "auto",
 ) -> Nested:
-    """Decision and cut, refitted once per held-out fold. fold: fold number by id, of every id of truth and of the stack.
+    """Decision and adjustment, refitted once per held-out fold. fold: by id, of every id of truth and of the stack.
+    method: of a blend of rows, how its members become one; auto: chosen without the held-out fold, too.
 
-    A cut that no fold's refit has kept is none in the end either, for the score would be of another decision; but of boxes
-    it stays, since none of them can be submitted without one.
+    An adjustment that no fold's refit has kept is none in the end either, for the score would be of another one; but a cut
+    of boxes stays, since none of them can be submitted without.
     """
-    choose = _chooser(search, stack, truth, fold, problem, progress)
+    chooser = _chooser(search, stack, truth, fold, problem, progress, method)
     combined: dict[str, pd.DataFrame] = {}
 
-    def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Cut | None]:
-        decision = choose(ids)
+    def decide(ids: pd.Index) -> tuple[Decision, pd.DataFrame, Adjustment | None]:
+        decision = chooser.choose(ids)
         key = json.dumps(decision.plain())
         if key not in combined:
             combined[key] = decision.combine(stack)
         table = combined[key]
-        return decision, table, cuts.fit(pick(table, ids), pick(truth, ids), fold.loc[ids], problem)
+        crossed = isinstance(chooser, Chooser) and adjustment.ways(problem)
+        learnt = chooser.held_out(ids) if crossed else pick(table, ids)
+        return decision, table, adjustment.fit(learnt, pick(truth, ids), fold.loc[ids], problem)
 
-    by_fold, cuts_by_fold, plain, decided = {}, {}, [], []
+    by_fold, adjustments, plain, decided = {}, {}, [], []
     for k in map(int, sorted(fold.unique())):
-        by_fold[k], table, cuts_by_fold[k] = decide(fold.index[fold != k])
+        by_fold[k], table, adjustments[k] = decide(fold.index[fold != k])
         plain.append(pick(table, fold.index[fold == k]))
-        decided.append(cuts.apply(cuts_by_fold[k], plain[-1]))
-    final, _, cut = decide(fold.index)
+        decided.append(adjustment.apply(adjustments[k], plain[-1]))
+    final, _, last = decide(fold.index)
     return Nested(
         prediction=pick(pd.concat(plain), fold.index),
         decided=pick(pd.concat(decided), fold.index),
         by_fold=by_fold,
         final=final,
-        cuts_by_fold=cuts_by_fold,
-        cut=cut if problem.kind == "boxes" or any(cuts_by_fold.values()) else None,
+        adjustments_by_fold=adjustments,
+        adjustment=last if problem.kind == "boxes" or any(adjustments.values()) else None,
+        methods=chooser.table() if isinstance(chooser, Chooser) else {},
     )
 
 
 def _chooser(
-    search: Search, stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem, progress: Progress
-) -> Callable[[pd.Index], Decision]:
-    """Ids -> the decision fitted on them."""
+    search: Search,
+    stack: Stack,
+    truth: pd.DataFrame,
+    fold: pd.Series,
+    problem: Problem,
+    progress: Progress,
+    method: str,
+) -> deciding.Chooser | Views | Chooser:
+    """What finds the decision fitted on some rows: `choose(ids)`."""
     if problem.kind == "boxes":
-        return deciding.Chooser(stack, truth, problem, fold.index, search, progress).choose
-    of = choose_views if search == "views" else blend_weights
-    return lambda ids: of(part(stack, ids), truth.loc[ids], fold.loc[ids], problem)
+        return deciding.Chooser(stack, truth, problem, fold.index, search, progress)
+    if search == "views":
+        return Views(stack, truth, fold, problem)
+    return Chooser(stack, truth, fold, problem, method, progress)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which views of one run count; tables as `nested` takes them."""
+
+    stack: Stack
+    truth: pd.DataFrame
+    fold: pd.Series
+    problem: Problem
+
+    def choose(self, ids: pd.Index) -> Decision:
+        return choose_views(part(self.stack, ids), self.truth.loc[ids], self.fold.loc[ids], self.problem)
 
 
 def part(stack: Stack, ids: pd.Index) -> Stack:
@@ -175,52 +175,3 @@ def choose_views(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Pr
             break
         del kept[worst]
     return mean(kept)
-
-
-def blend_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Mean:
-    """The weights of least loss (losses.py), drawn to equal ones as strongly as held-out rows allow.
-
-    That is the strongest of DRAWN whose loss on folds held out in turn is within one standard error of the least
-    (Breiman et al. 1984); equal weights, where there is one fold. Ten members of equal worth on 100 rows: fitted
-    plainly the nested error is 4.0% above the plain mean's, so it is 0.3%; where one of the ten is much better it is
-    55% below, by a fixed strength of 1 only 34%.
-    """
-    columns = list(problem.columns)
-    p = np.stack([table.loc[truth.index, columns].to_numpy() for table in stack.values()], axis=2)
-    t, equal = truth[columns].to_numpy(), np.full(len(stack), 1 / len(stack))
-
-    def held_out(k: int) -> list[float]:
-        rest, held = (fold != k).to_numpy(), (fold == k).to_numpy()
-        loss, judge = losses.of(problem, p[rest], t[rest]), losses.of(problem, p[held], t[held])
-        return [judge(_drawn(loss, equal, s / rest.sum()))[0] / max(judge(equal)[0], losses.TINY) for s in DRAWN]
-
-    strength = _strongest(np.array([held_out(k) for k in fold.unique()])) if fold.nunique() > 1 else DRAWN[0]
-    weights = _drawn(losses.of(problem, p, t), equal, strength / len(t))
-    weights = np.where(weights < 1e-4, 0, weights)
-    return Mean(dict(zip(stack, (weights / weights.sum()).tolist(), strict=True)))
-
-
-def _strongest(loss: np.ndarray) -> float:
-    """Of losses [folds, strengths], the first strength within one standard error of the best."""
-    above = loss - loss[:, [loss.mean(axis=0).argmin()]]
-    return DRAWN[int(np.argmax(above.mean(axis=0) <= above.std(axis=0, ddof=1) / len(above) ** 0.5))]
-
-
-def _drawn(loss: losses.Loss, equal: np.ndarray, strength: float) -> np.ndarray:
-    """Least loss, relative to equal weights', plus strength x squared distance from them, both of members x weights.
-
-    Over the rows' number that is the prior of weights drawn evenly from the simplex, of variance 1 / members**2. SLSQP.
-    """
-    from scipy.optimize import minimize
-
-    if np.isinf(strength):
-        return equal
-    unit, ridge = max(loss(equal)[0], losses.TINY), strength * len(equal) ** 2
-
-    def shrunk(w: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = loss(w)
-        return value / unit + ridge * ((w - equal) ** 2).sum(), slope / unit + 2 * ridge * (w - equal)
-
-    one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
-    bounds = [(0, 1)] * len(equal)
-    return minimize(shrunk, equal, jac=True, method="SLSQP", bounds=bounds, constraints=[one]).x

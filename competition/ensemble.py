@@ -1,26 +1,33 @@
-"""Blends runs by weights fitted on OOF, scored without the fold they are fitted on: `make ensemble COMP=leaves`."""
+"""Blends runs by what is fitted on their OOF, scored without the fold it is fitted on: `make ensemble COMP=leaves`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from competition import artifacts, board, config, decide, runs
+import numpy as np
+import pandas as pd
+
+from competition import artifacts, board, config, decide, runs, yaml
 from competition.artifacts import read_json, read_table
+from competition.blending import choosing
+from competition.boxes.table import holds_boxes
 from competition.config import Run
-from competition.errors import ConfigFault, Finding, nearest
+from competition.decide import Stack
+from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
 from competition.predict import write_run
-from competition.predictions import fold_said, of_run, usable
+from competition.predictions import fold_said, of_run, unusable, usable
 from competition.runs import Opened
-from competition.scoring import scored_on, show_score, write_score
-from competition.task import pick
+from competition.scoring import scored_folds, scored_on, show_score, write_score
+from competition.task import Problem, pick
 
 EVERY = "# Every run that has a score; `make ensemble` keeps this list up to date.\n"
 
 
-def declare(competition: str, members: list[str], name: str) -> Run:
+def declare(competition: str, members: list[str], name: str, overrides: str = "") -> Run:
     """The blend's run file, written unless it says the same already. No members: every run that has a score.
 
-    A file that was written for "every run" follows the runs; one that names its members is never changed.
+    A file that was written for "every run" follows the runs, and takes the keys of `overrides`; one that names its members
+    is never changed.
     """
     every = not members
     members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition)
@@ -39,29 +46,55 @@ def declare(competition: str, members: list[str], name: str) -> Run:
                 else "make predict RUN=... for more runs, or name them by RUNS=",
             )
         )
-    path = artifacts.run_yaml(name)
-    text = "members:\n" + "".join(f"  - {m}\n" for m in members)
-    if every and path.exists() and path.read_text().startswith(EVERY):
-        if set(config.load_run(name).members or ()) != set(members):
-            artifacts.write_text(path, EVERY + text)
-            board.say(f"{path}: the members are now {', '.join(members)}")
-    elif path.exists():
-        there = config.load_run(name).members
-        if there is None or set(there) != set(members):
-            raise ConfigFault(
-                Finding(
-                    code="CFG-EXISTS",
-                    what="a run of that name exists with other members",
-                    where=str(path),
-                    found=", ".join(there) if there else "a run with a task",
-                    risk="its results would be of two configurations",
-                    mend=f'AS={competition}/<new name>, or RUNS="{" ".join(m.split("/")[1] for m in there or members)}"',
-                )
-            )
-    else:
-        artifacts.write_text(path, EVERY * every + text)
-        board.say(f"wrote {path}")
+    if every:
+        _say_left_out(competition, {name, *members})
+    _write(name, members, config.parse_set(overrides), every)
     return config.load_run(name)
+
+
+def _write(name: str, members: list[str], keys: dict[str, Any], every: bool) -> None:
+    """The run file of these members and keys. Raises ConfigFault CFG-EXISTS where one says otherwise and may not change."""
+    path = artifacts.run_yaml(name)
+    config.check_name(name)
+    config.make_run(name, {"members": members} | keys)  # refuses what is misspelt before it stands in a file
+    if not path.exists():
+        artifacts.write_text(path, EVERY * every + _text(members, keys))
+        board.say(f"wrote {path}")
+        return
+    there, follows = config.load_run(name), every and path.read_text().startswith(EVERY)
+    values = there.config() if there.task is None else {}
+    same = set(there.members or ()) == set(members) and all(values.get(key) == value for key, value in keys.items())
+    if same:
+        return
+    if follows:
+        kept = {key: value for key, value in yaml.read(path)[0].items() if key != "members"}
+        artifacts.write_text(path, EVERY + _text(members, kept | keys))
+        board.say(f"{path}: the members are now {', '.join(members)}" + f", {_short(keys)}" * bool(keys))
+        return
+    was = ", ".join(there.members or ()) if there.task is None else "a run with a task"
+    told = {key: values.get(key) for key in keys}
+    raise ConfigFault(
+        Finding(
+            code="CFG-EXISTS",
+            what="a run of that name exists with other members or keys",
+            where=str(path),
+            found=was + f"; {_short(told)}" * bool(told and values),
+            risk="its results would be of two configurations",
+            mend=f"AS={name.partition('/')[0]}/<new name>"
+            + f', or RUNS="{" ".join(m.split("/")[1] for m in there.members or members)}"' * (not keys),
+        )
+    )
+
+
+def _text(members: list[str], keys: dict[str, Any]) -> str:
+    import yaml as pyyaml
+
+    listed = "members:\n" + "".join(f"  - {m}\n" for m in members)
+    return listed + (pyyaml.safe_dump(keys, sort_keys=False, allow_unicode=True) if keys else "")
+
+
+def _short(keys: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in keys.items())
 
 
 def scored(competition: str) -> list[str]:
@@ -76,24 +109,52 @@ def scored(competition: str) -> list[str]:
     return sorted(scores, key=lambda n: (-scores[n], n))
 
 
+def _say_left_out(competition: str, there: set[str]) -> None:
+    """Which runs of the competition a blend of "every run" goes without, and why."""
+    files = {f"{competition}/{p.stem}" for p in (artifacts.CONFIGS / competition).glob("*.yaml")}
+    folders = {f"{competition}/{p.parent.name}" for p in artifacts.RUNS.glob(f"{competition}/*/run.json")}
+    for name in sorted((files | folders) - there - {f"{competition}/competition"}):
+        board.say(f"{name} is left out: {_why_not(name)}")
+
+
+def _why_not(name: str) -> str:
+    if not _current(name):
+        return f"{name.partition('+')[0]} no longer has it"
+    if "+" not in name and artifacts.run_yaml(name).exists() and config.load_run(name).members is not None:
+        return "a blend, whose members count by themselves; RUNS= takes it too"
+    return f"it has no score; make predict RUN={name}"
+
+
 def _current(name: str) -> bool:
     """Whether a preset that has made this run still has it."""
     parent = name.partition("+")[0]
     return parent == name or (artifacts.run_yaml(parent).exists() and name in (runs.resolve(parent).members or ()))
 
 
-def blend(at: Opened) -> dict[str, Any]:
-    """Fits the weights on the members' OOF and writes the blend's files, fold by fold too. Returns score.json.
+def check(run: Run, problem: Problem) -> None:
+    """Raises ConfigFault CFG-VALUE where the blend's method is not for what the competition predicts."""
+    why = "" if run.method == "auto" else choosing.unsuited(run.method, problem)
+    if why:
+        raise _unsuited(run, problem, why)
 
-    Raises ConfigFault ENS-FOLDS where a member was trained on another fold table, RUN-PARTIAL where it has no score.
+
+def blend(at: Opened) -> dict[str, Any]:
+    """Fits the blend on the members' OOF and writes its files, fold by fold too. Returns score.json.
+
+    Raises ConfigFault CFG-VALUE of a method that does not suit, ENS-FOLDS where a member was trained on another fold table,
+    RUN-PARTIAL where it has no score; DataFault ENS-ALIGN, ENS-NAN where what it predicts can't be joined.
     """
     assert at.run.members is not None
     usable(at, at.run.members)
+    problem, method = at.data.problem, at.run.method
+    check(at.run, problem)
     inputs = artifacts.digest(*(artifacts.file_digest(of_run(m, n)) for m in at.run.members for n in ("oof", "test")))
-    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs)
+    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs, method)
     if not scored_on(at, basis):
-        stack = {m: read_table(of_run(m, "oof")) for m in at.run.members}
-        test = {m: pick(read_table(of_run(m, "test")), at.data.test.ids) for m in at.run.members}
+        stack, test = _tables(at, "oof", scored_folds(at.table).index), _tables(at, "test", at.data.test.ids)
+        why = "" if method == "auto" else choosing.unsuited(method, problem, stack)
+        if why:
+            raise _unsuited(at.run, problem, why)
         result = write_run(at, "blend", stack, test)
         _write_folds(at, result)
         by_fold = {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()}
@@ -101,6 +162,38 @@ def blend(at: Opened) -> dict[str, Any]:
         write_score(at, basis, result, stack)
     show_score(at, "member")
     return read_json(at.folder / "score.json")
+
+
+def _tables(at: Opened, name: str, ids: pd.Index) -> Stack:
+    """The members' predictions of these ids, joined by id and by column. Raises DataFault with all that can't be."""
+    columns, stack, problems = list(at.data.problem.columns), {}, []
+    for member in at.run.members or ():
+        table = read_table(of_run(member, name))
+        if not holds_boxes(table):
+            wrong = _misaligned(table, ids, columns)
+            if wrong:
+                problems.append(unusable("ENS-ALIGN", f"{member}, {name}.parquet", wrong, f"make predict RUN={member}"))
+                continue
+            table = table.loc[ids, columns]
+            bad = table.index[~np.isfinite(table.to_numpy(float)).all(axis=1)]
+            if len(bad):
+                found = f"{len(bad)} rows that are not numbers: {examples(bad)}"
+                problems.append(unusable("ENS-NAN", f"{member}, {name}.parquet", found, f"leave {member} out by RUNS="))
+        stack[member] = pick(table, ids)
+    if problems:
+        raise DataFault(*problems)
+    return stack
+
+
+def _misaligned(table: pd.DataFrame, ids: pd.Index, columns: list[str]) -> str:
+    """What a member's table lacks or has twice; empty where it can be joined."""
+    missing, twice = ids.difference(table.index), table.index[table.index.duplicated()]
+    parts = {
+        f"columns {', '.join(map(str, table))}, not {', '.join(columns)}": set(table) != set(columns),
+        f"{len(missing)} ids are missing: {examples(missing)}": len(missing),
+        f"{len(twice)} ids stand twice: {examples(twice)}": len(twice),
+    }
+    return "; ".join(text for text, there in parts.items() if there)
 
 
 def _write_folds(at: Opened, result: decide.Nested) -> None:
@@ -114,3 +207,16 @@ def _write_folds(at: Opened, result: decide.Nested) -> None:
             said = {m: fold_said(m, split, at.data.problem, part) for m, w in decision.weights.items() if w}
             stack = {m: pick(table, rows.ids) for m, table in said.items()}
             artifacts.write_table(folder / f"{part}.parquet", decision.combine(stack))
+
+
+def _unsuited(run: Run, problem: Problem, why: str) -> ConfigFault:
+    suited = [name for name in choosing.METHODS if not choosing.unsuited(name, problem)]
+    return ConfigFault(
+        Finding(
+            code="CFG-VALUE",
+            what="the way of blending is not for what is predicted",
+            where=f"{artifacts.run_yaml(run.name)}, key method",
+            found=f"method: {run.method}, {why}; kind: {problem.kind}, metric: {problem.metric.name}",
+            mend=f"method: {' | '.join(['auto', *suited])}",
+        )
+    )

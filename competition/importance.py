@@ -1,14 +1,14 @@
 """What each column is worth to a trained run: `make importance RUN=leaves/trees` -> importance.csv, importance.png.
 
 Permutation: how much worse the out-of-fold score gets when a column's cells change places among a fold's held-out rows
-(Breiman 2001; Fisher et al. 2019). A blend is predicted whole, by its members' weights. SHAP: mean absolute share of a
+(Breiman 2001; Fisher et al. 2019). A blend is predicted whole, as it combines its members. SHAP: mean absolute share of a
 column in what trees say of a held-out row; of a single run, for shares of several models don't add up to a blend's.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,15 +16,16 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from competition import artifacts, board, chart, cuts, decide, runs
+from competition import adjustment, artifacts, board, chart, decide, runs
+from competition.blending.means import Decision
 from competition.config import Run, task_name
-from competition.cuts import Cut
+from competition.data import load
 from competition.engine import Engine, stopping
 from competition.errors import ConfigFault, Finding, Stopped, examples
 from competition.predict import intact
 from competition.runs import Opened
 from competition.split import Split
-from competition.task import Explained, Fold, Rows
+from competition.task import Explained, Fold, Problem, Rows
 from competition.train import fold_seed, open_fold
 
 ROWS, SHAP_ROWS = 5_000, 2_000  # that are enough, drawn from larger tables
@@ -34,17 +35,17 @@ SHOWN = 25
 HEADERS = {"permutation": "score lost when shuffled", "std": "± over folds", "shap": "mean |SHAP|"}
 
 
+Said = dict[tuple[str, str], pd.DataFrame]  # by run with a task and view
 Piece = tuple[Split, pd.Index, int]  # of a fold: the split, ids of held-out rows, how many of them SHAP looks at
 
 
 @dataclass(frozen=True)
 class Part:
-    """A run with a task, one of those whose weighted sum is the prediction of a fold."""
+    """A view of a run with a task, one of those that a prediction of a fold is made of."""
 
     run: Run
     fold: Fold
     view: str
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ def check(run: Run) -> None:
 
 def models(run: Run) -> list[Run]:
     """The runs with a task that have a weight in some fold of a run with a score."""
+    problem = load(run.competition).problem
     score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
-    return list({leaf.name: leaf for fold in score["folds"] for leaf, _, _ in _shares(run, fold)}.values())
+    return list({leaf.name: leaf for fold in score["folds"] for leaf, _ in _views(run, fold, problem)}.values())
 
 
 def explain(at: Opened, engine: Engine) -> pd.DataFrame:
@@ -106,18 +108,20 @@ def explain(at: Opened, engine: Engine) -> pd.DataFrame:
 def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
     """One fold, in whatever process the engine chose."""
     split, ids, shap_rows = piece
-    parts = [Part(model, open_fold(model, split), view, weight) for model, view, weight in _shares(run, split.name)]
+    problem = load(run.competition).problem
+    parts = [Part(model, open_fold(model, split), view) for model, view in _views(run, split.name, problem)]
     for part in parts:
         intact(part.fold.folder)
     valid = parts[0].fold.valid
     assert valid is not None
     repeats = max(1, min(REPEATS, SHUFFLES // max(1, len(columns))))
     score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
+    adjusted = adjustment.read(score["adjustments_by_fold"][split.plain])
     tables = _predictions(
         parts,
         valid.table.loc[ids],
         ["", *(column for column in columns for _ in range(repeats))],
-        cuts.read(score["cuts_by_fold"][split.name]),
+        lambda said: adjustment.apply(adjusted, _combined(run, split.name, said, problem)),
         np.random.default_rng(fold_seed(run.seed, split)),
         f"{run.name} {split.name} importance",
     )
@@ -164,16 +168,32 @@ def _leaves(run: Run) -> list[Run]:
     return [run] if run.members is None else [leaf for member in runs.members(run) for leaf in _leaves(member)]
 
 
-def _shares(run: Run, fold: str) -> Iterator[tuple[Run, str, float]]:
-    """(run with a task, view, weight) of all that the prediction of a fold's held-out rows is the weighted sum of."""
+def _decision(run: Run, fold: str, problem: Problem) -> Decision:
+    """What makes one table of a run's views or of a blend's members, fitted without the fold."""
     score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
-    weights = {name: weight for name, weight in score["weights_by_fold"][fold].items() if weight}
+    return decide.read(score["weights_by_fold"][fold], problem)
+
+
+def _inner(run: Run, decision: Decision) -> list[Run]:
+    """The members of a blend that have a weight."""
+    return [member for member in runs.members(run) if decision.weights.get(member.name)]
+
+
+def _views(run: Run, fold: str, problem: Problem) -> list[tuple[Run, str]]:
+    """The (run with a task, view) that the prediction of a fold's held-out rows is made of, each once."""
+    decision = _decision(run, fold, problem)
     if run.members is None:
-        yield from ((run, view, weight) for view, weight in weights.items())
-        return
-    for member in runs.members(run):
-        if member.name in weights:
-            yield from ((leaf, view, weights[member.name] * part) for leaf, view, part in _shares(member, fold))
+        return [(run, view) for view, weight in decision.weights.items() if weight]
+    found = [pair for member in _inner(run, decision) for pair in _views(member, fold, problem)]
+    return list({(leaf.name, view): (leaf, view) for leaf, view in found}.values())
+
+
+def _combined(run: Run, fold: str, said: Said, problem: Problem) -> pd.DataFrame:
+    """The prediction of a run, a blend or a blend of them."""
+    decision = _decision(run, fold, problem)
+    if run.members is None:
+        return decision.combine({view: said[run.name, view] for view, weight in decision.weights.items() if weight})
+    return decision.combine({m.name: _combined(m, fold, said, problem) for m in _inner(run, decision)})
 
 
 def _pieces(at: Opened) -> list[Piece]:
@@ -189,7 +209,12 @@ def _pieces(at: Opened) -> list[Piece]:
 
 
 def _predictions(
-    parts: list[Part], table: pd.DataFrame, names: list[str], cut: Cut | None, rng: np.random.Generator, show: str
+    parts: list[Part],
+    table: pd.DataFrame,
+    names: list[str],
+    whole: Callable[[Said], pd.DataFrame],
+    rng: np.random.Generator,
+    show: str,
 ) -> list[pd.DataFrame]:
     """The table predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
     most = max(1, STACKED // len(table)) if all(part.run.task.rowwise for part in parts) else 1
@@ -198,12 +223,12 @@ def _predictions(
         some = names[start : start + most]
         stack = pd.concat([_shuffled(table, name, rng) for name in some])
         rows = Rows(stack.set_axis(pd.RangeIndex(len(stack)).astype(str)))
-        found, weights = {}, {}
+        found: Said = {}
         for n, part in enumerate(parts):
             before, steps = start * len(parts) + n * len(some), len(names) * len(parts)
             fold = _counting(part.fold, show, before, len(some), steps)
-            found[str(n)], weights[str(n)] = part.run.task.predict(rows, fold, part.view), part.weight
-        prediction = cuts.apply(cut, decide.Mean(weights).combine(found))
+            found[part.run.name, part.view] = part.run.task.predict(rows, fold, part.view)
+        prediction = whole(found)
         copies = [prediction[at : at + len(table)] for at in range(0, len(stack), len(table))]
         said += [copy.set_axis(table.index) for copy in copies]
     return said

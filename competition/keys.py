@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from competition.errors import nearest
+
 Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression", "boxes"]
 ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", "regression")  # a prediction an id
 
@@ -174,6 +176,11 @@ class Competition(Strict):
     )
     boxes: Boxes | None = fit(None, "where the boxes stand and how they are written (kind boxes)")
     folds: Folds = fit(Folds(), "how the training rows are split")
+    prior: dict[str, float] | Literal["estimate"] | None = predict(
+        None,
+        "share of each class or label in test, where the host states them: `{cat: 0.2, dog: 0.8}`; what is submitted is "
+        "corrected by their ratio to train's. estimate: the shares that the test predictions themselves tell",
+    )
 
     @model_validator(mode="after")
     def _boxes_of_their_kind(self) -> Competition:
@@ -193,6 +200,18 @@ class Competition(Strict):
     @classmethod
     def _target_list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _shares(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            wrong = [k for k, share in value.items() if type(share) not in (int, float) or not 0 <= share <= 1]
+            if wrong:
+                raise ValueError(f"the share of {str(wrong[0])!r} is a number within 0..1")
+            return {str(name): float(share) for name, share in value.items()}
+        if value not in (None, "estimate"):
+            raise ValueError(f"a share of each class, or `estimate`; {nearest(str(value), ['estimate'])}")
+        return value
 
     @field_validator("metric", mode="before")
     @classmethod

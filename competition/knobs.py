@@ -34,6 +34,12 @@ class Training(Strict):
     ema: float = fit(
         0.999, "decay of the weights' moving average (warmed up, so right for short runs); 0: off", ge=0, lt=1
     )
+    swa: int = fit(
+        0,
+        "last epochs at half the peak rate whose end weights are averaged evenly, batch norms measured anew (Izmailov et "
+        "al. 2018), in place of `ema` and `lr_min`; 0: off",
+        ge=0,
+    )
     clip: float = fit(1.0, "largest norm of the gradient; 0: off", ge=0)
     drop: float = fit(0.0, "dropout before the head", ge=0, lt=1)
     drop_path: float = fit(0.0, "stochastic depth", ge=0, lt=1)
@@ -75,6 +81,14 @@ class Training(Strict):
     def _two_rows_a_piece(self) -> Training:
         if self.batch < 2 * self.accumulate:
             raise ValueError("batch norm needs two rows in a piece: batch is at least twice accumulate")
+        return self
+
+    @model_validator(mode="after")
+    def _average_after_warmup(self) -> Training:
+        if self.swa and self.swa + self.warmup > self.epochs:
+            raise ValueError(
+                f"swa: {self.swa} epochs after a warmup of {self.warmup:g} are more than epochs: {self.epochs}"
+            )
         return self
 
     def space(self, kind: Kind) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""The training loop that image and detection call: schedule, mixed precision, EMA, checkpoint, exact resume, out-of-memory.
+"""The training loop that image and detection call: schedule, mixed precision, averages, checkpoint, exact resume, memory.
 
-A batch is a function of (epoch, step) alone, so a checkpoint needs no state of the feed: weights, EMA, optimizer, scaler,
-the step and torch's own random state (dropout) are all of it, and a killed run continues to the same weights.
+A batch is a function of (epoch, step) alone, so a checkpoint needs no state of the feed: weights, their average,
+optimizer, scaler, the step and torch's own random state (dropout) are all of it, and a killed run continues to the same
+weights.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +19,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import save
 from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts
+from competition.averages import SWA_RATE, measure_norms
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.task import Fold
@@ -44,15 +49,17 @@ class Job:
     """What a task hands to the loop.
 
     steps: optimizer steps of an epoch. batches(epoch, first): the epoch's batches from step `first` on. loss(model,
-    batch): mean over the rows. validate(model): the score to show, or None; must not draw random numbers.
+    batch): mean over the rows. validate(model): the score to show, or None; must not draw random numbers. notes: what
+    the saved weights remember of how they are used.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     steps: int
-    batches: Callable[[int, int], Iterator[Batch]]
+    batches: Callable[[int, int], Iterator[Any]]
     loss: Callable[[nn.Module, Any], Tensor]
     validate: Callable[[nn.Module, int], float] | None
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,6 +69,7 @@ class State:
     job: Job
     ema: ModelEmaV3 | None
     scaler: torch.amp.GradScaler
+    swa: AveragedModel | None = None
     step: int = 0  # optimizer steps done, over all epochs
     loss: Tensor | float = 0.0  # sum over the epoch's steps so far
     accumulate: int = 1
@@ -86,6 +94,7 @@ class State:
             "identity": identity,
             "model": self.job.model.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema else None,
+            "swa": self.swa.state_dict() if self.swa else None,  # how many it has averaged, too
             "optimizer": self.job.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
@@ -115,6 +124,8 @@ class State:
         self.job.model.load_state_dict(state["model"])
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
+        if self.swa:
+            self.swa.load_state_dict(state["swa"])
         self.job.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"].cpu())
@@ -149,13 +160,60 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float, low: float) -> float:
-    """Linear warmup from 0 over `warmup` steps, then a half cosine from `peak` to `low` (Loshchilov, Hutter 2017).
+    """Linear warmup from 0 over `warmup` steps, then a half cosine from `peak` to `low` (Loshchilov, Hutter 2017), which
+    is reached after `steps` and stays.
 
     Equal to timm's CosineLRScheduler(t_initial=steps - warmup, warmup_t=warmup, warmup_prefix=True, lr_min=low).
     """
     if step < warmup:
         return peak * step / warmup
-    return low + 0.5 * (peak - low) * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return low + 0.5 * (peak - low) * (1 + math.cos(math.pi * done))
+
+
+def fit(job: Job, knobs: Training, fold: Fold) -> dict[str, Any]:
+    """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the faults of `train`."""
+    identity = artifacts.digest(json.dumps(fold.origin, sort_keys=True), str(fold.seed))
+    final, record = train(job, knobs, fold, device_of(knobs.device), identity)
+    keep(final, job.notes, fold)
+    return record | {"parameters": sum(p.numel() for p in job.model.parameters())}
+
+
+def keep(model: nn.Module, notes: dict[str, str], fold: Fold) -> None:
+    """Writes the weights into the fold's folder, with where they come from and what they must remember."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | notes))
+
+
+def begin(job: Job, knobs: Training, device: torch.device) -> State:
+    """Before the first step. With `swa` there is no moving average."""
+    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(knobs.amp, device) is torch.float16)
+    swa = AveragedModel(job.model) if knobs.swa else None
+    ema = ModelEmaV3(job.model, decay=knobs.ema, use_warmup=True) if knobs.ema and not knobs.swa else None
+    return State(job, ema, scaler, swa, accumulate=knobs.accumulate)
+
+
+def stepper(state: State, knobs: Training, device: torch.device) -> Callable[[Any, float], Tensor]:
+    """(batch, rate) -> loss: one step of the optimizer, and of the moving average."""
+    job, amp = state.job, autocast(knobs, device)
+    run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
+
+    def step(batch: Any, rate: float) -> Tensor:
+        for group in job.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        loss = _gradients(state, run, batch, amp, device)
+        _update(state, knobs.clip)
+        state.step += 1
+        if state.ema:
+            state.ema.update(job.model, step=state.step)
+        return loss
+
+    return step
+
+
+def autocast(knobs: Training, device: torch.device) -> Any:
+    dtype = amp_dtype(knobs.amp, device)
+    return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
 
 
 def train(
@@ -163,48 +221,40 @@ def train(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Trains for `knobs.epochs`, from `fold.folder/last.ckpt` where there is one.
 
-    Returns the model to keep (the moving average, if on; the last weights, never the best epoch on the held-out fold) and
-    what is worth recording. Raises Stopped (state saved), EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
+    Returns the model to keep (the mean of the last `swa` epochs' weights or the moving average, if on; else the last
+    weights, never the best epoch on the held-out fold) and what is worth recording. Raises Stopped (state saved),
+    EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
     """
     checkpoint = fold.folder / "last.ckpt"
     dtype = amp_dtype(knobs.amp, device)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-    ema = ModelEmaV3(job.model, decay=knobs.ema, use_warmup=True) if knobs.ema else None
-    state = State(job, ema, scaler, accumulate=knobs.accumulate)
+    state = begin(job, knobs, device)
     if checkpoint.exists():
         state.load(checkpoint, identity, device)
-    run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
-    total, warmup = knobs.epochs * job.steps, round(knobs.warmup * job.steps)
-    amp = torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
-    score, rate = None, knobs.lr
+    total, warmup, constant = (round(epochs * job.steps) for epochs in (knobs.epochs, knobs.warmup, knobs.swa))
+    low = knobs.lr * (SWA_RATE if knobs.swa else knobs.lr_min)
+    step = stepper(state, knobs, device)
+    score, rate, final = None, knobs.lr, job.model
 
     while state.step < total:
         epoch, first = divmod(state.step, job.steps)
         meter = Meter(state, fold, total, epoch, knobs.epochs, score)
         job.model.train()
         for batch in job.batches(epoch, first):
-            rate = learning_rate(state.step + 1, total, warmup, knobs.lr, knobs.lr * knobs.lr_min)
-            for group in job.optimizer.param_groups:
-                group["lr"] = rate * group.get("lr_scale", 1.0)
+            rate = learning_rate(state.step + 1, total - constant, warmup, knobs.lr, low)
             pieces = state.accumulate
-            loss = _gradients(state, run, batch, amp, device)
-            _update(state, knobs.clip)
+            loss = step(batch, rate)
             if state.accumulate != pieces:
                 note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
-                fold.log(state.step, {"note": note, "accumulate": state.accumulate})
-            state.step += 1
-            if ema:
-                ema.update(job.model, step=state.step)
+                fold.log(state.step - 1, {"note": note, "accumulate": state.accumulate})
             meter.add(loss, rate, len(batch))
             if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
                 _save_if_due(state, fold, checkpoint, identity)
-        keep = ema.module if ema else job.model
-        meter.close(job.validate(keep, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
+        final = _end_epoch(state, knobs, fold, device)
+        meter.close(job.validate(final, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
         score = meter.score
         if state.step < total:
             _save_if_due(state, fold, checkpoint, identity)
 
-    final = ema.module if ema else job.model
     if not all(bool(p.isfinite().all()) for p in final.parameters()):
         raise EnvironmentFault(_diverged(fold, state.step, rate))
     return final, {
@@ -214,6 +264,27 @@ def train(
         "amp": str(dtype).removeprefix("torch.") if dtype else "off",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
     }
+
+
+def _end_epoch(state: State, knobs: Training, fold: Fold, device: torch.device) -> nn.Module:
+    """The model that would be kept by now. The even mean is one once it is whole and its norms are measured."""
+    job, done = state.job, state.step // state.job.steps
+    if state.swa is None:
+        return state.ema.module if state.ema else job.model
+    if done > knobs.epochs - knobs.swa:
+        state.swa.update_parameters(job.model)
+    if done < knobs.epochs:
+        return job.model
+
+    def parts() -> Iterator[Any]:
+        for batch in job.batches(done - 1, 0):
+            yield from (part.to(device) for part in _pieces(batch, state.accumulate))
+            if fold.stop():
+                raise Stopped(f"{fold.name} stopped while batch norms were measured")
+
+    with autocast(knobs, device):
+        measure_norms(state.swa.module, parts(), job.loss)
+    return state.swa.module
 
 
 def _save_if_due(state: State, fold: Fold, checkpoint: Path, identity: str) -> None:
@@ -271,6 +342,11 @@ class Meter:
         self.state.loss = 0.0
 
 
+def validations(epochs: int) -> int:
+    """How many of them there are in so many epochs."""
+    return sum(_shows(epoch, epochs) for epoch in range(epochs))
+
+
 def _shows(epoch: int, epochs: int) -> bool:
     """About ten validations a run: they are drawn and pruned by, and choose nothing."""
     return epoch + 1 == epochs or (epoch + 1) % math.ceil(epochs / VALIDATIONS) == 0
@@ -295,16 +371,19 @@ def _gradients(state: State, run: nn.Module, batch: Batch, amp: Any, device: tor
 
 def _backward(state: State, run: nn.Module, batch: Batch, amp: Any, device: torch.device) -> Tensor:
     """The gradient of the mean over the batch, piece by piece; returns the loss."""
-    pieces = max(1, min(state.accumulate, len(batch) // 2))
-    ends = [len(batch) * n // pieces for n in range(pieces + 1)]
     total = torch.zeros((), device=device)
-    for start, end in pairwise(ends):
-        part = batch[start:end].to(device)
+    for piece in _pieces(batch, state.accumulate):
+        part = piece.to(device)
         with amp:
             loss = state.job.loss(run, part) * (len(part) / len(batch))
         state.scaler.scale(loss).backward()
         total += loss.detach()
     return total
+
+
+def _pieces(batch: Batch, accumulate: int) -> Iterator[Batch]:
+    pieces = max(1, min(accumulate, len(batch) // 2))
+    yield from (batch[start:end] for start, end in pairwise(len(batch) * n // pieces for n in range(pieces + 1)))
 
 
 def _update(state: State, clip: float) -> None:

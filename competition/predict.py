@@ -105,14 +105,14 @@ def reduce(at: Opened, basis: str) -> None:
 
 
 def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> Nested:
-    """Decides on `stack` and writes the run's predictions, uncut: honest OOF, test by the decision of all folds."""
+    """Decides on `stack` and writes the run's predictions, unadjusted: honest OOF, test by the decision of all folds."""
     problem, truth = at.data.problem, at.data.train.truth
     assert truth is not None
     fold = scored_folds(at.table)
     cover(stack, fold.index, at.run.name)
     progress = functools.partial(board.show, f"{at.run.name}: deciding on OOF")
     stack = decide.part(stack, fold.index)
-    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress)
+    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress, at.run.method)
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", result.final.combine(test))
     return result

@@ -19,6 +19,12 @@ from competition.split import Split
 from competition.task import Problem
 
 VIEW = "view"
+RISKS = {
+    "RUN-PARTIAL": "its OOF rows are missing",
+    "ENS-FOLDS": "its OOF rows were seen by models of other folds",
+    "ENS-ALIGN": "rows of one id or class would be mixed with those of another",
+    "ENS-NAN": "the mean would lose those rows, and the most probable class of nan is the first",
+}
 
 
 def of_run(run: str, name: str) -> Path:
@@ -61,20 +67,21 @@ def usable(at: Opened, names: Sequence[str]) -> None:
     for member in names:
         record = runs.recorded(member)
         if record is None or not of_run(member, "test").exists():
-            problems.append(_finding("RUN-PARTIAL", member, "it has no predictions yet", f"make predict RUN={member}"))
+            problems.append(unusable("RUN-PARTIAL", member, "it has no predictions yet", f"make predict RUN={member}"))
         elif record["folds"] != at.table.hash or record["data"] != at.data.hash:
             what = "fold table" if record["folds"] != at.table.hash else "data"
-            problems.append(_finding("ENS-FOLDS", member, f"it is of another {what}", f"train {member} anew (AS=)"))
+            problems.append(unusable("ENS-FOLDS", member, f"it is of another {what}", f"train {member} anew (AS=)"))
     if problems:
         raise ConfigFault(*problems)
 
 
-def _finding(code: str, member: str, found: str, mend: str) -> Finding:
+def unusable(code: str, member: str, found: str, mend: str) -> Finding:
+    """Why the predictions of a run can't be used, code one of RISKS."""
     return Finding(
         code=code,
         what="the predictions of a run can't be used",
         where=f"RUN={member}",
         found=found,
-        risk="its OOF rows were seen by models of other folds, or are missing",
+        risk=RISKS[code],
         mend=mend,
     )

@@ -19,6 +19,7 @@ from competition.config import Run
 from competition.data import Data, load
 from competition.errors import ConfigFault, Finding
 from competition.folds import load as load_folds
+from competition.imported import ImportedTask
 from competition.keys import Pseudo
 from competition.metrics import CLASSES, COLUMNS
 from competition.predictions import as_one
@@ -41,7 +42,9 @@ def joined(fold: Fold, run: Run, split: Split) -> Fold:
     def inner(n: int) -> list[tuple[pd.Index, pd.Index]]:
         return [(fitted.append(more.ids), held) for fitted, held in fold.inner(n)]
 
-    fold.log(0, {"pseudo": len(more), "of": len(load(run.competition).unknown[run.pseudo.rows])})
+    rows = len(load(run.competition).unknown[run.pseudo.rows])
+    note = f"learns from {len(more)} of {rows} {run.pseudo.rows} rows too, as {run.pseudo.run} labels them"
+    fold.log(0, {"note": note, "pseudo": len(more)})
     return replace(fold, train=replace(both, weight=both.weight / both.weight.mean()), inner=inner)
 
 
@@ -138,5 +141,5 @@ def _leaking(at: Opened, spec: Pseudo) -> list[Finding]:
 
 def _imported(run: Run) -> Sequence[Run]:
     if run.members is None:
-        return [] if getattr(run.task, "learns", True) or hasattr(run.task, "of") else [run]
+        return [run] if isinstance(run.task, ImportedTask) else []
     return [leaf for member in runs.members(run) for leaf in _imported(member)]

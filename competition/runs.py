@@ -27,7 +27,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Opened:
-    """A run with everything it stands on, its folder written."""
+    """A run with everything it stands on."""
 
     run: Run
     data: Data
@@ -80,7 +80,9 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     if record is None:
         return as_begun(config.load_run(name, overrides))
     run = config.load_run(name, f"{record['set']} {overrides}")
-    return run if run.members is not None else as_begun(run)  # a blend is made anew when its members are others
+    return (
+        run if run.members is not None else as_begun(run)
+    )  # a blend is made anew when its members or method are others
 
 
 def members(run: Run) -> list[Run]:
@@ -91,9 +93,13 @@ def members(run: Run) -> list[Run]:
 
 
 def needs(run: Run) -> list[Run]:
-    """The runs that must be whole before this one can be."""
-    parents = [run.pseudo.run] if run.pseudo else []
-    return [*(members(run) if run.preset is None else []), *map(resolve, parents)]
+    """The runs that must be predicted before this one begins: a blend's members, whose labels it learns from."""
+    return [resolve(name) for key, name in config.made_of(run) if key != "of"]
+
+
+def ingredients(run: Run) -> list[Run]:
+    """The runs of a soup, whose weights are all that it asks for."""
+    return [resolve(name) for key, name in config.made_of(run) if key == "of"]
 
 
 def as_begun(run: Run) -> Run:
@@ -123,14 +129,14 @@ def as_begun(run: Run) -> Run:
 
 
 def identity(run: Run, wanted: tuple[str, ...]) -> str:
-    """Hash of the fields of these parts that differ from their defaults, of a blend's members too.
+    """Hash of the fields of these parts that differ from their defaults, of the runs that it is made of too.
 
     A new field with a default changes no identity.
     """
     parts = run.parts()
     chosen = {} if run.task is None else run.task.model_dump(mode="json", exclude_defaults=True)
-    inner = [identity(member, wanted) for member in members(run)]
-    fitted = run.model_dump(mode="json", include={"seeds", "refit", "pseudo"}, exclude_defaults=True)
+    inner = [identity(part, wanted) for part in (*(members(run) if run.preset else ()), *needs(run), *ingredients(run))]
+    fitted = run.model_dump(mode="json", include={"seeds", "refit", "pseudo", "method"}, exclude_defaults=True)
     values = {"members": inner, "seed": run.seed, "task": run.config().get("task")} | fitted | chosen
     kept = {k: v for k, v in values.items() if parts.get(k, "fit") in wanted}
     return artifacts.digest(json.dumps(kept, sort_keys=True))
@@ -144,11 +150,8 @@ def recorded(name: str) -> dict[str, Any] | None:
     return artifacts.read_json(folder / "run.json") if begun else None
 
 
-@contextmanager
-def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
-    """The run's data, fold table and folder, held for this process; run.json is written or checked.
-
-    wait: seconds for another process that holds the folder (-1: for ever).
+def look(run: Run) -> Opened:
+    """The run's data and fold table, its folder left alone.
 
     Raises DataFault RUN-DATA, RUN-FOLDS where the run was trained on other data or another fold table.
     """
@@ -156,23 +159,35 @@ def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
     table = folds.load(data) if artifacts.fold_table(data.name).exists() else make_folds(data)
     for note in folds.mismatch(data, table):
         board.say(note)
-    folder = artifacts.run_folder(run.name)
     record = recorded(run.name)
     if record is not None:
         _same("RUN-DATA", "data", record["data"], data.hash, run.name)
         _same("RUN-FOLDS", "fold table", record["folds"], table.hash, run.name)
-    with artifacts.locked(folder, wait):
+    return Opened(run, data, table)
+
+
+@contextmanager
+def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
+    """What `look` gives, the folder held for this process; run.json is written or checked.
+
+    wait: seconds for another process that holds the folder (-1: for ever).
+    """
+    at = look(run)
+    record = recorded(run.name)
+    with artifacts.locked(at.folder, wait):
         values = {
             "run": run.name,
             "config": run.config(),
             "set": _both(record["set"] if record else "", overrides),
-            "data": data.hash,
-            "folds": table.hash,
+            "data": at.data.hash,
+            "folds": at.table.hash,
             "seed": run.seed,
         }
         if record is None or any(record[k] != v for k, v in values.items()):
-            artifacts.write_json(folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values)
-        yield Opened(run, data, table)
+            artifacts.write_json(
+                at.folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values
+            )
+        yield at
 
 
 def make_folds(data: Data) -> FoldTable:
@@ -191,7 +206,12 @@ def check_inputs(at: Opened, inputs: str) -> None:
     if record["inputs"] is None:
         artifacts.write_json(path, record | {"inputs": inputs})
     else:
-        _same("RUN-DATA", "pictures or functions of yours", record["inputs"], inputs, at.run.name)
+        what = (
+            "runs that it is made of, or their pictures,"
+            if config.made_of(at.run)
+            else "pictures or functions of yours"
+        )
+        _same("RUN-DATA", what, record["inputs"], inputs, at.run.name)
 
 
 def surroundings() -> dict[str, Any]:

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from competition import artifacts, board, cuts, decide
+from competition import adjustment, artifacts, board, decide, prior
 from competition.artifacts import write_json
 from competition.boxes import deciding, sheet
 from competition.decide import Nested, Stack
 from competition.folds import FoldTable
+from competition.metrics import Metric
 from competition.runs import Opened
 from competition.task import Problem, pick
 
@@ -36,6 +37,7 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Seq
     if seeds:
         alone = [_alone(at.data.problem, truth, fold, some, result) for some in seeds]
         record |= {"seeds": {str(seed): score for seed, score in enumerate(alone)}}
+    record["at_prior"] = prior.scores(at.data.config.prior, at.data.problem, at.data.train.truth, fold, result)
     if at.data.problem.kind == "boxes":
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
@@ -47,8 +49,8 @@ def score_record(
 ) -> dict[str, Any]:
     """The score of the nested decisions over all rows, its spread over folds, and what each part of the stack adds.
 
-    parts and mean are of uncut predictions, of boxes at the threshold that is best for each, in sample; uncut: the score
-    without cuts, None where no fold has one. A fold without a score (no true box, one class) is null.
+    parts and mean are of predictions without adjustment, of boxes at the threshold that is best for each, in sample;
+    unadjusted: the score without, None where no fold has one. A fold without a score (no true box, one class) is null.
     """
     metric = problem.metric
 
@@ -75,15 +77,16 @@ def score_record(
         "score": shown(result.decided),
         "std": float(by_fold.std()) if len(by_fold) > 1 else None,
         "folds": {f"fold{k}": metric.shown(v) if np.isfinite(v) else None for k, v in by_fold.items()},
-        "in_sample": shown(cuts.apply(result.cut, result.final.combine(stack))),
-        "uncut": shown(result.prediction) if any(result.cuts_by_fold.values()) else None,
+        "in_sample": shown(adjustment.apply(result.adjustment, result.final.combine(stack))),
+        "unadjusted": shown(result.prediction) if any(result.adjustments_by_fold.values()) else None,
         "mean": metric.shown(everything),
         "rows": len(fold),
         "parts": {name: part(name) for name in stack},
+        "methods": {name: _method(metric, row) for name, row in result.methods.items()},
         "decision": result.final.plain(),
         "weights_by_fold": {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()},
-        "cut": result.cut and result.cut.plain(),
-        "cuts_by_fold": {f"fold{k}": cut and cut.plain() for k, cut in result.cuts_by_fold.items()},
+        "adjustment": result.adjustment and result.adjustment.plain(),
+        "adjustments_by_fold": {f"fold{k}": a and a.plain() for k, a in result.adjustments_by_fold.items()},
     }
 
 
@@ -92,11 +95,21 @@ def _alone(problem: Problem, truth: pd.DataFrame, fold: pd.Series, stack: Stack,
     return problem.metric.shown(problem.metric.score(truth, result.decide(decide.part(stack, fold.index), fold)))
 
 
+def _method(metric: Metric, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `Chooser.table` in the competition's figures; None where there is no score."""
+    if "left_out" in row:
+        return row
+    scores = {key: row[key] for key in ("nested", "in_sample")}
+    return row | {k: None if v is None or not np.isfinite(v) else metric.shown(v) for k, v in scores.items()}
+
+
 def show_score(at: Opened, part: str) -> None:
     """The score as a sentence, and what each view or member adds as a table."""
     score = artifacts.read_json(at.folder / "score.json")
     if len(score["parts"]) > 1:
         board.console.print(parts_table(at.run.name, part, score))
+    if score["methods"]:
+        board.console.print(methods_table(at.run.name, score))
     at.say(headline(score))
     if len(score["parts"]) > 1:
         at.say(beside(score))
@@ -104,8 +117,10 @@ def show_score(at: Opened, part: str) -> None:
         at.say(seeds_apart([*score["seeds"].values()]))
     if at.data.problem.kind == "boxes":
         at.say(f"fused by {decide.read(score['decision'], at.data.problem)}")
-    if score["uncut"] is not None or score["cut"] is not None:
-        at.say(decision(score))
+    if score["unadjusted"] is not None or score["adjustment"] is not None:
+        at.say(adjusted(score))
+    if at.data.config.prior is not None:
+        at.say(prior.beside(score["at_prior"]))
 
 
 def parts_table(run: str, part: str, score: dict[str, Any]) -> Table:
@@ -114,6 +129,25 @@ def parts_table(run: str, part: str, score: dict[str, Any]) -> Table:
         gain = "" if values["gain"] is None else f"{values['gain']:+.4f}"
         weight = f"{values['weight']:.3f}" if values["weight"] else "dropped"
         table.add_row(name, f"{values['alone']:.4f}", gain, weight)
+    return table
+
+
+def methods_table(run: str, score: dict[str, Any]) -> Table:
+    """Of each way of blending what it scores nested and in sample, and in how many refits it was chosen, or why not."""
+
+    def show(value: float | None) -> str:
+        return "" if value is None else f"{value:.4f}"
+
+    table = Table(
+        "method", "nested", "in sample", "chosen", title=f"{run}: {score['metric']} by way of blending, uncut"
+    )
+    for name, row in score["methods"].items():
+        if "left_out" in row:
+            table.add_row(name, "", "", f"left out: {row['left_out']}")
+            continue
+        refits = f"{len(row['folds'])} of {len(score['folds'])} refits"
+        chosen = f"the final one, {refits}" if row["final"] else refits if row["folds"] else ""
+        table.add_row(name, show(row["nested"]), show(row["in_sample"]), chosen)
     return table
 
 
@@ -137,20 +171,24 @@ def seeds_apart(scores: list[float]) -> str:
     return f"each seed alone {each}: mean {np.mean(scores):.4f}, standard deviation {np.std(scores, ddof=1):.4f}"
 
 
-def decision(score: dict[str, Any]) -> str:
-    """How the submission will decide, and what the default decision would have scored."""
-    cut = cuts.read(score["cut"])
-    if cut is None:
-        kept = sum(c is not None for c in score["cuts_by_fold"].values())
-        return f"no cut: {kept} of {len(score['folds'])} refits kept one; without any, {score['uncut']:.4f}"
-    default = {"threshold": "0.5", "factor": "the most probable class", "level": "the nearest level",
-               "score": "every box"}[cut.rule]  # fmt: skip
-    if not any(score["cuts_by_fold"].values()):
-        return f"{cut} will decide, fitted on all rows that are scored; the score is without it, of {default}"
-    return f"{cut}, fitted on the other folds; {default} would give {score['uncut']:.4f}"
+def adjusted(score: dict[str, Any]) -> str:
+    """What is done to the predictions before they are submitted, and the score without it."""
+    last, kept = adjustment.read(score["adjustment"]), sum(a is not None for a in score["adjustments_by_fold"].values())
+    if last is None:
+        return f"no adjustment: {kept} of {len(score['folds'])} refits kept one; without any, {score['unadjusted']:.4f}"
+    if not kept:
+        return f"{last}, fitted on all rows that are scored; the score is without it"
+    return f"{last}, fitted on the other folds; without it {score['unadjusted']:.4f}"
 
 
 def scored_folds(table: FoldTable) -> pd.Series:
     """Fold number by id of the first repeat, of the rows that are scored."""
     fold = table.table["fold"]
     return fold[fold >= 0]
+
+
+def decided(score: dict[str, Any], prediction: pd.DataFrame, fold: pd.Series) -> pd.DataFrame:
+    """A run's out-of-fold prediction as it is scored: each fold's rows with the adjustment of the other folds."""
+    parts = {k: pick(prediction, fold.index[fold == k]) for k in sorted(fold.unique())}
+    fitted = {k: adjustment.read(score["adjustments_by_fold"][f"fold{k}"]) for k in parts}
+    return pick(pd.concat([adjustment.apply(fitted[k], part) for k, part in parts.items()]), fold.index)

@@ -7,21 +7,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from competition import (
+    adjustment,
     artifacts,
     board,
     bring,
     config,
-    cuts,
     ensemble,
     folds,
     form,
     importance,
     ledger,
     portfolio,
+    prior,
+    rates,
     runs,
     scoring,
     submit,
 )
+from competition import plan as planning
 from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
@@ -89,6 +92,19 @@ def explain(run: Run) -> None:
             importance.explain(at, engine)
 
 
+def rate(run: Run) -> None:
+    """lr.png of a run that trains by steps, trained or not."""
+    rates.refuse(run)
+    with working() as engine:
+        rates.find(runs.look(run), engine)
+
+
+def plan(run: Run, time: str | None = None) -> None:
+    """What the run, a blend or a preset still takes, and what of it fits `time` (`9h`)."""
+    with working() as engine:
+        planning.plan(run, engine, time)
+
+
 def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
     """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger.
 
@@ -102,9 +118,12 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
         run = _complete(run, engine, overrides, time)
         with runs.opened(run) as at:
             score = artifacts.read_json(at.folder / "score.json")
-            prediction = cuts.apply(cuts.read(score["cut"]), artifacts.read_table(at.folder / "test.parquet"))
+            test, adjusted = artifacts.read_table(at.folder / "test.parquet"), adjustment.read(score["adjustment"])
+            truth = at.data.train.truth
+            assert truth is not None
+            prediction, told = prior.submitted(at.data.config.prior, at.data.problem, truth, test, adjusted)
             path, notes = submit.write(at.data, run.name, prediction)
-            for note in notes:
+            for note in (*told, *notes):
                 at.say(note)
             ledger.record(ledger_row(at, score))
             at.say(f"submission: {path}, {scoring.headline(score)}")
@@ -139,15 +158,27 @@ def alternate(run: Run, task: str, overrides: str = "", time: str | None = None)
 
 def _complete(run: Run, engine: Engine, overrides: str = "", time: str | None = None) -> Run:
     """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed."""
-    for other in runs.needs(run):
-        _complete(other, engine)
+    if run.members is not None:
+        ensemble.check(run, load(run.competition).problem)
+    if run.members is None:
+        _train(run, engine, overrides)
+    else:
+        for other in runs.needs(run):
+            _complete(other, engine)
     if run.preset is not None:
         run = portfolio.complete(run, engine, _predict, overrides, time)
-    elif run.members is None:
-        with runs.opened(run, overrides) as at:
-            training.train(at, engine)
     _predict(run, engine)
     return run
+
+
+def _train(run: Run, engine: Engine, overrides: str = "") -> None:
+    """Trains what is missing, after the runs whose labels or weights it learns from."""
+    for parent in runs.needs(run):
+        _complete(parent, engine)
+    for ingredient in runs.ingredients(run):
+        _train(ingredient, engine)
+    with runs.opened(run, overrides) as at:
+        training.train(at, engine)
 
 
 def _predict(run: Run, engine: Engine) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import pandas as pd
 
 from competition.boxes import table as boxes
 from competition.keys import Kind
 from competition.metrics import Metric
+
+if TYPE_CHECKING:
+    from competition.loop import Job
 
 Progress = Callable[[int, int, str], None]  # done, total, text
 
@@ -153,6 +156,24 @@ class Explained(Task, Protocol):
 
     def contributions(self, rows: Rows, fold: Fold) -> pd.DataFrame | None:
         """[rows, (output, column)] what each column adds to the raw output, by id; None where it can't be told."""
+        ...
+
+
+@runtime_checkable
+class Stepped(Task, Protocol):
+    """A task whose knobs are `knobs.Training`: it trains by steps of an optimizer, in the loop."""
+
+    def job(self, fold: Fold) -> Job:
+        """What `fit` hands to the loop, the network new; nothing is written."""
+        ...
+
+
+@runtime_checkable
+class Adaptive(Task, Protocol):
+    """A task that leaves settings to the number of rows."""
+
+    def settled(self, rows: int) -> Task:
+        """The same with those settings as so many rows would have them."""
         ...
 
 

@@ -27,10 +27,11 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     """Every fold without fit.json, or of them only fold `only`. Raises Fault, Stopped."""
     splits = wanted(at, only)
     missing = [s for s in splits if not done(at.run, s)]
+    if missing or runs.ingredients(at.run):  # which may have been trained anew
+        prepare(at)
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
-    prepare(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
     engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
@@ -58,7 +59,13 @@ def done(run: Run, split: Split) -> bool:
 
 
 def prepare(at: Opened) -> None:
-    """The task's checks and caches, once, before any fold."""
+    """`check`, and whether pictures, functions and pseudo-labels are those that the run began with."""
+    inputs = check(at)
+    runs.check_inputs(at, artifacts.digest(inputs, pseudo.content(at)) if at.run.pseudo else inputs)
+
+
+def check(at: Opened) -> str:
+    """The task's checks and caches, once, before any fold; the hash of what the tables don't hold."""
 
     def show(done: int, total: int, text: str) -> None:
         board.show(f"{at.run.competition}: data", done, total, text)
@@ -66,8 +73,7 @@ def prepare(at: Opened) -> None:
             raise Stopped(f"stopped while {text}")
 
     _takes(at)
-    inputs = fill_caches(at.run, at.data, show)
-    runs.check_inputs(at, artifacts.digest(inputs, pseudo.content(at)) if at.run.pseudo else inputs)
+    return fill_caches(at.run, at.data, show)
 
 
 def fill_caches(run: Run, data: Data, progress: Progress) -> str:

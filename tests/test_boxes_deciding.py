@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import cuts, decide, metrics
+from competition import adjustment, cuts, decide, metrics
 from competition.boxes import deciding
 from competition.boxes.deciding import Chooser, Fusion
 from competition.boxes.fusion import OWN, fuse, pool
@@ -183,14 +183,14 @@ def test_without_boxes_or_with_right_ones_only_all_count():
 def test_the_cut_of_boxes_is_a_threshold_of_metrics_that_count_them():
     boxes = GOOD["plain"]
     problem = problem_of("fbeta_boxes")
-    cut = cuts.fit(boxes, TRUTH, FOLD, problem)
-    assert cut is not None and cut.rule == "score" and cuts.read(json.loads(json.dumps(cut.plain()))) == cut
+    cut = adjustment.fit(boxes, TRUTH, FOLD, problem)
+    assert isinstance(cut, cuts.Cut) and cut.rule == "score" and cuts.read(json.loads(json.dumps(cut.plain()))) == cut
     assert str(cut) == f"score threshold {cut.values['all']:.4g}"
-    kept = cuts.apply(cut, boxes)
+    kept = cut.apply(boxes)
     pd.testing.assert_frame_equal(kept, boxes[boxes["score"] >= cut.values["all"]])
     assert problem.metric.score(TRUTH, kept) > problem.metric.score(TRUTH, boxes) + 0.02
-    assert cuts.fit(boxes, TRUTH, FOLD, problem_of("map")) is None
-    assert cuts.fit(TRUTH.assign(score=0.5)[[*PREDICTED]], TRUTH, FOLD, problem) is None
+    assert adjustment.fit(boxes, TRUTH, FOLD, problem_of("map")) is None
+    assert adjustment.fit(TRUTH.assign(score=0.5)[[*PREDICTED]], TRUTH, FOLD, problem) is None
 
 
 def test_the_threshold_is_kept_with_two_folds_and_where_a_fold_has_no_true_box(tmp_path: Path):
@@ -208,7 +208,9 @@ def test_the_threshold_is_kept_with_two_folds_and_where_a_fold_has_no_true_box(t
     problem = Problem("toy", "boxes", (), ("a",), PREDICTED, metric)
     for fold in (pd.Series(np.arange(30) % 2, index=ids), pd.Series(np.arange(30) // 10, index=ids)):
         result = decide.nested("views", {"plain": found}, true, fold, problem)
-        assert result.cut is not None and 0.1 < result.cut.values["all"] <= 0.9
+        assert isinstance(result.adjustment, cuts.Cut) and 0.1 < result.adjustment.values["all"] <= 0.9
         assert metric.score(true, result.decided) == 1
     one = decide.nested("views", {"plain": found}, true, pd.Series(0, index=ids), problem)
-    assert one.cut is not None and metric.score(true, one.decided) < 0.5, "one fold alone has no other to fit it on"
+    assert one.adjustment is not None and metric.score(true, one.decided) < 0.5, (
+        "one fold alone has no other to fit it on"
+    )

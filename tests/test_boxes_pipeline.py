@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from competition import cli, cuts
+from competition import adjustment, cli
 from competition.boxes.table import PREDICTED, take
 from competition.data import load
 from competition.submit import check
@@ -27,11 +27,13 @@ def test_a_metric_that_counts_boxes_gets_a_threshold_of_the_other_folds(competit
     run = competition("boxes", task="detection", run="epochs=6", metric={"name": "mean_precision", "ious": [0.5]})
     assert cli.main(["detect", run]) == 0
     record, data = score(run), load("toy")
-    assert record["cut"]["rule"] == "score" and record["uncut"] < record["score"]
+    assert record["adjustment"]["rule"] == "score" and record["unadjusted"] < record["score"]
     folds = pd.read_csv("folds/toy.csv", dtype=str).set_index("id")["fold"]
     oof = boxes_of(run, "oof")
     decided = [
-        cuts.apply(cuts.read(record["cuts_by_fold"][f"fold{k}"]), take(oof, folds.index[folds == str(k)]))
+        adjustment.apply(
+            adjustment.read(record["adjustments_by_fold"][f"fold{k}"]), take(oof, folds.index[folds == str(k)])
+        )
         for k in (0, 1)
     ]
     assert data.train.truth is not None
@@ -40,7 +42,7 @@ def test_a_metric_that_counts_boxes_gets_a_threshold_of_the_other_folds(competit
     path = Path(f"submissions/{run}.csv")
     assert check(data, path) == []
     written = pd.read_csv(path, dtype=str, keep_default_na=False)["PredictionString"].str.split().map(len).sum() / 6
-    assert written == (boxes_of(run, "test")["score"] >= record["cut"]["values"]["all"]).sum()
+    assert written == (boxes_of(run, "test")["score"] >= record["adjustment"]["values"]["all"]).sum()
 
 
 def test_a_changed_setting_of_prediction_predicts_again_and_a_new_view_adds_itself(competition: Callable[..., str]):

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from competition import artifacts, cli, cuts, decide, losses, metrics
+from competition import adjustment, artifacts, cli, cuts, decide, metrics
+from competition.blending import convex, losses
 from competition.cuts import Cut
 from competition.data import load
 from competition.keys import Kind, MetricSpec
@@ -87,40 +88,40 @@ def test_the_default_cut_changes_no_decision(name: str, kind: Kind):
         default = Cut("factor", dict.fromkeys(prediction, 1.0))
     else:
         default = Cut("threshold", dict.fromkeys(prediction, 0.5))
-    assert (said(problem, cuts.apply(default, prediction)) == said(problem, prediction)).all()
+    assert (said(problem, default.apply(prediction)) == said(problem, prediction)).all()
 
 
 @pytest.mark.parametrize("name, kind", CUT)
 def test_a_cut_decides_as_it_says_and_is_what_the_search_had_scored(name: str, kind: Kind):
     (truth, prediction), _ = draw(kind)
     problem = problem_of(name, kind, columns_of(kind))
-    cut = cuts._search(prediction, truth, problem)
+    cut = cuts.search(prediction, truth, problem)
     p, values = prediction.to_numpy(), np.array(list(cut.values.values()))
     expected = {
         "threshold": lambda: p >= values,
         "factor": lambda: (p * values).argmax(axis=1),
         "level": lambda: (p @ np.arange(3) > values[:, None]).sum(axis=0),
     }[cut.rule]()
-    got = said(problem, cuts.apply(cut, prediction))
+    got = said(problem, cut.apply(prediction))
     if name == "f1_samples":
         assert got.any(axis=1).all(), "a row without a label gets one"
         got, expected = got[expected.any(axis=1)], expected[expected.any(axis=1)]
     assert (got == expected.reshape(got.shape)).all()
     decided = cuts._decide(problem.metric, cut.rule, p, values)
-    assert (decided.reshape(-1) == said(problem, cuts.apply(cut, prediction)).reshape(-1)).all()
-    assert problem.metric.score(truth, cuts.apply(cut, prediction)) >= problem.metric.score(truth, prediction)
+    assert (decided.reshape(-1) == said(problem, cut.apply(prediction)).reshape(-1)).all()
+    assert problem.metric.score(truth, cut.apply(prediction)) >= problem.metric.score(truth, prediction)
 
 
 @pytest.mark.parametrize("name, kind", CUT)
 def test_a_cut_survives_json_and_is_applied_by_name(name: str, kind: Kind):
     (truth, prediction), _ = draw(kind)
-    cut = cuts._search(prediction, truth, problem_of(name, kind, columns_of(kind)))
-    again = cuts.read(json.loads(json.dumps(cut.plain())))
-    assert again == cut
-    pd.testing.assert_frame_equal(cuts.apply(again, prediction), cuts.apply(cut, prediction))
-    assert cuts.read(None) is None and cuts.apply(None, prediction) is prediction
+    cut = cuts.search(prediction, truth, problem_of(name, kind, columns_of(kind)))
+    again = adjustment.read(json.loads(json.dumps(cut.plain())))
+    assert isinstance(again, Cut) and again == cut
+    pd.testing.assert_frame_equal(again.apply(prediction), cut.apply(prediction))
+    assert adjustment.read(None) is None and adjustment.apply(None, prediction) is prediction
     with pytest.raises(AssertionError, match="is not one of"):
-        cuts.apply(cut, prediction.add_prefix("other"))
+        cut.apply(prediction.add_prefix("other"))
 
 
 @pytest.mark.parametrize("name, kind", CUT)
@@ -146,7 +147,11 @@ def test_a_threshold_finds_the_best_of_shifted_probabilities(name: str, score: C
     honest = score(t, result.decided.to_numpy().ravel() >= 0.5)
     assert score(t, p >= 0.5) < best - 0.1, "there is something to find"
     assert best - 0.02 < honest < best + 0.01
-    assert result.cut is not None and result.cut.rule == "threshold" and result.cut.values["0"] < 0.4
+    assert (
+        isinstance(result.adjustment, Cut)
+        and result.adjustment.rule == "threshold"
+        and result.adjustment.values["0"] < 0.4
+    )
 
 
 def test_cut_points_find_levels_that_were_squeezed():
@@ -160,8 +165,8 @@ def test_cut_points_find_levels_that_were_squeezed():
     result = nested(problem, truth, prediction, fold)
     assert problem.metric.score(truth, result.prediction) < 0.8
     assert problem.metric.score(truth, result.decided) > 0.95
-    assert result.cut is not None and list(result.cut.values) == ["1", "2", "3", "4"]
-    assert list(result.cut.values.values()) == sorted(result.cut.values.values())
+    assert isinstance(result.adjustment, Cut) and list(result.adjustment.values) == ["1", "2", "3", "4"]
+    assert list(result.adjustment.values.values()) == sorted(result.adjustment.values.values())
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ def test_cut_points_find_levels_that_were_squeezed():
 def test_no_cut_where_the_default_is_the_best(name: str, kind: Kind):
     (truth, prediction), fold = draw("binary" if kind == "regression" else kind)
     result = nested(problem_of(name, kind, prediction.shape[1]), truth, prediction, fold)
-    assert result.cut is None and not any(result.cuts_by_fold.values())
+    assert result.adjustment is None and not any(result.adjustments_by_fold.values())
     pd.testing.assert_frame_equal(result.decided, result.prediction)
 
 
@@ -180,7 +185,7 @@ def test_no_cut_is_kept_that_only_fits_noise():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         (truth, prediction), fold = tables(rng.random((100, 1)) < 0.5, rng.random((100, 1)))
-        kept += cuts.fit(prediction, truth, fold, problem) is not None
+        kept += adjustment.fit(prediction, truth, fold, problem) is not None
     assert kept < 20
 
 
@@ -188,21 +193,21 @@ def test_with_two_folds_there_is_no_cut():
     """A refit has one fold left and nothing to compare on; a cut of both would be submitted without a score."""
     (truth, prediction), fold = draw("binary")
     problem = problem_of("f1", "binary", 1)
-    assert nested(problem, truth, prediction, fold % 2).cut is None
-    assert nested(problem, truth, prediction, fold).cut is not None
+    assert nested(problem, truth, prediction, fold % 2).adjustment is None
+    assert nested(problem, truth, prediction, fold).adjustment is not None
 
 
 def test_levels_out_of_order_have_no_cut():
     (truth, prediction), fold = draw("ordinal")
     problem = problem_of("mae", "ordinal")
     turned = replace(problem, metric=replace(problem.metric, levels=(2.0, 1.0, 0.0)))
-    assert cuts.fit(prediction, truth, fold, turned) is None
+    assert adjustment.fit(prediction, truth, fold, turned) is None
 
 
 def test_it_is_quick_on_many_rows():
     (truth, prediction), fold = draw("binary", n=20_000)
     start = time.process_time()
-    assert nested(problem_of("mcc", "binary", 1), truth, prediction, fold).cut is not None
+    assert nested(problem_of("mcc", "binary", 1), truth, prediction, fold).adjustment is not None
     assert time.process_time() - start < 5
 
 
@@ -220,19 +225,21 @@ def test_the_submission_decides_by_the_cut_that_was_scored(competition: Callable
     Path("configs/toy/own.py").write_text(OWN)
     assert cli.main(["submission", run]) == 0
     score, path = json.loads(Path("runs/toy/base/score.json").read_text()), Path(f"submissions/{run}.csv")
-    threshold = score["cut"]["values"]["yes"]
-    assert score["uncut"] < score["score"] and set(score["cuts_by_fold"]) == {"fold0", "fold1", "fold2"}
+    threshold = score["adjustment"]["values"]["yes"]
+    assert score["unadjusted"] < score["score"] and set(score["adjustments_by_fold"]) == {"fold0", "fold1", "fold2"}
     out = " ".join(capsys.readouterr().out.split())
-    assert f"decision threshold {threshold:.4g}, fitted on the other folds; 0.5 would give {score['uncut']:.4f}" in out
+    assert f"decision threshold {threshold:.4g}, fitted on the other folds; without it {score['unadjusted']:.4f}" in out
     oof, test = (pd.read_parquet(f"runs/toy/base/{name}.parquet") for name in ("oof", "test"))
     metric, truth = load("toy").problem.metric, load("toy").train.truth
     assert truth is not None
-    assert metric.score(truth, oof.loc[truth.index]) == pytest.approx(score["uncut"]), "the files are plain"
+    assert metric.score(truth, oof.loc[truth.index]) == pytest.approx(score["unadjusted"]), "the files are plain"
     submitted = pd.read_csv(path, dtype=str).set_index("id")["label"]
     expected = np.where(test["yes"] >= threshold, "yes", "no")
     assert list(submitted.loc[test.index]) == list(expected) != list(np.where(test["yes"] >= 0.5, "yes", "no"))
     written = artifacts.file_digest(path)
-    old = {k: v for k, v in score.items() if k not in ("cut", "cuts_by_fold", "uncut")} | {"basis": "of version 1"}
+    old = {k: v for k, v in score.items() if k not in ("adjustment", "adjustments_by_fold", "unadjusted")} | {
+        "basis": "of version 1"
+    }
     Path("runs/toy/base/score.json").write_text(json.dumps(old))
     assert cli.main(["submission", run]) == 0
     again = json.loads(Path("runs/toy/base/score.json").read_text())
@@ -280,7 +287,7 @@ def test_gradients_are_those_of_the_losses(name: str, kind: Kind):
 @pytest.mark.parametrize("name", ["mae", "mape", "smape", "rmsle", "mean_column_rmsle", "quantile", "brier", "logloss"])
 def test_blend_weights_are_the_best_of_the_metric_itself(name: str, monkeypatch: pytest.MonkeyPatch):
     """Within 0.5% of the best of 101 mixes, and better than equal weights."""
-    monkeypatch.setattr(decide, "DRAWN", (0.0,))
+    monkeypatch.setattr(convex, "DRAWN", (0.0,))
     kind: Kind = "binary" if name in ("brier", "logloss") else "regression"
     truth, stack, fold = members(kind)
     problem = problem_of(name, kind, truth.shape[1], **({"alpha": 0.8} if name == "quantile" else {}))
@@ -289,7 +296,7 @@ def test_blend_weights_are_the_best_of_the_metric_itself(name: str, monkeypatch:
         return -problem.metric.score(truth, decide.Mean({"a": share, "b": 1 - share}).combine(stack))
 
     best = min(error(share) for share in np.linspace(0, 1, 101))
-    weights = decide.blend_weights(stack, truth, fold, problem).weights
+    weights = convex.fit(stack, truth, fold, problem)
     assert error(weights["a"]) < 1.005 * best < error(0.5)
 
 
@@ -302,10 +309,10 @@ def test_few_rows_and_members_of_equal_worth_give_the_plain_mean():
         (truth, *made), fold = tables(target, *(target + rng.normal(0, 0.5, (100, 10, 1)).transpose(1, 0, 2)))
         stack = {f"m{n}": table for n, table in enumerate(made)}
         plain.append(-problem.metric.score(truth, decide.mean(stack).combine(stack)))
-        for scores, strengths in ((drawn, decide.DRAWN), (fitted, (0.0,))):
+        for scores, strengths in ((drawn, convex.DRAWN), (fitted, (0.0,))):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(decide, "DRAWN", strengths)
-                result = decide.nested("blend", stack, truth, fold, problem)
+                patch.setattr(convex, "DRAWN", strengths)
+                result = decide.nested("blend", stack, truth, fold, problem, method="convex")
             scores.append(-problem.metric.score(truth, result.prediction))
     assert np.mean(drawn) < 1.005 * np.mean(plain)
     assert np.mean(fitted) > 1.02 * np.mean(plain)
@@ -317,10 +324,10 @@ def test_a_better_member_gets_its_weight_on_few_rows_too():
     weak = [target + shared + rng.normal(0, 0.3, target.shape) for _ in range(4)]
     (truth, *made), fold = tables(target, target + rng.normal(0, 0.2, target.shape), *weak)
     stack = {f"m{n}": table for n, table in enumerate(made)}
-    assert decide.blend_weights(stack, truth, fold, problem_of("rmse", "regression", 1)).weights["m0"] > 0.6
+    assert convex.fit(stack, truth, fold, problem_of("rmse", "regression", 1))["m0"] > 0.6
 
 
 def test_equal_weights_where_there_is_one_fold():
     truth, stack, fold = members("binary")
-    weights = decide.blend_weights(stack, truth, fold * 0, problem_of("logloss", "binary", 1)).weights
+    weights = convex.fit(stack, truth, fold * 0, problem_of("logloss", "binary", 1))
     assert weights == {"a": 0.5, "b": 0.5}

@@ -90,7 +90,7 @@ def test_few_rows_are_drawn_of_a_large_table_from_every_fold(toy, monkeypatch: p
 
 def test_a_blend_is_shuffled_as_a_whole(toy):
     write("configs/toy/linear.yaml", {"task": "tabular", "model": "linear", "jobs": 1})
-    write("configs/toy/blend.yaml", {"members": ["toy/trees", "toy/linear"], "jobs": 1})
+    write("configs/toy/blend.yaml", {"members": ["toy/trees", "toy/linear"], "method": "logistic", "jobs": 1})
     write("configs/toy/outer.yaml", {"members": ["toy/blend", "toy/linear"], "jobs": 1})
     assert podium("submission", "toy/outer") == 0
     assert podium("importance", "toy/outer") == 0

@@ -81,24 +81,18 @@ def test_a_fold_learns_from_its_own_folds_models_alone(competition: Callable[...
 def test_every_kind_learns_from_pseudo_labels_and_a_second_round(kind: str, task: str, competition: Callable[..., str]):
     """make submission of the second round makes the first, and what that learns from."""
     run = competition(kind, task=task)
-    cut = " pseudo.cut=0.05" if kind == "boxes" else ""
-    more = [f"pseudo.run={run} pseudo.weight=0.5{cut}", f"pseudo.run=toy/one{cut}"]
-    write("configs/toy/one.yaml", {"extends": "base.yaml", **_nested(more[0])})
-    write("configs/toy/two.yaml", {"extends": "base.yaml", **_nested(more[1])})
-    assert cli.main(["submission", "toy/two"]) == 0
-    assert {"base", "one", "two"} <= {p.parent.name for p in Path("runs/toy").glob("*/score.json")}
+    rest = {"cut": 0.0} if kind == "boxes" else {"soft": False}
+    write("configs/toy/one.yaml", {"extends": "base.yaml", "pseudo": {"run": run, "weight": 0.5, **rest}})
+    write("configs/toy/two.yaml", {"extends": "base.yaml", "pseudo": "toy/one"})
+    last = "toy/two" if task == "tabular" else "toy/one"
+    assert cli.main(["submission", last]) == 0
+    assert {"base", "one"} <= {p.parent.name for p in Path("runs/toy").glob("*/score.json")}
     history = [json.loads(line) for line in Path("runs/toy/one/fold0/history.jsonl").read_text().splitlines()]
     learnt = next(line for line in history if "pseudo" in line)
-    assert 0 < learnt["pseudo"] <= learnt["of"] == TEST
-    before = artifacts.file_digest(Path("runs/toy/two/oof.parquet"))
-    assert cli.main(["submission", "toy/two"]) == 0
-    assert artifacts.file_digest(Path("runs/toy/two/oof.parquet")) == before
-
-
-def _nested(text: str) -> dict[str, object]:
-    items = dict(item.split("=") for item in text.split())
-    values = {k.removeprefix("pseudo."): v if k == "pseudo.run" else float(v) for k, v in items.items()}
-    return {"pseudo": values}
+    assert 0 < learnt["pseudo"] <= TEST
+    before = artifacts.file_digest(Path(f"runs/{last}/oof.parquet"))
+    assert cli.main(["submission", last]) == 0
+    assert artifacts.file_digest(Path(f"runs/{last}/oof.parquet")) == before
 
 
 def test_cut_weight_and_whole_classes(competition: Callable[..., str]):
@@ -211,6 +205,13 @@ def test_the_refit_has_all_rows_and_speaks_for_test_alone(refit: str, competitio
     whole = pd.read_parquet(f"runs/{run}/test.parquet")
     mean = pd.concat(tables).groupby(level=0).mean()
     pd.testing.assert_frame_equal(whole, mean.loc[whole.index], check_names=False)
+
+
+def test_the_refit_of_one_booster_learns_from_every_row_for_the_rounds_found(competition: Callable[..., str]):
+    run = competition("binary", task="tabular", run="refit=only bag=1")
+    assert cli.main(["train", run, "--fold", "-1"]) == 0
+    record = json.loads(Path(f"runs/{run}/foldall/fit.json").read_text())["bag"][0]
+    assert record["rows"] == TRAIN and record["outputs"][0]["rounds"] > 0
 
 
 def test_repeats_and_seeds_have_folders_of_their_own():

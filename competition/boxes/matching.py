@@ -52,11 +52,28 @@ class Matches:
         kept = self.pictures.isin(ids)
         true = kept[self.true_picture]
         small = replace(self, true_picture=self.true_picture[true], true_label=self.true_label[true])
-        return small._predictions(kept[self.picture])
+        return small._predictions(np.flatnonzero(kept[self.picture]))
+
+    def drawn(self, times: np.ndarray) -> Matches:
+        """Each picture as often as `times` [pictures] says, every time as a picture of its own, as a bootstrap draws them.
+
+        Equal to matching tables in which its boxes stand so often, but that equal scores may come in another order.
+        """
+        first = np.cumsum(times) - times
+
+        def copies(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            rows = np.repeat(np.arange(len(picture)), times[picture])
+            return rows, first[picture[rows]] + _rank(rows)
+
+        pictures = self.pictures[np.repeat(np.arange(len(times)), times)]
+        rows, picture = copies(self.picture)
+        true, true_picture = copies(self.true_picture)
+        small = replace(self, true_picture=true_picture, true_label=self.true_label[true])
+        return replace(small._predictions(rows), picture=picture, pictures=pictures)
 
     def above(self, score: float) -> Matches:
         """With the predictions of at least this score only."""
-        return self._predictions(self.score >= score)
+        return self._predictions(np.flatnonzero(self.score >= score))
 
     def at(self, iou: float) -> Matches:
         """At this threshold only, which must be one of `ious`."""
@@ -64,8 +81,7 @@ class Matches:
         assert len(place) == 1, f"matched at IoU {self.ious.tolist()}, not at {iou}"
         return replace(self, ious=self.ious[place], hit=self.hit[place], ignored=self.ignored[place])
 
-    def _predictions(self, kept: np.ndarray) -> Matches:
-        rows = np.flatnonzero(kept)
+    def _predictions(self, rows: np.ndarray) -> Matches:
         cut = {name: getattr(self, name)[rows] for name in ("picture", "label", "score", "row")}
         return replace(self, **cut, **{name: getattr(self, name)[:, rows] for name in ("hit", "ignored", "box")})
 

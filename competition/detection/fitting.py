@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from competition import artifacts, backbone, cache, loop
@@ -46,6 +45,15 @@ def canvas_file(task: DetectionTask, problem: Problem) -> Path:
 
 def fit(task: DetectionTask, fold: Fold) -> dict[str, Any]:
     """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the loop's faults."""
+    made = job(task, fold)
+    draw(next(made.batches(0, 0)), fold.folder / "batch.png")
+    record = loop.fit(made, task.model_copy(update={"compile": False}), fold)  # the trunk alone is compiled
+    coverage = Anchors.from_json(made.notes["anchors"]).coverage
+    return record | {"canvas": json.loads(made.notes["canvas"]), "anchor_coverage": coverage}
+
+
+def job(task: DetectionTask, fold: Fold) -> loop.Job:
+    """The fold's detector, batches, loss and validation; seeds torch and writes nothing."""
     torch.manual_seed(fold.seed)
     device = loop.device_of(task.device)
     height, width = artifacts.read_json(canvas_file(task, fold.problem))
@@ -57,7 +65,6 @@ def fit(task: DetectionTask, fold: Fold) -> dict[str, Any]:
     network = network.to(device=device).to(memory_format=torch.channels_last)
     if task.compile:
         model.compile_trunk(network)
-    draw(next(feed.batches(0)), fold.folder / "batch.png")
     rows = pixel_rows(mean, std, canvas[1], device)
 
     def mean_loss(run: nn.Module, batch: DetectionBatch) -> Tensor:
@@ -71,23 +78,16 @@ def fit(task: DetectionTask, fold: Fold) -> dict[str, Any]:
         run.train(was)
         return fold.report(epoch, found)
 
-    job = loop.Job(
+    return loop.Job(
         model=network,
         optimizer=model.optimizer(network, task),
         steps=feed.steps,
         batches=feed.batches,
         loss=mean_loss,
         validate=validate if fold.valid is not None else None,
-    )
-    identity = artifacts.digest(json.dumps(fold.origin, sort_keys=True), str(fold.seed))
-    plain = task.model_copy(update={"compile": False})  # the trunk alone is compiled
-    final, record = loop.train(job, plain, fold, device, identity)
-    weights = {k: v.detach().cpu().contiguous() for k, v in final.state_dict().items()}
-    notes = {"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std),
-             "canvas": json.dumps(canvas), "anchors": fitted.to_json()}  # fmt: skip
-    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | notes))
-    parameters = sum(p.numel() for p in network.parameters())
-    return record | {"parameters": parameters, "canvas": list(canvas), "anchor_coverage": fitted.coverage}
+        notes={"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std),
+               "canvas": json.dumps(canvas), "anchors": fitted.to_json()},
+    )  # fmt: skip
 
 
 def make_feed(task: DetectionTask, fold: Fold, canvas: Shape, device: torch.device) -> tuple[Feed, Anchors]:

@@ -1,8 +1,8 @@
-"""The detection task's knobs, and the seam's three calls; the work is in the modules beside it."""
+"""The detection task's knobs, and the seam's calls; the work is in the modules beside it."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
 from pydantic import model_validator
@@ -10,6 +10,9 @@ from pydantic import model_validator
 from competition.keys import Kind, fit, predict
 from competition.knobs import Training
 from competition.task import Fold, Problem, Progress, Rows
+
+if TYPE_CHECKING:
+    from competition.loop import Job
 
 Symmetry = Literal["none", "horizontal", "all"]
 VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
@@ -81,6 +84,11 @@ class DetectionTask(Training):
         from competition.detection import fitting
 
         return fitting.fit(self, fold)
+
+    def job(self, fold: Fold) -> Job:
+        from competition.detection import fitting
+
+        return fitting.job(self, fold)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.detection import predicting

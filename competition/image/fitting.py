@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,6 +56,13 @@ def folder_of(task: ImageTask, problem: Problem) -> Path:
 
 def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:
     """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the loop's faults."""
+    made = job(task, fold)
+    draw(next(made.batches(0, 0)), fold.folder / "batch.png")
+    return loop.fit(made, task, fold)
+
+
+def job(task: ImageTask, fold: Fold) -> loop.Job:
+    """The fold's network, batches, loss and validation; seeds torch and writes nothing."""
     torch.manual_seed(fold.seed)
     device = loop.device_of(task.device)
     pictures = cache.load(folder_of(task, fold.problem))
@@ -66,7 +72,6 @@ def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:
     mean, std = backbone.data_config(network)
     backbone.freeze(network, task.freeze)
     network = network.to(device=device).to(memory_format=torch.channels_last)
-    draw(next(feed.batches(0)), fold.folder / "batch.png")
     rows = pixel_rows(mean, std, task.size, device)
     loss = loss_of(fold.problem, task)
 
@@ -80,21 +85,15 @@ def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:
         run.train(was)
         return fold.report(epoch, to_table(outputs, fold.valid.ids, fold.problem, scale))
 
-    job = loop.Job(
+    return loop.Job(
         model=network,
         optimizer=model.optimizer(network, task),
         steps=feed.steps,
         batches=feed.batches,
         loss=mean_loss,
         validate=validate if fold.valid is not None else None,
+        notes={"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std), "scale": scale.to_json()},
     )
-    identity = artifacts.digest(json.dumps(fold.origin, sort_keys=True), str(fold.seed))
-    final, record = loop.train(job, task, fold, device, identity)
-    weights = {k: v.detach().cpu().contiguous() for k, v in final.state_dict().items()}
-    notes = {"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std), "scale": scale.to_json()}
-    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | notes))
-    parameters = sum(p.numel() for p in network.parameters())
-    return record | {"parameters": parameters}
 
 
 def make_feed(task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, device: torch.device) -> Feed:

@@ -1,14 +1,17 @@
-"""The image task's knobs, and the seam's three calls; the work is in the modules beside it."""
+"""The image task's knobs, and the seam's calls; the work is in the modules beside it."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
 
 from competition.keys import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
 from competition.task import Fold, Problem, Progress, Rows
+
+if TYPE_CHECKING:
+    from competition.loop import Job
 
 Symmetry = Literal["none", "horizontal", "all"]
 VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
@@ -67,6 +70,11 @@ class ImageTask(Training):
         from competition.image import fitting
 
         return fitting.fit(self, fold)
+
+    def job(self, fold: Fold) -> Job:
+        from competition.image import fitting
+
+        return fitting.job(self, fold)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.image import predicting

@@ -156,9 +156,13 @@ def _splits(task: TabularTask, library: Library, fold: Fold) -> list[tuple[pd.In
     """(ids to fit, ids that stop it early or None), a model each."""
     if not library.STOPS:
         return [(fold.train.ids, None)]
-    bag = task.bag or next((size for rows, size in BAGS if len(fold.train) <= rows), 1)
+    bag = bag_of(task, len(fold.train))
     inner = fold.inner(bag if bag > 1 else HELD)[:bag]
     return list(inner) if inner else [(fold.train.ids, None)]
+
+
+def bag_of(task: TabularTask, rows: int) -> int:
+    return task.bag or next((size for most, size in BAGS if rows <= most), 1)
 
 
 def _file(folder: Path, library: Library, part: int, output: int) -> Path:
@@ -195,9 +199,10 @@ class _Part:
         if stop_ids is None:
             return self._fit(train.take(ids), None, None)
         record = self._fit(train.take(ids), train.take(stop_ids), None)
-        if not self.fold.ordered:
+        alone_on_all_rows = self.parts == 1 and self.fold.valid is None
+        if not (self.fold.ordered or alone_on_all_rows):
             return record
-        # the latest rows are the most like the test rows: learn from them too, for as many rounds
+        # learn from the held-out rows too, for as many rounds: the latest are the most like test, and a refit is of all rows
         again = self._fit(train, None, [o["rounds"] or None for o in record["outputs"]])
         return again | {"seconds": round(record["seconds"] + again["seconds"], 2)}
 

@@ -65,6 +65,11 @@ class TabularTask(Strict):
 
         return fitting.predict(self, rows, fold)
 
+    def settled(self, rows: int) -> TabularTask:
+        from competition.tabular import fitting
+
+        return self.model_copy(update={"bag": fitting.bag_of(self, rows)})
+
     @property
     def rowwise(self) -> bool:
         return self.features is None  # a user's function may count or rank the rows it gets

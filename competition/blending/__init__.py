@@ -1,0 +1,1 @@
+"""How runs become one prediction: weights, means, stacking, and the choice among them."""
