@@ -130,14 +130,20 @@ def rates(curve: Curve, own: float, title: str) -> bytes:
 
 
 def history(axis, trials: pd.DataFrame, folds: int, metric: str, greater: bool) -> None:
-    """Trials of a search in their order: number, state, folds, score. Stopped ones are hollow, labelled by their folds."""
+    """Trials of a search in their order: number, state, folds, level. Stopped ones are hollow, labelled by their folds."""
     whole, cut = trials[trials["state"] == "complete"], trials[trials["state"] == "pruned"]
-    best = whole["score"].cummax() if greater else whole["score"].cummin()
+    best = whole["level"].cummax() if greater else whole["level"].cummin()
     axis.step(whole["number"], best, where="post", color=ORANGE, linewidth=1.5, label="best so far")
-    axis.plot(whole["number"], whole["score"], "o", color=BLUE, markersize=5, label="all folds, rows pooled")
-    axis.plot(cut["number"], cut["score"], "o", color=GREY, markerfacecolor="none", markersize=5, label="stopped early")
-    for number, score, done in cut[["number", "score", "folds"]].dropna().itertuples(index=False):
-        axis.annotate(f"{done}/{folds}", (number, score), (0, 5), textcoords="offset points", ha="center", fontsize=6)
+    axis.plot(whole["number"], whole["level"], "o", color=BLUE, markersize=5, label="all folds, rows pooled")
+    some, none = cut[cut["level"].notna()], cut[cut["level"].isna()]
+    if len(some):
+        label = "stopped, by its difference from the best on the same folds"
+        axis.plot(some["number"], some["level"], "o", color=GREY, markerfacecolor="none", markersize=5, label=label)
+    for number, level, done in some[["number", "level", "folds"]].itertuples(index=False):
+        axis.annotate(f"{done}/{folds}", (number, level), (0, 5), textcoords="offset points", ha="center", fontsize=6)
+    if len(none):
+        at, label = np.full(len(none), 0.02), "ended without a fold"
+        axis.plot(none["number"], at, "x", color=GREY, markersize=4, transform=axis.get_xaxis_transform(), label=label)
     axis.set_xlabel("trial", fontsize=9)
     axis.set_ylabel(f"{metric} ({'greater' if greater else 'smaller'} is better)", fontsize=9)
     axis.xaxis.get_major_locator().set_params(integer=True)

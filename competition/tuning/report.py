@@ -47,6 +47,17 @@ def tabulated(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def levels(search: Search, table: pd.DataFrame) -> pd.Series:
+    """Of complete trials the score; of stopped ones the best, and how much their folds differ from the same of the best.
+
+    Their plain mean would tell which folds they have, easy or hard ones.
+    """
+    folds = table[[split.name for split in search.splits]].astype(float)
+    whole = table["score"].where(table["state"] == "complete")
+    best = whole.idxmax() if search.greater else whole.idxmin()
+    return whole.fillna(whole[best] + (folds - folds.loc[best]).mean(axis=1))
+
+
 def importances(search: Search, trials: Sequence[Any]) -> dict[str, float]:
     """By key, the greatest first, sum 1: PED-ANOVA (Watanabe et al., IJCAI 2023); empty where trials are few."""
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
@@ -65,7 +76,7 @@ def draw(search: Search, trials: Sequence[Any], table: pd.DataFrame, metric: str
     figure = Figure(figsize=(7.5 + 4.5 * bool(worth), 4.2), layout="constrained")
     axes = figure.subplots(1, 1 + bool(worth), squeeze=False, width_ratios=[5, 3][: 1 + bool(worth)])[0]
     figure.suptitle(f"{search.run.name}: search", fontsize=12, fontweight="bold", parse_math=False)
-    chart.history(axes[0], table, len(search.splits), metric, search.greater)
+    chart.history(axes[0], table.assign(level=levels(search, table)), len(search.splits), metric, search.greater)
     if worth:
         values = pd.Series(worth)
         chart.bars(axes[1], values, None, "share of what the score depends on (PED-ANOVA)", chart.ORANGE)
