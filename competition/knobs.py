@@ -98,6 +98,9 @@ class Training(Strict):
             "weight_decay": {"low": 0.001, "high": 0.3, "log": True},
         }
 
+    def begins(self, kind: Kind) -> dict[str, Any]:
+        return {}  # every key has its value
+
     def whole(self, key: str) -> bool:
         return False  # every key has its type
 

@@ -185,6 +185,10 @@ class Searched(Task, Protocol):
         """What is tried where a run has no `search:`, in the form of that section; empty where nothing is known."""
         ...
 
+    def begins(self, kind: Kind) -> dict[str, Any]:
+        """Values of keys that a run may leave to a library, as near to the library's as the default ranges go."""
+        ...
+
     def whole(self, key: str) -> bool:
         """Whether a key below a mapping, whose values have no type here (`params.depth`), takes whole numbers only."""
         ...

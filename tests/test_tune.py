@@ -22,6 +22,8 @@ from optuna.trial import TrialState
 
 from competition import artifacts, cli, config, runs
 from competition.errors import ConfigFault
+from competition.keys import Kind
+from competition.tabular.spaces import SPACES
 from competition.tuning import rules, space, study
 from competition.tuning.space import Choice, Span
 
@@ -343,3 +345,12 @@ def test_what_is_killed_or_stopped_is_gone_on_with(toy: Callable[..., str], monk
     repeated = {number for t in ended for number in t.system_attrs.get("retry_history", [])}
     assert failed and failed == repeated
     assert runs.recorded("toy/base~tune") is None
+
+
+@pytest.mark.parametrize("model", [name for name, tried in SPACES.items() if tried and name != "knn"])
+@pytest.mark.parametrize("kind", ["multiclass", "regression"])
+def test_a_search_begins_at_our_defaults_where_the_run_sets_nothing(kind: Kind, model: str):
+    run = config.make_run("toy/base", {"task": "tabular", "model": model, "params": {}})
+    tried = space.of(run, kind)
+    own = space.encoded(tried, space.values_of(run, tried, kind))
+    assert set(own) == set(tried), "every key has a value within its range"

@@ -40,6 +40,22 @@ SPACES: dict[str, dict[str, Any]] = {
     },
     "linear": {},  # chooses its strength within the fold
 }  # fmt: skip
+BOOSTED = {"lambda_l2": 1e-3, "reg_lambda": 1e-3, "l2_regularization": 1e-3}  # for 0, which a log range lacks
+STARTS: dict[str, tuple[dict[str, Any], ...]] = {  # our defaults or the libraries', of classes and of values
+    "lightgbm": (
+        {"learning_rate": 0.04, "num_leaves": 50, "min_data_in_leaf": 40, "feature_fraction": 1, "bagging_fraction": 0.75},
+        {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "feature_fraction": 0.5, "bagging_fraction": 0.7},
+    ),
+    "xgboost": (
+        {"learning_rate": 0.08, "max_depth": 6, "min_child_weight": 1e-3, "subsample": 0.65, "colsample_bytree": 1},
+        {"learning_rate": 0.05, "max_depth": 6, "min_child_weight": 2, "subsample": 0.7, "colsample_bytree": 0.5},
+    ),
+    "catboost": ({"learning_rate": 0.08, "depth": 6, "l2_leaf_reg": 3},) * 2,
+    "histgb": ({"learning_rate": 0.05, "max_leaf_nodes": 31, "min_samples_leaf": 20, "max_features": 1},) * 2,
+    "extratrees": ({"min_samples_leaf": 2, "max_features": 0.33}, {"min_samples_leaf": 1, "max_features": 0.33}),
+    "randomforest": ({"min_samples_leaf": 2, "max_features": 0.33}, {"min_samples_leaf": 1, "max_features": 0.33}),
+    "tabm": ({"lr": 2e-3, "weight_decay": 3e-4, "n_blocks": 2, "dropout": 0.1},) * 2,
+}  # fmt: skip
 WHOLE = {
     "num_leaves", "max_leaves", "max_leaf_nodes", "max_depth", "depth", "min_data_in_leaf", "min_child_samples",
     "min_samples_leaf", "min_samples_split", "num_iterations", "num_boost_round", "n_estimators", "iterations", "rounds",

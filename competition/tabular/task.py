@@ -10,7 +10,7 @@ import pandas as pd
 from competition.keys import ROW_KINDS, Kind, Strict, fit, machine
 from competition.tabular.columns import Columns
 from competition.tabular.presets import PRESETS
-from competition.tabular.spaces import SPACES, WHOLE
+from competition.tabular.spaces import BOOSTED, SPACES, STARTS, WHOLE
 from competition.task import Fold, Problem, Progress, Rows
 
 Model = Literal["lightgbm", "xgboost", "catboost", "histgb", "extratrees", "randomforest", "linear", "knn", "tabm"]
@@ -42,6 +42,10 @@ class TabularTask(Strict):
 
     def space(self, kind: Kind) -> dict[str, Any]:
         return {f"params.{name}": entry for name, entry in SPACES[self.model].items()}
+
+    def begins(self, kind: Kind) -> dict[str, Any]:
+        starts = STARTS.get(self.model, ({}, {}))[kind == "regression"]
+        return {f"params.{name}": value for name, value in (BOOSTED | starts).items()}
 
     def whole(self, key: str) -> bool:
         return key.removeprefix("params.") in WHOLE

@@ -131,9 +131,10 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
     return {key: entry.suggest(trial, key) for key, entry in space.items()}
 
 
-def values_of(run: Run, space: Space) -> dict[str, Any]:
-    """What the run itself has for the keys of the space; those that it leaves to a library are missing."""
-    found = {}
+def values_of(run: Run, space: Space, kind: Kind) -> dict[str, Any]:
+    """What the run itself has for the keys of the space, or nearly, where it leaves them to a library."""
+    begins = run.task.begins(kind)
+    found = {key: begins[key] for key in space if key in begins}
     for key in space:
         value: Any = run.task.model_dump(mode="json")
         for part in key.split("."):

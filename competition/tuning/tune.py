@@ -97,7 +97,8 @@ def _begin(run: Run, tried: space.Space) -> tuple[Search, int]:
 
 def _queue(search: Search) -> list[dict[str, Any]]:
     """The parent's own values, then, of a grid, every point."""
-    own = space.encoded(search.space, space.values_of(search.run, search.space))
+    kind = load(search.run.competition).problem.kind
+    own = space.encoded(search.space, space.values_of(search.run, search.space, kind))
     missing = [key for key in search.space if key not in own]
     if search.run.tune.sampler == "grid":
         points = study.grid(search.space, search.run.seed)
