@@ -3,10 +3,14 @@
 import os
 import sys
 
-from competition.cli import main
-from competition.errors import Stopped
+from competition import interrupt
 
 if __name__ == "__main__":
+    interrupt.remember()  # before anything else is imported
+
+    from competition.cli import main
+    from competition.errors import Stopped
+
     code = main()
     if code == Stopped.exit_code:  # an interrupt in the midst of an import makes Python itself end by the signal
         sys.stdout.flush()

@@ -20,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from competition import board
+from competition import board, interrupt
 from competition.errors import EnvironmentFault, Finding, Stopped
 
 Item = TypeVar("Item")
@@ -44,7 +44,9 @@ def signalled() -> bool:
 
 @contextmanager
 def signals() -> Generator[None]:
-    """Ctrl-C and SIGTERM set the flag; a second one ends the process at once."""
+    """Ctrl-C and SIGTERM set the flag; a second one ends the process at once. Raises KeyboardInterrupt for one that came
+    before and was lost.
+    """
 
     def handle(number: int, frame: Any) -> None:
         if _stop.is_set():
@@ -54,6 +56,8 @@ def signals() -> Generator[None]:
 
     before = {s: signal.signal(s, handle) for s in SIGNALS}
     try:
+        if interrupt.came:
+            raise KeyboardInterrupt
         yield
     finally:
         for number, handler in before.items():

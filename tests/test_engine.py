@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from competition.engine import Engine
+from competition import interrupt
+from competition.engine import Engine, signals
 from competition.errors import DataFault, EnvironmentFault, Finding
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +63,24 @@ def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float,
                                start_new_session=True)  # fmt: skip
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in errors
     assert process.returncode == 75, errors
     assert not list(Path("runs").rglob("*.tmp"))
+
+
+def test_a_ctrl_c_that_an_import_swallowed_is_heard(monkeypatch: pytest.MonkeyPatch):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        interrupt.remember()
+        with suppress(KeyboardInterrupt):  # as a library would
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), signals():
+            raise AssertionError("work began")
+    finally:
+        monkeypatch.setattr(interrupt, "came", False)
+        signal.signal(signal.SIGINT, before)
