@@ -65,12 +65,12 @@ def test_a_fold_learns_from_its_own_folds_models_alone(competition: Callable[...
     assert cli.main(["submission", run]) == 0
     data = load("toy")
     for split in load_folds(data).splits:
-        rows = pseudo.labelled(Pseudo(run=run), data, split)
+        rows = pseudo.labelled(Pseudo(run=run), data, pseudo.said(Pseudo(run=run), data, split))
         own = pd.read_parquet(f"runs/{run}/{split.name}/test.parquet").drop(columns="view")
         assert rows.truth is not None and len(rows) == TEST
         np.testing.assert_array_equal(rows.truth.to_numpy(), own.loc[data.test.ids].to_numpy())
         assert not rows.ids.isin(data.train.ids).any() and not rows.ids.isin(data.test.ids).any()
-    every = pseudo.labelled(Pseudo(run=run), data, Split(ALL))
+    every = pseudo.labelled(Pseudo(run=run), data, pseudo.said(Pseudo(run=run), data, Split(ALL)))
     whole = pd.read_parquet(f"runs/{run}/test.parquet")
     assert every.truth is not None
     np.testing.assert_allclose(every.truth.to_numpy(), whole.loc[data.test.ids].to_numpy())
@@ -99,12 +99,13 @@ def test_cut_weight_and_whole_classes(competition: Callable[..., str]):
     run = competition("multiclass", task="tabular")
     assert cli.main(["submission", run]) == 0
     data, split = load("toy"), Split(0)
-    sure = pseudo.labelled(Pseudo(run=run, cut=0.8, soft=False), data, split)
     said = pd.read_parquet(f"runs/{run}/fold0/test.parquet").drop(columns="view")
+    sure = pseudo.labelled(Pseudo(run=run, cut=0.8, soft=False), data, said)
     assert sure.truth is not None
     assert len(sure) == (said.max(axis=1) >= 0.8).sum()
     assert set(np.unique(sure.truth.to_numpy())) <= {0.0, 1.0}
     resolved = runs.resolve(run, "pseudo={run: toy/base, weight: 0.25}", "toy/child")
+    pseudo.keep(runs.look(resolved))
     fold = open_fold(resolved, split)
     both = pseudo.joined(fold, resolved, split).train
     assert both.weight is not None and both.truth is not None
