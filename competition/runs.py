@@ -206,13 +206,20 @@ def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
     at = replace(look(run), overrides=overrides)
     with artifacts.locked(at.folder, wait):
         if recorded(run.name) is None:
-            record(at)
+            _write(at, None)
         yield at
 
 
 def record(at: Opened) -> None:
-    """Into run.json what the run is now, and by which SET: once nothing can refuse it, for later commands take it up."""
+    """Into run.json what a run that has begun is now, and by which SET: once nothing can refuse it, for later commands
+    take it up.
+    """
     before = recorded(at.run.name)
+    if before is not None:
+        _write(at, before)
+
+
+def _write(at: Opened, before: dict[str, Any] | None) -> None:
     values = {
         "run": at.run.name,
         "config": at.run.config(),

@@ -144,6 +144,7 @@ def test_what_is_trained_does_not_ask_for_what_it_was_made_of():
     """Later seeds and the refit learn from the labels of the first training, though the parent has changed or is gone."""
     write("configs/toy/child.yaml", LINEAR | {"pseudo": "toy/base"})
     assert podium("submission", "toy/child") == 0
+    assert json.loads(Path("runs/toy/child/run.json").read_text())["inputs"] is not None
     kept = {p: p.read_bytes() for p in Path("runs/toy/child/pseudo").rglob("*.parquet")}
     assert len(kept) == 3
     assert podium("submission", "toy/base", "--set", "seeds=2") == 0
