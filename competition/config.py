@@ -168,25 +168,32 @@ def check_name(name: str) -> None:
 def load_run(
     name: str, overrides: str | dict[str, Any] = "", above: tuple[str, ...] = (), called: str | None = None
 ) -> Run:
-    """Reads configs/<name>.yaml, applies `extends:` and then `overrides` (`a.b=1 c=x`). Raises ConfigFault.
+    """`read_run`, and whether all that it is made of can be read too. Raises ConfigFault.
 
     above: the runs that this one was reached through, which it must not be one of. called: its name, where it will stand
     in a file of its own.
     """
+    run = read_run(name, overrides)
+    for key, member in made_of(run):
+        owner = member.partition("+")[0]  # of a preset's model the preset, which gives it all that it is made of
+        if owner in (*above, called or name):
+            raise ConfigFault(made_of_itself(key, member, name))
+        load_run(owner, above=(*above, called or name))
+    return run
+
+
+def read_run(name: str, overrides: str | dict[str, Any] = "") -> Run:
+    """configs/<name>.yaml with `extends:` and then `overrides` (`a.b=1 c=x`), by itself. Raises ConfigFault."""
     check_name(name)
-    path = artifacts.run_yaml(name)
-    values, origins = _read_extended(path)
+    values, origins = _read_extended(artifacts.run_yaml(name))
     for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
         put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
-    run = make_run(name, values, origins)
-    for key, member in made_of(run):
-        if "+" in member:  # of a preset, whose run folder knows what it was told: runs.resolve
-            continue
-        if member in (*above, called or name):
-            raise ConfigFault(_bad_value(key, member, f"{name} is made of itself", f"name another run in {path}"))
-        load_run(member, above=(*above, called or name))
-    return run
+    return make_run(name, values, origins)
+
+
+def made_of_itself(key: str, member: str, name: str) -> Finding:
+    return _bad_value(key, member, f"{name} is made of itself", f"name another run in {artifacts.run_yaml(name)}")
 
 
 def made_of(run: Run) -> list[tuple[str, str]]:
@@ -268,6 +275,13 @@ def parse_set(text: str) -> dict[str, Any]:
             raise ConfigFault(_bad_value("SET", item, "items have the form key=value", 'SET="epochs=3 lr=1e-3"'))
         values[key] = yaml.scalar(value)
     return values
+
+
+def both_sets(there: str, now: str) -> str:
+    """Two SET as one, in which the later one's keys, and what lies below them, are its own."""
+    earlier, later = ({item.partition("=")[0]: item for item in _split(text)} for text in (there, now))
+    kept = [item for key, item in earlier.items() if not any(f"{key}.".startswith(f"{new}.") for new in later)]
+    return " ".join([*kept, *later.values()])
 
 
 def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:

@@ -30,7 +30,7 @@ def declare(competition: str, members: list[str], name: str, overrides: str = ""
     is never changed.
     """
     every = not members
-    members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition)
+    members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition, name)
     unknown = [m for m in members if not artifacts.run_yaml(m).exists() and runs.recorded(m) is None]
     if unknown or len(members) < 2:
         have = [f"{competition}/{p.stem}" for p in sorted((artifacts.CONFIGS / competition).glob("*.yaml"))]
@@ -47,7 +47,10 @@ def declare(competition: str, members: list[str], name: str, overrides: str = ""
             )
         )
     if every:
-        _say_left_out(competition, {name, *members})
+        _say_left_out(competition, {name, *members}, name)
+    inside = [member for member in members if name in runs.sources(member)]
+    if inside:
+        raise ConfigFault(*(config.made_of_itself("RUNS", member, name) for member in inside))
     _write(name, members, config.parse_set(overrides), every)
     return config.load_run(name)
 
@@ -61,7 +64,7 @@ def _write(name: str, members: list[str], keys: dict[str, Any], every: bool) -> 
         artifacts.write_text(path, EVERY * every + _text(members, keys))
         board.say(f"wrote {path}")
         return
-    there, follows = config.load_run(name), every and path.read_text().startswith(EVERY)
+    there, follows = config.read_run(name), every and path.read_text().startswith(EVERY)
     values = there.config() if there.task is None else {}
     same = set(there.members or ()) == set(members) and all(values.get(key) == value for key, value in keys.items())
     if same:
@@ -97,38 +100,44 @@ def _short(keys: dict[str, Any]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in keys.items())
 
 
-def scored(competition: str) -> list[str]:
-    """The competition's task runs that have a score, best first."""
+def scored(competition: str, blend: str = "") -> list[str]:
+    """The competition's task runs that have a score, best first, but for those that are made of `blend`."""
     names = [f"{competition}/{p.parent.name}" for p in artifacts.RUNS.glob(f"{competition}/*/score.json")]
     scores = {}
     for name in names:
         record = runs.recorded(name)
-        if record and not record["config"].keys() & {"members", "preset"} and _current(name):
+        single = record and not record["config"].keys() & {"members", "preset"}
+        if single and _current(name) and blend not in runs.sources(name):
             score = read_json(artifacts.run_folder(name) / "score.json")
             scores[name] = score["score"] * (1 if score["greater_is_better"] else -1)
     return sorted(scores, key=lambda n: (-scores[n], n))
 
 
-def _say_left_out(competition: str, there: set[str]) -> None:
+def _say_left_out(competition: str, there: set[str], blend: str) -> None:
     """Which runs of the competition a blend of "every run" goes without, and why."""
     files = {f"{competition}/{p.stem}" for p in (artifacts.CONFIGS / competition).glob("*.yaml")}
     folders = {f"{competition}/{p.parent.name}" for p in artifacts.RUNS.glob(f"{competition}/*/run.json")}
     for name in sorted((files | folders) - there - {f"{competition}/competition"}):
-        board.say(f"{name} is left out: {_why_not(name)}")
+        board.say(f"{name} is left out: {_why_not(name, blend)}")
 
 
-def _why_not(name: str) -> str:
+def _why_not(name: str, blend: str) -> str:
+    if not artifacts.run_yaml(name.partition("+")[0]).exists():
+        return f"{artifacts.run_yaml(name.partition('+')[0])} is gone"
     if not _current(name):
         return f"{name.partition('+')[0]} no longer has it"
-    if "+" not in name and artifacts.run_yaml(name).exists() and config.load_run(name).members is not None:
+    if blend in runs.sources(name):
+        return f"it is made of {blend}"
+    if "+" not in name and config.read_run(name).members is not None:
         return "a blend, whose members count by themselves; RUNS= takes it too"
     return f"it has no score; make predict RUN={name}"
 
 
 def _current(name: str) -> bool:
-    """Whether a preset that has made this run still has it."""
+    """Whether the run still has its file, or the preset that has made it still has it."""
     parent = name.partition("+")[0]
-    return parent == name or (artifacts.run_yaml(parent).exists() and name in (runs.resolve(parent).members or ()))
+    there = artifacts.run_yaml(parent).exists()
+    return there and (parent == name or name in (runs.resolve(parent).members or ()))
 
 
 def check(run: Run, problem: Problem) -> None:
@@ -145,11 +154,14 @@ def blend(at: Opened) -> dict[str, Any]:
     RUN-PARTIAL where it has no score; DataFault ENS-ALIGN, ENS-NAN where what it predicts can't be joined.
     """
     assert at.run.members is not None
-    usable(at, at.run.members)
+    firsts, parts = [s for s in at.table.splits if s.repeat == 0], runs.unknown(at.run, at.data)
+    usable(at, at.run.members, firsts, parts)
     problem, method = at.data.problem, at.run.method
     check(at.run, problem)
+    runs.record(at)
     inputs = artifacts.digest(*(artifacts.file_digest(of_run(m, n)) for m in at.run.members for n in ("oof", "test")))
-    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs, method)
+    further = parts["unlabeled"].ids if "unlabeled" in parts else []
+    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs, method, *further)
     if not scored_on(at, basis):
         stack, test = _tables(at, "oof", scored_folds(at.table).index), _tables(at, "test", at.data.test.ids)
         why = "" if method == "auto" else choosing.unsuited(method, problem, stack)
@@ -203,7 +215,7 @@ def _write_folds(at: Opened, result: decide.Nested) -> None:
         decision = result.by_fold[split.fold]
         folder = at.folder / split.name
         artifacts.write_table(folder / "oof.parquet", pick(result.prediction, held_out))
-        for part, rows in at.data.unknown.items():
+        for part, rows in runs.unknown(at.run, at.data).items():
             said = {m: fold_said(m, split, at.data.problem, part) for m, w in decision.weights.items() if w}
             stack = {m: pick(table, rows.ids) for m, table in said.items()}
             artifacts.write_table(folder / f"{part}.parquet", decision.combine(stack))

@@ -36,8 +36,10 @@ def complete(
         at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
         deadline, faults = clock.time() + allowed, []
         states = dict.fromkeys(run.members or (), "not begun")
+        members = runs.members(run)
+        runs.record(at)
         artifacts.write_json(at.folder / "portfolio.json", states)
-        for member in runs.members(run):
+        for member in members:
             first = WHOLE not in states.values()
             states[member.name] = _attempt(member, engine, predict, math.inf if first else deadline, faults)
             artifacts.write_json(at.folder / "portfolio.json", states)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, decide
+from competition import artifacts, board, decide, runs
 from competition.artifacts import read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -35,6 +35,8 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
     missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
         prepare(at)
+    runs.record(at)
+    if missing:
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
         engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
@@ -58,7 +60,7 @@ def settings(run: Run) -> str:
     itself, and which rows are unlabelled."""
     parts, values = run.parts(), run.task.model_dump(mode="json")
     wanted = {key: value for key, value in values.items() if parts.get(key) == "predict" and key != "views"}
-    unlabeled = load(run.competition).unlabeled
+    unlabeled = runs.unknown(run, load(run.competition)).get("unlabeled")
     return artifacts.digest(json.dumps(wanted, sort_keys=True), *([] if unlabeled is None else unlabeled.ids))
 
 
@@ -67,7 +69,7 @@ def predict_fold(run: Run, split: Split) -> None:
     fold = open_fold(run, split)
     intact(fold.folder)
     have, data = predicted_views(run, split), load(run.competition)
-    parts = {name: rows for name, rows in (("oof", fold.valid), *data.unknown.items()) if rows is not None}
+    parts = {name: rows for name, rows in (("oof", fold.valid), *runs.unknown(run, data).items()) if rows is not None}
     steps = (len(run.task.views) - len(have)) * sum(map(len, parts.values()))
     before = 0
     for name, rows in parts.items():

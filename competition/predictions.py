@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from competition.artifacts import read_json, read_table
 from competition.boxes import fusion
 from competition.boxes.table import holds_boxes
 from competition.config import Run
-from competition.errors import ConfigFault, Finding
+from competition.decide import Stack
+from competition.errors import ConfigFault, Finding, examples
 from competition.runs import Opened
 from competition.split import Split
 from competition.task import Problem
@@ -47,22 +48,36 @@ def as_one(parts: list[pd.DataFrame]) -> pd.DataFrame:
 def fold_said(name: str, split: Split, problem: Problem, part: str = "test") -> pd.DataFrame:
     """What a run's models of one fold, of all its seeds, say of the rows of `part`, by the weights that never saw it.
 
-    part: test or unlabeled. Those models have not seen the fold's rows, nor have the weights.
+    part: test or unlabeled. Those models have not seen the fold's rows, nor have the weights. Weights exclude the folds of
+    the first repeat, other rows than those of fold k in a further one, so there all views count the same.
     """
-    folder, seeds = artifacts.run_folder(name), range(runs.resolve(name).seeds)
-    tables = [read_table(folder / replace(split, seed=seed).name / f"{part}.parquet") for seed in seeds]
+    run = runs.resolve(name)
+    tables = [read_table(file) for file in fold_files(run, split, part)]
     if VIEW not in tables[0]:
         return tables[0]
-    decision = decide.read(read_json(folder / "score.json")["weights_by_fold"][split.plain], problem)
 
-    def view(name: str) -> pd.DataFrame:
-        return as_one([table[table[VIEW] == name].drop(columns=VIEW) for table in tables])
+    def views(names: Iterable[str]) -> Stack:
+        return {view: as_one([t[t[VIEW] == view].drop(columns=VIEW) for t in tables]) for view in names}
 
-    return decision.combine({name: view(name) for name in decision.weights})
+    if split.repeat:
+        stack = views(run.task.views)
+        return decide.equal(stack, problem).combine(stack)
+    by_fold = read_json(artifacts.run_folder(name) / "score.json")["weights_by_fold"]
+    decision = decide.read(by_fold[split.plain], problem)
+    return decision.combine(views(decision.weights))
 
 
-def usable(at: Opened, names: Sequence[str]) -> None:
-    """Raises ConfigFault RUN-PARTIAL, ENS-FOLDS where a run is not predicted, or not of this fold table and data."""
+def fold_files(run: Run, split: Split, part: str) -> list[Path]:
+    """What `fold_said` reads: the predictions of each seed; a blend or a preset has those of its members as one."""
+    seeds = range(run.seeds if run.members is None else 1)
+    return [artifacts.run_folder(run.name) / replace(split, seed=s).name / f"{part}.parquet" for s in seeds]
+
+
+def usable(at: Opened, names: Sequence[str], splits: Sequence[Split], parts: Iterable[str]) -> None:
+    """Raises ConfigFault RUN-PARTIAL, ENS-FOLDS where a run is not predicted, or not of this fold table and data.
+
+    splits, parts: what `fold_said` will be asked for.
+    """
     problems = []
     for member in names:
         record = runs.recorded(member)
@@ -71,8 +86,23 @@ def usable(at: Opened, names: Sequence[str]) -> None:
         elif record["folds"] != at.table.hash or record["data"] != at.data.hash:
             what = "fold table" if record["folds"] != at.table.hash else "data"
             problems.append(unusable("ENS-FOLDS", member, f"it is of another {what}", f"train {member} anew (AS=)"))
+        else:
+            problems += _lacking(at, runs.resolve(member), splits, parts)
     if problems:
         raise ConfigFault(*problems)
+
+
+def _lacking(at: Opened, run: Run, splits: Sequence[Split], parts: Iterable[str]) -> list[Finding]:
+    """What `fold_said` would miss: files of a fold or seed, or of rows that were named after it was predicted."""
+    files = {file: part for split in splits for part in parts for file in fold_files(run, split, part)}
+    folder = artifacts.run_folder(run.name)
+    lacking = [f"{file.relative_to(folder)} is missing" for file in files if not file.exists()] or [
+        f"{file.relative_to(folder)} is of other rows"
+        for file, part in files.items()
+        if part == "unlabeled" and not at.data.unknown[part].ids.isin(read_table(file).index).all()
+    ]
+    mend = f"make submission RUN={run.name}"
+    return [unusable("RUN-PARTIAL", run.name, examples(lacking), mend)] if lacking else []
 
 
 def unusable(code: str, member: str, found: str, mend: str) -> Finding:

@@ -3,21 +3,25 @@
 Fold k learns what the parent's models of fold k say of them, by weights that were fitted without fold k. Labels of all the
 parent's models would carry what four of five have learnt from the rows that fold k is scored on: where test holds copies
 of them, the score would rise by itself. A second round is a run whose `pseudo:` is the first.
+
+The labels are kept in the run's folder from its first training on, so that all its folds and seeds learn from the same
+ones whatever becomes of the parent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, predictions, runs
+from competition import artifacts, decide, predictions, runs
 from competition.boxes.table import EDGES, holds_boxes
 from competition.config import Run
 from competition.data import Data, load
-from competition.errors import ConfigFault, Finding
+from competition.errors import ConfigFault, DataFault, Finding, examples
+from competition.folds import FoldTable
 from competition.folds import load as load_folds
 from competition.imported import ImportedTask
 from competition.keys import Pseudo
@@ -34,7 +38,9 @@ SUFFIX = "~pseudo"  # behind an id: a test row's may also stand in train
 def joined(fold: Fold, run: Run, split: Split) -> Fold:
     """The fold with the labelled rows in its training; inner splits hold out real rows only."""
     assert run.pseudo is not None
-    real, more = fold.train, labelled(run.pseudo, load(run.competition), split)
+    data = load(run.competition)
+    said = artifacts.read_table(_folder(run, data, load_folds(data)) / f"{replace(split, seed=0).name}.parquet")
+    real, more = fold.train, labelled(run.pseudo, data, said)
     weight = pd.Series(1.0, real.ids) if real.weight is None else real.weight
     both = together(replace(real, weight=weight), replace(more, weight=pd.Series(run.pseudo.weight, more.ids)))
     assert both.weight is not None
@@ -42,19 +48,16 @@ def joined(fold: Fold, run: Run, split: Split) -> Fold:
     def inner(n: int) -> list[tuple[pd.Index, pd.Index]]:
         return [(fitted.append(more.ids), held) for fitted, held in fold.inner(n)]
 
-    rows = len(load(run.competition).unknown[run.pseudo.rows])
-    note = f"learns from {len(more)} of {rows} {run.pseudo.rows} rows too, as {run.pseudo.run} labels them"
+    rows = f"{len(more)} of {len(data.unknown[run.pseudo.rows])} {run.pseudo.rows} rows"
+    note = f"learns from {rows} too, as {run.pseudo.run} labels them"
     fold.log(0, {"note": note, "pseudo": len(more)})
     return replace(fold, train=replace(both, weight=both.weight / both.weight.mean()), inner=inner)
 
 
-def labelled(spec: Pseudo, data: Data, split: Split) -> Rows:
-    """The rows of `spec.rows` that are sure enough, with what the parent's models of this fold say of them as truth.
-
-    Of the refit on all rows, which is never scored, with what the models of all folds say.
-    """
+def labelled(spec: Pseudo, data: Data, said: pd.DataFrame) -> Rows:
+    """The rows of `spec.rows` that are sure enough, with what is said of them as truth."""
     rows = data.unknown[spec.rows]
-    said = pick(_said(spec, data, split), rows.ids)
+    said = pick(said, rows.ids)
     if holds_boxes(said):
         cut = BOX_CUT if spec.cut is None else spec.cut
         said = said[said["score"] >= cut][["label", *EDGES]].assign(crowd=False)
@@ -90,29 +93,69 @@ def renamed(rows: Rows) -> Rows:
     return Rows(**{name: part.rename_axis("id") for name, part in parts.items()})
 
 
-def _said(spec: Pseudo, data: Data, split: Split) -> pd.DataFrame:
+def said(spec: Pseudo, data: Data, split: Split) -> pd.DataFrame:
+    """What the parent's models of this fold say; for the refit on all rows, which is never scored, those of all folds."""
     if split.fold != ALL:
         return predictions.fold_said(spec.run, split, data.problem, spec.rows)
-    every = [s for s in load_folds(data).splits if s.repeat == 0]
-    return as_one([predictions.fold_said(spec.run, s, data.problem, spec.rows) for s in every])
+    firsts = [s for s in load_folds(data).splits if s.repeat == 0]
+    every = {spec.run: as_one([predictions.fold_said(spec.run, s, data.problem, spec.rows) for s in firsts])}
+    return decide.equal(every, data.problem).combine(every)
 
 
-def content(at: Opened) -> str:
-    """A hash of all labels that the run learns from, before they are cut. Raises ConfigFault where there are none.
+def kept(at: Opened) -> bool:
+    """Whether the run has its labels, those of all rows written last."""
+    return (_folder(at.run, at.data, at.table) / f"{Split(ALL).name}.parquet").exists()
+
+
+def keep(at: Opened) -> None:
+    """Writes all labels that the run will learn from, before they are cut, unless they are there. Raises Fault.
 
     RUN-PARTIAL: the parent has no predictions; ENS-FOLDS: it is of other folds or data; PSEUDO-LEAK: its predictions of
-    one fold are not to be had; CFG-VALUE: `cut` of values, rows that the competition does not have.
+    one fold are not to be had; CFG-VALUE: `cut` of values, rows that the competition does not have; RUN-DATA: other rows
+    are unlabelled now.
     """
-    spec = at.run.pseudo
+    spec, folder = at.run.pseudo, _folder(at.run, at.data, at.table)
     assert spec is not None
-    predictions.usable(at, [spec.run])
+    splits = [*at.table.splits, Split(ALL)]
+    if kept(at):
+        _same_rows(at, spec, artifacts.read_table(folder / f"{splits[0].name}.parquet").index)
+        return
     problems = [*_impossible(at, spec), *_leaking(at, spec)]
     if problems:
         raise ConfigFault(*problems)
-    folder = artifacts.run_folder(spec.run)
-    files = [folder / s.name / f"{spec.rows}.parquet" for s in runs.splits(at.table, runs.resolve(spec.run).seeds)]
-    weights = artifacts.read_json(folder / "score.json")["weights_by_fold"]
-    return artifacts.digest(repr(weights), *(artifacts.file_digest(file) for file in files if file.exists()))
+    predictions.usable(at, [spec.run], at.table.splits, [spec.rows])
+    for split in splits:
+        artifacts.write_table(folder / f"{split.name}.parquet", said(spec, at.data, split))
+
+
+def content(at: Opened) -> str:
+    """A hash of the labels that are kept."""
+    folder = _folder(at.run, at.data, at.table)
+    return artifacts.digest(*(artifacts.file_digest(file) for file in sorted(folder.glob("*.parquet"))))
+
+
+def copy(source: Run, at: Opened) -> None:
+    """The labels that one run has kept become those of another of the same `pseudo:`."""
+    for file in sorted(_folder(source, at.data, at.table).glob("*.parquet"), key=lambda f: f.stem == Split(ALL).name):
+        artifacts.write_bytes(_folder(at.run, at.data, at.table) / file.name, file.read_bytes())
+
+
+def _folder(run: Run, data: Data, table: FoldTable) -> Path:
+    """Of one parent, data and fold table; the trials of a search learn from what the search keeps."""
+    assert run.pseudo is not None
+    owner, parent = "/".join(run.name.split("/")[:2]), run.pseudo.run.partition("/")[2]
+    made = artifacts.digest(run.pseudo.run, data.hash, table.hash)[:8]
+    return artifacts.run_folder(owner) / "pseudo" / f"{run.pseudo.rows}-of-{parent}-{made}"
+
+
+def _same_rows(at: Opened, spec: Pseudo, ids: pd.Index) -> None:
+    """Test rows are of the data's hash; unlabelled ones are not."""
+    rows = at.data.unknown[spec.rows].ids
+    if spec.rows == "unlabeled" and len(rows.symmetric_difference(ids)):
+        found, where = examples(rows.symmetric_difference(ids)), str(_folder(at.run, at.data, at.table))
+        what, risk = "the unlabelled rows changed since this run began", "its folds would learn from different rows"
+        mend = f"restore `unlabeled:`, or train anew under another name (AS=) or without {at.folder}"
+        raise DataFault(Finding("RUN-DATA", what, where, found, mend, risk=risk))
 
 
 def _impossible(at: Opened, spec: Pseudo) -> list[Finding]:
@@ -131,15 +174,10 @@ def _impossible(at: Opened, spec: Pseudo) -> list[Finding]:
 def _leaking(at: Opened, spec: Pseudo) -> list[Finding]:
     """Where the parent can't say what it knows without a fold."""
     parent = runs.resolve(spec.run)
-    reasons = [f"{leaf.name} is imported: one prediction a row, of all folds" for leaf in _imported(parent)]
+    imported = [leaf.name for leaf in runs.leaves(parent) if isinstance(leaf.task, ImportedTask)]
+    reasons = [f"{name} is imported: one prediction a row, of all folds" for name in imported]
     if parent.members is not None and at.table.table.shape[1] > 1:
         reasons.append("a blend has weights without fold k for the first repeat only")
     where, what = f"{artifacts.run_yaml(at.run.name)}, key pseudo.run", "pseudo-labels that have seen the scored fold"
     risk, mend = "the score would rise by what the labels know of it", "name a run that is trained here, fold by fold"
     return [Finding("PSEUDO-LEAK", what, where, reason, mend, risk=risk) for reason in reasons]
-
-
-def _imported(run: Run) -> Sequence[Run]:
-    if run.members is None:
-        return [run] if isinstance(run.task, ImportedTask) else []
-    return [leaf for member in runs.members(run) for leaf in _imported(member)]

@@ -18,6 +18,7 @@ from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, Finding
 from competition.folds import FoldTable
 from competition.split import ALL, Split
+from competition.task import Rows
 
 PACKAGES = (
     "torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy",
@@ -32,6 +33,7 @@ class Opened:
     run: Run
     data: Data
     table: FoldTable
+    overrides: str = ""  # this command's SET
 
     @property
     def folder(self) -> Path:
@@ -102,6 +104,35 @@ def ingredients(run: Run) -> list[Run]:
     return [resolve(name) for key, name in config.made_of(run) if key == "of"]
 
 
+def sources(name: str) -> set[str]:
+    """All that the run is made of, at any depth, those that are made of themselves too; of a preset's model, what the
+    preset is. What has no file is made of nothing.
+    """
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        owner = waiting.pop().partition("+")[0]
+        if not artifacts.run_yaml(owner).exists():
+            continue
+        record = recorded(owner)
+        inner = {member for _, member in config.made_of(config.read_run(owner, record["set"] if record else ""))}
+        inner |= {member.partition("+")[0] for member in inner}
+        waiting += inner - found
+        found |= inner
+    return found
+
+
+def unknown(run: Run, data: Data) -> dict[str, Rows]:
+    """The rows without labels that the run predicts: of an imported one test alone, of a blend what all members do."""
+    learnt = all(getattr(leaf.task, "learns", True) for leaf in leaves(run))
+    return data.unknown if learnt else {"test": data.test}
+
+
+def leaves(run: Run) -> list[Run]:
+    """The runs with a task of their own that it consists of: itself, or those of all members."""
+    return [run] if run.members is None else [leaf for member in members(run) for leaf in leaves(member)]
+
+
 def as_begun(run: Run) -> Run:
     """The run, if its folder holds this configuration or none. Raises ConfigFault RUN-DIFFERS."""
     name, record = run.name, recorded(run.name)
@@ -168,26 +199,37 @@ def look(run: Run) -> Opened:
 
 @contextmanager
 def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
-    """What `look` gives, the folder held for this process; run.json is written or checked.
+    """What `look` gives, the folder held for this process; of a run that has not begun, run.json is written.
 
     wait: seconds for another process that holds the folder (-1: for ever).
     """
-    at = look(run)
-    record = recorded(run.name)
+    at = replace(look(run), overrides=overrides)
     with artifacts.locked(at.folder, wait):
-        values = {
-            "run": run.name,
-            "config": run.config(),
-            "set": _both(record["set"] if record else "", overrides),
-            "data": at.data.hash,
-            "folds": at.table.hash,
-            "seed": run.seed,
-        }
-        if record is None or any(record[k] != v for k, v in values.items()):
-            artifacts.write_json(
-                at.folder / "run.json", values | {"inputs": None} | (record or surroundings()) | values
-            )
+        if recorded(run.name) is None:
+            _write(at, None)
         yield at
+
+
+def record(at: Opened) -> None:
+    """Into run.json what a run that has begun is now, and by which SET: once nothing can refuse it, for later commands
+    take it up.
+    """
+    before = recorded(at.run.name)
+    if before is not None:
+        _write(at, before)
+
+
+def _write(at: Opened, before: dict[str, Any] | None) -> None:
+    values = {
+        "run": at.run.name,
+        "config": at.run.config(),
+        "set": config.both_sets(before["set"] if before else "", at.overrides),
+        "data": at.data.hash,
+        "folds": at.table.hash,
+        "seed": at.run.seed,
+    }
+    if before is None or any(before[k] != v for k, v in values.items()):
+        artifacts.write_json(at.folder / "run.json", values | {"inputs": None} | (before or surroundings()) | values)
 
 
 def make_folds(data: Data) -> FoldTable:
@@ -206,11 +248,7 @@ def check_inputs(at: Opened, inputs: str) -> None:
     if record["inputs"] is None:
         artifacts.write_json(path, record | {"inputs": inputs})
     else:
-        what = (
-            "runs that it is made of, or their pictures,"
-            if config.made_of(at.run)
-            else "pictures or functions of yours"
-        )
+        what = "runs that it is made of or their pictures" if ingredients(at.run) else "pictures or functions of yours"
         _same("RUN-DATA", what, record["inputs"], inputs, at.run.name)
 
 
@@ -222,11 +260,6 @@ def surroundings() -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
     }
-
-
-def _both(there: str, now: str) -> str:
-    """The SET that a run was made with and this one's; a repeated command adds nothing."""
-    return there if now in ("", there) else f"{there} {now}".strip()
 
 
 def _version(package: str) -> str | None:

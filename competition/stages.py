@@ -19,6 +19,7 @@ from competition import (
     ledger,
     portfolio,
     prior,
+    pseudo,
     rates,
     runs,
     scoring,
@@ -115,7 +116,7 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
         raise ConfigFault(Finding("CFG-VALUE", "only a preset can be told a time", f"TIME={time}", found, mend))
     with working() as engine:
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
-        run = _complete(run, engine, overrides, time)
+        run = _complete(run, engine, set(), overrides, time)
         with runs.opened(run) as at:
             score = artifacts.read_json(at.folder / "score.json")
             test, adjusted = artifacts.read_table(at.folder / "test.parquet"), adjustment.read(score["adjustment"])
@@ -156,27 +157,45 @@ def alternate(run: Run, task: str, overrides: str = "", time: str | None = None)
     return submission(run, overrides, time)
 
 
-def _complete(run: Run, engine: Engine, overrides: str = "", time: str | None = None) -> Run:
-    """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed."""
-    if run.members is not None:
-        ensemble.check(run, load(run.competition).problem)
+def _complete(run: Run, engine: Engine, made: set[str], overrides: str = "", time: str | None = None) -> Run:
+    """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed.
+
+    made: the runs that this command has come by, for several may be made of one.
+    """
+    made.add(run.name)
     if run.members is None:
-        _train(run, engine, overrides)
+        _train(run, engine, made, overrides)
     else:
-        for other in runs.needs(run):
-            _complete(other, engine)
+        ensemble.check(run, load(run.competition).problem)
+        _complete_first(run, engine, made)
     if run.preset is not None:
         run = portfolio.complete(run, engine, _predict, overrides, time)
     _predict(run, engine)
     return run
 
 
-def _train(run: Run, engine: Engine, overrides: str = "") -> None:
+def _complete_first(run: Run, engine: Engine, made: set[str]) -> None:
+    """A blend's members; the run whose labels it learns from, where labels are still to be had."""
+    if run.pseudo is not None and not any(map(_without_labels, runs.members(run) if run.preset else [run])):
+        return
+    for other in runs.needs(run):
+        if other.name not in made:
+            _complete(other, engine, made)
+
+
+def _without_labels(run: Run) -> bool:
+    at = runs.look(run)
+    return bool(training.untrained(at)) and not pseudo.kept(at)
+
+
+def _train(run: Run, engine: Engine, made: set[str], overrides: str = "") -> None:
     """Trains what is missing, after the runs whose labels or weights it learns from."""
-    for parent in runs.needs(run):
-        _complete(parent, engine)
-    for ingredient in runs.ingredients(run):
-        _train(ingredient, engine)
+    _complete_first(run, engine, made)
+    ingredients = runs.ingredients(run)
+    if ingredients and training.untrained(runs.look(run)):
+        for ingredient in ingredients:
+            if ingredient.name not in made:
+                _train(ingredient, engine, made)
     with runs.opened(run, overrides) as at:
         training.train(at, engine)
 

@@ -25,10 +25,13 @@ from competition.tracking import History
 
 def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     """Every fold without fit.json, or of them only fold `only`. Raises Fault, Stopped."""
-    splits = wanted(at, only)
-    missing = [s for s in splits if not done(at.run, s)]
-    if missing or runs.ingredients(at.run):  # which may have been trained anew
+    splits, missing = wanted(at, only), untrained(at, only)
+    ingredients = runs.ingredients(at.run)  # may have been trained anew, or be gone once the soup is made
+    if missing or (ingredients and all(done(run, s) for run in ingredients for s in at.table.splits)):
         prepare(at)
+    if missing and at.run.pseudo:
+        pseudo.keep(at)
+    runs.record(at)
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
@@ -54,14 +57,17 @@ def wanted(at: Opened, only: int | None) -> list[Split]:
     return splits
 
 
+def untrained(at: Opened, only: int | None = None) -> list[Split]:
+    return [s for s in wanted(at, only) if not done(at.run, s)]
+
+
 def done(run: Run, split: Split) -> bool:
     return (artifacts.run_folder(run.name) / split.name / "fit.json").exists()
 
 
 def prepare(at: Opened) -> None:
-    """`check`, and whether pictures, functions and pseudo-labels are those that the run began with."""
-    inputs = check(at)
-    runs.check_inputs(at, artifacts.digest(inputs, pseudo.content(at)) if at.run.pseudo else inputs)
+    """`check`, and whether pictures and functions are those that the run began with."""
+    runs.check_inputs(at, check(at))
 
 
 def check(at: Opened) -> str:
@@ -173,7 +179,7 @@ def fold_seed(seed: int, split: Split) -> int:
 
 def trained(at: Opened) -> Sequence[Split]:
     """All that is fitted, once all is. Raises ConfigFault RUN-PARTIAL."""
-    missing = [s.name for s in wanted(at, None) if not done(at.run, s)]
+    missing = [s.name for s in untrained(at)]
     if missing:
         raise ConfigFault(
             Finding(

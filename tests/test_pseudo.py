@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from competition.keys import Pseudo
 from competition.split import ALL, Split
 from competition.tabular.features import Matrix
 from competition.tabular.fitting import whole_classes
+from competition.tabular.presets import Preset
+from competition.tabular.task import TabularTask
 from competition.train import fold_seed, open_fold
 
 ROWS = 240
@@ -65,12 +68,12 @@ def test_a_fold_learns_from_its_own_folds_models_alone(competition: Callable[...
     assert cli.main(["submission", run]) == 0
     data = load("toy")
     for split in load_folds(data).splits:
-        rows = pseudo.labelled(Pseudo(run=run), data, split)
+        rows = pseudo.labelled(Pseudo(run=run), data, pseudo.said(Pseudo(run=run), data, split))
         own = pd.read_parquet(f"runs/{run}/{split.name}/test.parquet").drop(columns="view")
         assert rows.truth is not None and len(rows) == TEST
         np.testing.assert_array_equal(rows.truth.to_numpy(), own.loc[data.test.ids].to_numpy())
         assert not rows.ids.isin(data.train.ids).any() and not rows.ids.isin(data.test.ids).any()
-    every = pseudo.labelled(Pseudo(run=run), data, Split(ALL))
+    every = pseudo.labelled(Pseudo(run=run), data, pseudo.said(Pseudo(run=run), data, Split(ALL)))
     whole = pd.read_parquet(f"runs/{run}/test.parquet")
     assert every.truth is not None
     np.testing.assert_allclose(every.truth.to_numpy(), whole.loc[data.test.ids].to_numpy())
@@ -95,16 +98,71 @@ def test_every_kind_learns_from_pseudo_labels_and_a_second_round(kind: str, task
     assert artifacts.file_digest(Path(f"runs/{last}/oof.parquet")) == before
 
 
+SMALL = {"task": "tabular", "model": "linear", "bag": 1, "jobs": 1}
+
+
+def parents(kind: str) -> str:
+    """Writes a run with two seeds, a blend or a preset with two seeds."""
+    write("configs/toy/base.yaml", SMALL | {"seeds": 2})
+    write("configs/toy/other.yaml", SMALL | {"params": {"C": 0.01}})
+    write("configs/toy/blend.yaml", {"members": ["toy/base", "toy/other"], "method": "convex"})
+    write(
+        "configs/toy/pre.yaml",
+        {"task": "tabular", "preset": "mine", "method": "convex", "bag": 1, "seeds": 2, "jobs": 1},
+    )
+    return f"toy/{kind}"
+
+
+@pytest.mark.parametrize("parent", ["base", "blend", "pre"])
+def test_labels_of_a_fold_know_nothing_of_its_truth(
+    parent: str, competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    """Its rows' labels change places: the other folds' pseudo-labels change, its own do not."""
+    competition("multiclass", task="tabular")
+    small = {"a": {"model": "linear"}, "b": {"model": "linear", "params": {"C": 0.01}}}
+    monkeypatch.setitem(TabularTask.presets, "mine", Preset("10m", small))
+    spec, tables = Pseudo(run=parents(parent)), []
+    for _ in range(2):
+        load.cache_clear()
+        assert cli.main(["submission", spec.run]) == 0
+        data = load("toy")
+        tables.append([pseudo.said(spec, data, split) for split in load_folds(data).splits])
+        train, fold = pd.read_csv("data/train.csv", dtype=str), pd.read_csv("folds/toy.csv", dtype=str)
+        held = train["id"].isin(fold.loc[fold["fold"] == "0", "id"]).to_numpy()
+        train.loc[held, "label"] = train.loc[held, "label"].to_numpy()[::-1]
+        train.to_csv("data/train.csv", index=False)
+        shutil.rmtree("runs/toy")
+    before, after = tables
+    np.testing.assert_allclose(before[0], after[0], atol=1e-12)
+    assert np.abs(before[1] - after[1]).to_numpy().max() > 0.01
+
+
+def test_further_repeats_take_no_weights_that_saw_their_fold(competition: Callable[..., str]):
+    """Weights exclude folds of the first repeat; under a further one all views count the same."""
+    run = competition("multiclass", run="epochs=1", folds={"n": 2, "repeats": 2})
+    assert cli.main(["submission", run]) == 0
+    path, data = Path(f"runs/{run}/score.json"), load("toy")
+    record = json.loads(path.read_text())
+    artifacts.write_json(path, record | {"weights_by_fold": {f"fold{k}": {"hflip": 1.0} for k in (0, 1)}})
+    table = pd.read_parquet(f"runs/{run}/fold0-repeat1/test.parquet")
+    mean = table.drop(columns="view").groupby(level=0).mean()
+    said = predictions.fold_said(run, Split(0, 1), data.problem)
+    np.testing.assert_allclose(said.loc[mean.index], mean)
+    alone = pd.read_parquet(f"runs/{run}/fold0/test.parquet").query("view == 'hflip'").drop(columns="view")
+    np.testing.assert_allclose(predictions.fold_said(run, Split(0), data.problem).loc[alone.index], alone)
+
+
 def test_cut_weight_and_whole_classes(competition: Callable[..., str]):
     run = competition("multiclass", task="tabular")
     assert cli.main(["submission", run]) == 0
     data, split = load("toy"), Split(0)
-    sure = pseudo.labelled(Pseudo(run=run, cut=0.8, soft=False), data, split)
     said = pd.read_parquet(f"runs/{run}/fold0/test.parquet").drop(columns="view")
+    sure = pseudo.labelled(Pseudo(run=run, cut=0.8, soft=False), data, said)
     assert sure.truth is not None
     assert len(sure) == (said.max(axis=1) >= 0.8).sum()
     assert set(np.unique(sure.truth.to_numpy())) <= {0.0, 1.0}
     resolved = runs.resolve(run, "pseudo={run: toy/base, weight: 0.25}", "toy/child")
+    pseudo.keep(runs.look(resolved))
     fold = open_fold(resolved, split)
     both = pseudo.joined(fold, resolved, split).train
     assert both.weight is not None and both.truth is not None

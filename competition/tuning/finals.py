@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from competition import artifacts, config, decide, folds, runs, train
+from competition import artifacts, config, decide, folds, pseudo, runs, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled
@@ -206,6 +206,8 @@ def adopt(search: Search, run: Run, trained: Run) -> None:
     whole = [split for split in both if _whole(artifacts.run_folder(trained.name) / split.name)]
     with runs.opened(run, wait=-1) as at:  # another command may end at the same moment
         train.prepare(at)
+        if run.pseudo:
+            pseudo.copy(trained, at)
         whole = [split for split in whole if not train.done(run, split)]
         for split in whole:
             source, target = artifacts.run_folder(trained.name) / split.name, at.folder / split.name

@@ -20,7 +20,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
-from competition import artifacts, board, runs, train
+from competition import artifacts, board, pseudo, runs, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled, slots
@@ -69,6 +69,9 @@ def _begin(run: Run, tried: space.Space) -> tuple[Search, int]:
     with runs.opened(beside, wait=-1) as at:
         train.prepare(at)
         inputs = artifacts.read_json(at.folder / "run.json")["inputs"]
+        if run.pseudo:
+            pseudo.keep(at)
+            inputs = artifacts.digest(inputs, pseudo.content(at))
         splits, metric = trial.first_repeat(at.table), at.data.problem.metric
         random.Random(run.seed).shuffle(splits)
         search = Search(
