@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, predictions, runs
+from competition import artifacts, board, predictions, runs
 from competition.boxes.table import EDGES, holds_boxes
 from competition.config import Run
 from competition.data import Data, load
@@ -44,7 +44,8 @@ def joined(fold: Fold, run: Run, split: Split) -> Fold:
 
     rows = len(load(run.competition).unknown[run.pseudo.rows])
     note = f"learns from {len(more)} of {rows} {run.pseudo.rows} rows too, as {run.pseudo.run} labels them"
-    fold.log(0, {"note": note, "pseudo": len(more)})
+    # not into the history: a line of step 0 would drop those of a stopped fold that goes on
+    board.say(f"{run.name} {split.name}: {note}", artifacts.run_folder(run.name))
     return replace(fold, train=replace(both, weight=both.weight / both.weight.mean()), inner=inner)
 
 

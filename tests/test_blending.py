@@ -67,12 +67,21 @@ def test_a_decision_works_row_by_row_and_survives_json(kind: Kind, name: Name, m
     again = decide.read(json.loads(json.dumps(decision.plain())), problem)
     assert again == decision
     pd.testing.assert_frame_equal(again.combine(stack), whole, check_exact=True)
+    counting = {member: stack[member] for member, weight in decision.weights.items() if weight}
+    pd.testing.assert_frame_equal(decision.combine(counting), whole, check_exact=True)
     assert set(decision.weights) == set(stack) and sum(decision.weights.values()) == pytest.approx(1)
     assert min(decision.weights.values()) >= 0
     if kind != "regression":
         assert ((whole >= 0) & (whole <= 1)).all(axis=None)
     if kind in metrics.CLASSES:
         assert whole.sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+def test_a_first_member_without_weight_is_not_looked_at():
+    problem, truth, stack, fold = case("multiclass")
+    decision = METHODS["per_class"]({"bad": 1 - truth.clip(0.01, 0.98)} | stack, truth, fold, problem)
+    assert decision.weights["bad"] == 0
+    assert set(decision.combine(stack)) == set(problem.columns)
 
 
 @pytest.mark.parametrize("kind, name", PAIRS)
