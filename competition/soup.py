@@ -89,7 +89,8 @@ class SoupTask(Strict):
         found = [runs.resolve(name) for name in self.of]
         check(found, data, table)
         weights = [weights_digest(weights_file(run.name, split.name)) for run in found for split in table.splits]
-        return artifacts.digest(self.network().prepare(problem, rows, progress), artifacts.digest(predict_keys(found[0])), *weights)
+        asked = artifacts.digest(predict_keys(found[0]))
+        return artifacts.digest(self.network().prepare(problem, rows, progress), asked, *weights)
 
     def fit(self, fold: Fold) -> dict[str, Any]:
         """Chooses the runs without this fold, averages their weights of this fold. Raises Stopped."""

@@ -19,7 +19,7 @@ from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import Split
 from competition.runs import Opened
 from competition.split import ALL, inner
-from competition.task import Fold, Progress, pick, together
+from competition.task import Fold, Progress, Stepped, pick, together
 from competition.tracking import History
 
 
@@ -32,6 +32,9 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
+    if isinstance(at.run.task, Stepped):
+        for split in missing:
+            at.run.task.begins_with(split.name, origin(at.run, at.data, at.table, split))
     at.say(f"training {', '.join(s.name for s in missing)}")
     engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
@@ -159,14 +162,19 @@ def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
         stop=(lambda: stopping() or watch.stop()) if watch else stopping,
         inner=lambda n: inner(train, data.problem.kind, data.config.folds, n, seed),
         ordered=data.config.folds.time is not None,
-        origin={
-            "run": run.name,
-            "competition": run.competition,
-            "fold": split.name,
-            "data": data.hash,
-            "folds": table.hash,
-        },
+        origin=origin(run, data, table, split),
     )
+
+
+def origin(run: Run, data: Data, table: folds.FoldTable, split: Split) -> dict[str, str]:
+    """What a fold's weights remember of where they come from."""
+    return {
+        "run": run.name,
+        "competition": run.competition,
+        "fold": split.name,
+        "data": data.hash,
+        "folds": table.hash,
+    }
 
 
 def fold_seed(seed: int, split: Split) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -99,6 +100,26 @@ def test_what_suits_a_kind(kind: Kind):
     assert choosing.unsuited("rank", problem_of("logloss" if kind != "regression" else "rmse", kind, 3))
     negative = {name: table - 1 for name, table in stack.items()}
     assert bool(choosing.unsuited("geometric", problem, negative)) == (kind == "regression")
+
+
+def test_auto_leaves_out_what_takes_minutes_in_all_its_fits():
+    stack = {name: pd.DataFrame(index=range(20_000)) for name in "abcdefghij"}
+    classes, own = problem_of("logloss", "multiclass", 5), problem_of("macro_f1", "multiclass", 5)
+    own = replace(own, metric=replace(own.metric, name="mine", needs="probability"))
+    assert not choosing.unwise("logistic", stack, classes, 4)
+    assert "too long" in choosing.unwise("logistic", stack, classes, 16)
+    assert not choosing.unwise("greedy", stack, classes, 1000), "it looks at the rows of all candidates at once"
+    assert not choosing.unwise("greedy", stack, own, 16) and choosing.unwise("greedy", stack, own, 56)
+
+
+def test_the_exponent_of_many_rows_is_chosen_on_some(monkeypatch: pytest.MonkeyPatch):
+    problem, truth, stack, fold = case("regression", n=3000)
+    every = METHODS["power"](stack, truth, fold, problem)
+    monkeypatch.setattr(choosing, "DRAWN", 3 * 2 * 1000)
+    seen = []
+    metric = replace(problem.metric, function=lambda t, p: seen.append(len(t)) or problem.metric.function(t, p))
+    assert METHODS["power"](stack, truth, fold, replace(problem, metric=metric)) == every
+    assert sum(seen) == len(choosing.EXPONENTS) * 1000
 
 
 def test_a_geometric_mean_is_the_mean_of_logarithms():

@@ -124,6 +124,22 @@ def test_soft_classes_become_weighed_rows():
     np.testing.assert_array_equal(more.values[1], more.values[2])
 
 
+def test_what_takes_no_weights_learns_the_likeliest_class_and_says_so(competition: Callable[..., str]):
+    run = competition("multiclass", task="tabular")
+    assert cli.main(["submission", run]) == 0
+    keys = {"task": "tabular", "model": "knn", "jobs": 1}
+    for name, soft in (("soft", True), ("hard", False)):
+        write(f"configs/toy/{name}.yaml", keys | {"pseudo": {"run": run, "soft": soft, "weight": 0.5}})
+        assert cli.main(["submission", f"toy/{name}"]) == 0
+        (told,) = [
+            line["note"] for line in tracking.read(Path(f"runs/toy/{name}/fold0/history.jsonl")) if "note" in line
+        ]
+        assert "knn takes no weights: every row counts alike" in told
+        assert ("likeliest class" in told) == soft
+    soft, hard = (pd.read_parquet(f"runs/toy/{name}/oof.parquet") for name in ("soft", "hard"))
+    pd.testing.assert_frame_equal(soft, hard)
+
+
 def test_unlabelled_rows_of_their_own(competition: Callable[..., str]):
     """A file beside test, named after the parent is trained: the parent is only predicted anew."""
     run = competition("binary", task="tabular")
