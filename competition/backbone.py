@@ -19,6 +19,7 @@ from torch import nn
 from competition import artifacts
 from competition.errors import ConfigFault, EnvironmentFault, Finding, nearest
 from competition.knobs import Training
+from competition.split import ALL, Split
 
 HUB_SECONDS = 5.0
 Make = Callable[..., nn.Module]  # timm's model, by further arguments of timm.create_model
@@ -134,15 +135,15 @@ def _layers(model: nn.Module) -> dict[int, list[str]]:
 def weights_file(pretrained: bool | str, origin: dict[str, str], fold: str) -> Path | None:
     """The file that `pretrained:` names, None where it names none. Weights that have seen held-out rows are refused.
 
-    run:<name>/<run> is fold k's file for fold k and needs the same fold table; a plain file must not come from this
+    run:<name>/<run> is fold k's file for fold k and needs the same fold table; of a further seed that it lacks it is the
+    first's, which has seen the same rows. A plain file must not come from this
     competition, because four of its five folds would have been trained on the rows that ours are scored on (DESIGN 9.4).
     Raises ConfigFault MODEL-LEAK, MODEL-WEIGHTS.
     """
     if isinstance(pretrained, bool):
         return None
     run = pretrained.removeprefix("run:") if pretrained.startswith("run:") else None
-    path = artifacts.run_folder(run) / fold / "model.safetensors" if run else Path(pretrained).expanduser()
-    _existing(pretrained, path)
+    path = _existing(pretrained, _of_run(run, fold) if run else Path(pretrained).expanduser())
     theirs = provenance(path)
     if run and theirs.get("folds") != origin["folds"]:
         found = f"{run} was trained on fold table {theirs.get('folds')}, this run's is {origin['folds']}"
@@ -155,11 +156,20 @@ def weights_file(pretrained: bool | str, origin: dict[str, str], fold: str) -> P
     return path
 
 
+def _of_run(run: str, fold: str) -> Path:
+    own, first = (artifacts.run_folder(run) / name / "model.safetensors" for name in (fold, fold.partition("-seed")[0]))
+    return own if own.is_file() else first
+
+
 def _existing(pretrained: str, path: Path) -> Path:
     if path.is_file():
         return path
     run = pretrained.removeprefix("run:") if pretrained.startswith("run:") else None
     mend = f"`make train RUN={run}` first" if run else "mend the path; it is taken from the folder of the Makefile"
+    if run and path.parent.name == Split(ALL).name:
+        mend = (
+            f'`make train RUN={run} SET="refit=beside"` first, for this run\'s `refit` begins with a model of all rows'
+        )
     raise ConfigFault(finding("MODEL-WEIGHTS", "pretrained", pretrained, f"no file {path}", mend))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
@@ -90,6 +91,11 @@ class Training(Strict):
                 f"swa: {self.swa} epochs after a warmup of {self.warmup:g} are more than epochs: {self.epochs}"
             )
         return self
+
+    def begins_with(self, fold: str, origin: dict[str, str]) -> Path | None:
+        from competition import backbone
+
+        return backbone.weights_file(self.pretrained, origin, fold)
 
     def space(self, kind: Kind) -> dict[str, Any]:
         """What each of the two tasks tries by default, around the run's own rate."""

@@ -58,10 +58,15 @@ def predicted_views(run: Run, split: Split) -> list[str]:
 def settings(run: Run) -> str:
     """Hash of what a model's prediction depends on: keys of the task, but for the views, each of which is predicted by
     itself, and which rows are unlabelled."""
+    unlabeled = runs.unknown(run, load(run.competition)).get("unlabeled")
+    return artifacts.digest(predict_keys(run), *([] if unlabeled is None else unlabeled.ids))
+
+
+def predict_keys(run: Run) -> str:
+    """As JSON, those of the task but for the views."""
     parts, values = run.parts(), run.task.model_dump(mode="json")
     wanted = {key: value for key, value in values.items() if parts.get(key) == "predict" and key != "views"}
-    unlabeled = runs.unknown(run, load(run.competition)).get("unlabeled")
-    return artifacts.digest(json.dumps(wanted, sort_keys=True), *([] if unlabeled is None else unlabeled.ids))
+    return json.dumps(wanted, sort_keys=True)
 
 
 def predict_fold(run: Run, split: Split) -> None:

@@ -24,7 +24,7 @@ from competition.data import Data, load
 from competition.errors import ConfigFault, Finding, Stopped, examples
 from competition.folds import FoldTable
 from competition.keys import ROW_KINDS, Kind, Strict, fit, machine, predict
-from competition.predict import intact, settings
+from competition.predict import intact, predict_keys
 from competition.split import Split
 from competition.task import Fold, Problem, Progress, Rows, pick
 
@@ -89,7 +89,8 @@ class SoupTask(Strict):
         found = [runs.resolve(name) for name in self.of]
         check(found, data, table)
         weights = [weights_digest(weights_file(run.name, split.name)) for run in found for split in table.splits]
-        return artifacts.digest(self.network().prepare(problem, rows, progress), settings(found[0]), *weights)
+        asked = artifacts.digest(predict_keys(found[0]))
+        return artifacts.digest(self.network().prepare(problem, rows, progress), asked, *weights)
 
     def fit(self, fold: Fold) -> dict[str, Any]:
         """Chooses the runs without this fold, averages their weights of this fold. Raises Stopped."""
@@ -144,11 +145,13 @@ class Tasting:
         data = load(fold.problem.competition)
         table = folds.load(data)
         rows = {split.name: data.train.take(table.ids(split)[1]) for split in others(table, fold.name)}
-        first = settings(runs.resolve(task.of[0]))
+        first = artifacts.digest(predict_keys(runs.resolve(task.of[0])))
         return cls(task, fold, rows, artifacts.digest(data.hash, table.hash, data.metric_hash, first, task.views[0]))
 
     def score(self, some: Names) -> float:
-        """Mean over the folds of their score, greater is better; nan where none has one."""
+        """Mean over the folds of their score, greater is better; nan where none has one. Without a calibration, which a
+        run's own log loss has: it would be fitted on the fold that it is scored on.
+        """
         scores = [score for name in self.rows if not np.isnan(score := self._of_fold(some, name))]
         return float(np.mean(scores)) if scores else float("nan")
 
@@ -183,11 +186,8 @@ class Tasting:
 
 
 def others(table: FoldTable, name: str) -> list[Split]:
-    """The folds of the same repeat, beginning behind this one: processes at work on several meet less. Of a fold that the
-    table has not (the refit on all rows) those of the first repeat."""
-    here = next((split for split in table.splits if split.name == name.partition("-seed")[0]), None)
-    if here is None:
-        return [split for split in table.splits if split.repeat == 0]
+    """The folds of the same repeat, beginning behind this one: processes at work on several meet less."""
+    here = next(split for split in table.splits if split.name == name)
     rest = [split for split in table.splits if split.repeat == here.repeat and split.fold != here.fold]
     return sorted(rest, key=lambda split: (split.fold < here.fold, split.fold))
 
@@ -211,12 +211,8 @@ def averaged(paths: Sequence[Path], origin: dict[str, str]) -> bytes:
 
 
 def weights_file(run: str, fold: str) -> Path:
-    """A run's weights of a fold; of a further seed that it lacks, those of the first. Raises ConfigFault RUN-PARTIAL."""
-    folders = [artifacts.run_folder(run) / name for name in (fold, fold.partition("-seed")[0])]
-    there = [folder for folder in folders if (folder / "fit.json").exists()]
-    if not there:
-        raise ConfigFault(_finding("RUN-PARTIAL", run, f"{fold} is not trained", f"make train RUN={run}"))
-    return there[0] / WEIGHTS
+    """A run's weights of a fold."""
+    return artifacts.run_folder(run) / fold / WEIGHTS
 
 
 def weights_digest(path: Path) -> str:

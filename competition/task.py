@@ -163,6 +163,10 @@ class Explained(Task, Protocol):
 class Stepped(Task, Protocol):
     """A task whose knobs are `knobs.Training`: it trains by steps of an optimizer, in the loop."""
 
+    def begins_with(self, fold: str, origin: dict[str, str]) -> Path | None:
+        """The weights file that this fold starts from, None where the run names none. Raises ConfigFault."""
+        ...
+
     def job(self, fold: Fold) -> Job:
         """What `fit` hands to the loop, the network new; nothing is written."""
         ...

@@ -19,7 +19,7 @@ from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import Split
 from competition.runs import Opened
 from competition.split import ALL, inner
-from competition.task import Fold, Progress, pick, together
+from competition.task import Fold, Progress, Stepped, pick, together
 from competition.tracking import History
 
 
@@ -35,6 +35,9 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
+    if isinstance(at.run.task, Stepped):
+        for split in missing:
+            at.run.task.begins_with(split.name, origin(at.run, at.data, at.table, split))
     at.say(f"training {', '.join(s.name for s in missing)}")
     engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
@@ -117,8 +120,11 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
     with artifacts.locked(folder, wait=10):
-        fold = open_fold(run, split, watch)
-        record = run.task.fit(pseudo.joined(fold, run, split) if run.pseudo else fold)
+        fold, added = open_fold(run, split, watch), {}
+        if run.pseudo:
+            real, fold = len(fold.train), pseudo.joined(fold, run, split)
+            added = {"pseudo": len(fold.train) - real}
+        record = run.task.fit(fold) | added
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)
@@ -162,14 +168,19 @@ def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
         stop=(lambda: stopping() or watch.stop()) if watch else stopping,
         inner=lambda n: inner(train, data.problem.kind, data.config.folds, n, seed),
         ordered=data.config.folds.time is not None,
-        origin={
-            "run": run.name,
-            "competition": run.competition,
-            "fold": split.name,
-            "data": data.hash,
-            "folds": table.hash,
-        },
+        origin=origin(run, data, table, split),
     )
+
+
+def origin(run: Run, data: Data, table: folds.FoldTable, split: Split) -> dict[str, str]:
+    """What a fold's weights remember of where they come from."""
+    return {
+        "run": run.name,
+        "competition": run.competition,
+        "fold": split.name,
+        "data": data.hash,
+        "folds": table.hash,
+    }
 
 
 def fold_seed(seed: int, split: Split) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -67,12 +68,21 @@ def test_a_decision_works_row_by_row_and_survives_json(kind: Kind, name: Name, m
     again = decide.read(json.loads(json.dumps(decision.plain())), problem)
     assert again == decision
     pd.testing.assert_frame_equal(again.combine(stack), whole, check_exact=True)
+    counting = {member: stack[member] for member, weight in decision.weights.items() if weight}
+    pd.testing.assert_frame_equal(decision.combine(counting), whole, check_exact=True)
     assert set(decision.weights) == set(stack) and sum(decision.weights.values()) == pytest.approx(1)
     assert min(decision.weights.values()) >= 0
     if kind != "regression":
         assert ((whole >= 0) & (whole <= 1)).all(axis=None)
     if kind in metrics.CLASSES:
         assert whole.sum(axis=1).to_numpy() == pytest.approx(1)
+
+
+def test_a_first_member_without_weight_is_not_looked_at():
+    problem, truth, stack, fold = case("multiclass")
+    decision = METHODS["per_class"]({"bad": 1 - truth.clip(0.01, 0.98)} | stack, truth, fold, problem)
+    assert decision.weights["bad"] == 0
+    assert set(decision.combine(stack)) == set(problem.columns)
 
 
 @pytest.mark.parametrize("kind, name", PAIRS)
@@ -90,6 +100,26 @@ def test_what_suits_a_kind(kind: Kind):
     assert choosing.unsuited("rank", problem_of("logloss" if kind != "regression" else "rmse", kind, 3))
     negative = {name: table - 1 for name, table in stack.items()}
     assert bool(choosing.unsuited("geometric", problem, negative)) == (kind == "regression")
+
+
+def test_auto_leaves_out_what_takes_minutes_in_all_its_fits():
+    stack = {name: pd.DataFrame(index=range(20_000)) for name in "abcdefghij"}
+    classes = problem_of("logloss", "multiclass", 5)
+    own = replace(classes, metric=replace(classes.metric, name="metric.py:mine"))
+    assert not choosing.unwise("logistic", stack, classes, 4)
+    assert "too long" in choosing.unwise("logistic", stack, classes, 16)
+    assert not choosing.unwise("greedy", stack, classes, 1000), "it looks at the rows of all candidates at once"
+    assert not choosing.unwise("greedy", stack, own, 16) and choosing.unwise("greedy", stack, own, 56)
+
+
+def test_the_exponent_of_many_rows_is_chosen_on_some(monkeypatch: pytest.MonkeyPatch):
+    problem, truth, stack, fold = case("regression", n=3000)
+    every = METHODS["power"](stack, truth, fold, problem)
+    monkeypatch.setattr(choosing, "DRAWN", 3 * 2 * 1000)
+    seen = []
+    metric = replace(problem.metric, function=lambda t, p: seen.append(len(t)) or problem.metric.function(t, p))
+    assert METHODS["power"](stack, truth, fold, replace(problem, metric=metric)) == every
+    assert sum(seen) == len(choosing.EXPONENTS) * 1000
 
 
 def test_a_geometric_mean_is_the_mean_of_logarithms():

@@ -220,15 +220,6 @@ def test_a_selection_is_that_of_a_loop_and_no_worse_than_the_best_member(name: s
     assert best >= max(scores)
 
 
-def test_bags_are_drawn_by_the_seed():
-    problem, (t, p) = problem_of("logloss", "multiclass"), draw("multiclass", members=9)
-    first, again, other = (greedy.fit(p, t, problem, bags=3, seed=seed).tolist() for seed in (1, 1, 2))
-    assert first == again != other
-    assert sum(first) == pytest.approx(1)
-    plain = greedy.fit(p, t, problem)
-    assert (np.array(first) >= plain / 4 - 1e-12).all(), "all members together are one of four selections"
-
-
 def test_members_that_are_alike_or_undefined_have_weights_too():
     problem, (t, p) = problem_of("auc", "binary"), draw("binary")
     assert greedy.fit([p[0]] * 3, t, problem).sum() == pytest.approx(1)

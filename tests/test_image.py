@@ -271,6 +271,12 @@ def test_weights_of_the_same_competition_are_refused_and_by_fold_accepted(
     assert cli.main(["train", run, "--set", "pretrained=run:toy/base", "--as", "toy/on"]) == 0
     assert cli.main(["train", run, "--set", "pretrained=none.safetensors", "--as", "toy/gone"]) == 2
     assert "MODEL-WEIGHTS" in capsys.readouterr().err
+    assert cli.main(["train", "toy/on", "--set", "seeds=2"]) == 0, "a further seed begins with the first's weights"
+    assert cli.main(["train", run, "--set", "pretrained=run:toy/base refit=beside", "--as", "toy/whole"]) == 2
+    assert 'RUN=toy/base SET="refit=beside"' in capsys.readouterr().err
+    assert not list(Path("runs/toy/whole").glob("fold*/fit.json")), "told before a fold is trained"
+    assert cli.main(["train", run, "--set", "refit=beside"]) == 0
+    assert cli.main(["train", "toy/whole"]) == 0
 
 
 def test_local_weights_are_taken_and_another_head_is_new(tmp_path: Path):

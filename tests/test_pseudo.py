@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from conftest import TEST, TRAIN, write
 
-from competition import artifacts, cli, predictions, pseudo, runs
+from competition import artifacts, cli, predictions, pseudo, runs, tracking
 from competition.data import load
+from competition.errors import Stopped
 from competition.folds import load as load_folds
 from competition.keys import Pseudo
 from competition.split import ALL, Split
@@ -22,7 +23,7 @@ from competition.tabular.features import Matrix
 from competition.tabular.fitting import whole_classes
 from competition.tabular.presets import Preset
 from competition.tabular.task import TabularTask
-from competition.train import fold_seed, open_fold
+from competition.train import Watch, fit_fold, fold_seed, open_fold
 
 ROWS = 240
 FOREST = {"task": "tabular", "model": "extratrees", "params": {"n_estimators": 40, "min_samples_leaf": 1}, "jobs": 1}
@@ -90,9 +91,7 @@ def test_every_kind_learns_from_pseudo_labels_and_a_second_round(kind: str, task
     last = "toy/two" if task == "tabular" else "toy/one"
     assert cli.main(["submission", last]) == 0
     assert {"base", "one"} <= {p.parent.name for p in Path("runs/toy").glob("*/score.json")}
-    history = [json.loads(line) for line in Path("runs/toy/one/fold0/history.jsonl").read_text().splitlines()]
-    learnt = next(line for line in history if "pseudo" in line)
-    assert 0 < learnt["pseudo"] <= TEST
+    assert 0 < json.loads(Path("runs/toy/one/fold0/fit.json").read_text())["pseudo"] <= TEST
     before = artifacts.file_digest(Path(f"runs/{last}/oof.parquet"))
     assert cli.main(["submission", last]) == 0
     assert artifacts.file_digest(Path(f"runs/{last}/oof.parquet")) == before
@@ -183,6 +182,22 @@ def test_soft_classes_become_weighed_rows():
     np.testing.assert_array_equal(more.values[1], more.values[2])
 
 
+def test_what_takes_no_weights_learns_the_likeliest_class_and_says_so(competition: Callable[..., str]):
+    run = competition("multiclass", task="tabular")
+    assert cli.main(["submission", run]) == 0
+    keys = {"task": "tabular", "model": "knn", "jobs": 1}
+    for name, soft in (("soft", True), ("hard", False)):
+        write(f"configs/toy/{name}.yaml", keys | {"pseudo": {"run": run, "soft": soft, "weight": 0.5}})
+        assert cli.main(["submission", f"toy/{name}"]) == 0
+        (told,) = [
+            line["note"] for line in tracking.read(Path(f"runs/toy/{name}/fold0/history.jsonl")) if "note" in line
+        ]
+        assert "knn takes no weights: every row counts alike" in told
+        assert ("likeliest class" in told) == soft
+    soft, hard = (pd.read_parquet(f"runs/toy/{name}/oof.parquet") for name in ("soft", "hard"))
+    pd.testing.assert_frame_equal(soft, hard)
+
+
 def test_unlabelled_rows_of_their_own(competition: Callable[..., str]):
     """A file beside test, named after the parent is trained: the parent is only predicted anew."""
     run = competition("binary", task="tabular")
@@ -197,6 +212,21 @@ def test_unlabelled_rows_of_their_own(competition: Callable[..., str]):
     assert Path(f"runs/{run}/fold0/fit.json").stat().st_mtime_ns == trained
     said = [pd.read_parquet(f"runs/{run}/fold0/{n}.parquet") for n in ("test", "unlabeled")]
     np.testing.assert_array_equal(said[0].drop(columns="view"), said[1].drop(columns="view"))
+
+
+def test_a_stopped_fold_that_goes_on_keeps_its_history(competition: Callable[..., str]):
+    run = competition("multiclass", task="image", run="views=plain epochs=4")
+    assert cli.main(["submission", run]) == 0
+    child = runs.resolve(run, "pseudo=toy/base", "toy/child")
+    shown = []
+    watch = Watch("half", lambda epoch, score: shown.append(score), lambda: len(shown) >= 2)
+    with pytest.raises(Stopped):
+        fit_fold(child, Split(0), watch)
+    before = tracking.read(Path("runs/toy/child/fold0/history.jsonl"))
+    fit_fold(child, Split(0))
+    after = tracking.read(Path("runs/toy/child/fold0/history.jsonl"))
+    assert after[: len(before)] == before
+    assert [line["epoch"] for line in after if "epoch" in line] == [1, 2, 3, 4]
 
 
 def mistakes() -> list[tuple[str, str, str]]:

@@ -290,9 +290,10 @@ def test_soft_and_constant_labels_of_several_columns(model: str, tables):
     assert (guess["never"] < 0.2).all()
 
 
-def test_weights_of_0_leave_rows_out(tables):
-    """Rows whose answer is spoilt and that weigh nothing do no harm; with their weight they do."""
-    tables("regression", "linear")
+@pytest.mark.parametrize("model", [m for m in MODELS if models.library(m).WEIGHS and m != "tabm"])
+def test_weights_of_0_leave_rows_out(tables, model: str):
+    """Rows whose answer is spoilt and that weigh nothing do no harm; with their weight they do. (tabm: test_net.)"""
+    tables("regression", model)
     run = config.load_run("toy/base")
     fold = train.open_fold(run, Split(0))
     assert fold.train.truth is not None

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from competition.blending import convex, means, stacking
+from competition.blending import batched, convex, means, stacking
 from competition.blending.greedy import greedy_weights
 from competition.blending.means import Decision, Mean
 from competition.blending.stack import Stack
@@ -32,15 +32,24 @@ RANKS = ("auc", "mean_column_auc", "average_precision", "gini", "spearman")  # e
 EXPONENTS = (0.5, 2.0, 0.25, 4.0, -1.0)  # of power means; the first of equal scores
 EACH = 10  # rows of training for each number that a way fits, at least
 GROWN = 1000  # rows for trees
-MOST = {"per_class": 1e6, "logistic": 5e6, "lightgbm": 1.5e6}  # `work` of a way that `auto` fits: a minute each, about
+DRAWN = 2e6  # cells of the members that an exponent is chosen on, at most
+MOST = {
+    "greedy": 4e7,
+    "per_class": 2e7,
+    "logistic": 4e7,
+    "lightgbm": 2.4e7,
+}  # `work` of all fits of a way that `auto` tries
 
 
 def power(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: Problem) -> Decision:
-    """The exponent of the best mean score over these folds; it is the only number that is fitted."""
+    """The exponent of the best mean score over these folds, on DRAWN cells; it is the only number that is fitted."""
+    most = int(DRAWN / len(stack) / len(problem.columns))
+    rows = np.sort(np.random.default_rng(0).permutation(len(truth))[:most])
+    some, true, part = {name: table.iloc[rows] for name, table in stack.items()}, truth.iloc[rows], fold.iloc[rows]
 
     def score(exponent: float) -> float:
-        mixed = means.power(stack, exponent, problem.kind).combine(stack)
-        found = pd.Series([problem.metric.score(truth[fold == k], mixed[fold == k]) for k in fold.unique()]).mean()
+        mixed = means.power(some, exponent, problem.kind).combine(some)
+        found = pd.Series([problem.metric.score(true[part == k], mixed[part == k]) for k in part.unique()]).mean()
         return found if np.isfinite(found) else -np.inf
 
     return means.power(stack, max(EXPONENTS, key=score), problem.kind)
@@ -92,8 +101,8 @@ def unsuited(name: str, problem: Problem, stack: Stack | None = None) -> str:
     return ""
 
 
-def unwise(name: str, stack: Stack, problem: Problem) -> str:
-    """Why `auto` leaves a way out, by the size of the stack; empty where it does not."""
+def unwise(name: str, stack: Stack, problem: Problem, fits: int = 1) -> str:
+    """Why `auto` leaves a way out, by the size of the stack and how often it would be fitted; empty where it does not."""
     rows, columns = len(next(iter(stack.values()))), len(problem.columns)
     inputs = len(stack) * columns
     if len(stack) == 1 and name != "mean":
@@ -101,9 +110,10 @@ def unwise(name: str, stack: Stack, problem: Problem) -> str:
     least = {"lightgbm": GROWN, **dict.fromkeys(("per_class", "ridge", "logistic"), EACH * inputs)}.get(name, 0)
     if rows < least:
         return f"{rows:,} rows, it wants {least:,}"
-    work = rows * inputs * (1 if name == "per_class" else columns)
-    most = MOST.get(name, np.inf)
-    return f"rows x inputs x outputs are {work:.1e}, above {most:.0e} it takes too long" if work > most else ""
+    outputs = 1 if name in ("greedy", "per_class") else columns
+    work = rows * inputs * outputs * fits
+    most = np.inf if name == "greedy" and not batched.one_at_a_time(problem) else MOST.get(name, np.inf)
+    return f"rows x inputs x outputs x fits are {work:.1e}, above {most:.1e} it takes too long" if work > most else ""
 
 
 class Chooser:
@@ -182,15 +192,22 @@ class Chooser:
         return {n: row(n) if n in self.methods else left_out[n] for n in METHODS if n in self.methods or n in left_out}
 
     @property
+    def each(self) -> int:
+        """How many fits of a way there are, as the module says."""
+        n = len(self.folds)
+        return n * (n - 1) // 2 + n + 1
+
+    @property
     def most(self) -> int:
         """How many fits there are."""
-        n = len(self.folds)
-        return len(self.methods) * (n * (n - 1) // 2 + n + 1)
+        return len(self.methods) * self.each
 
     def _left_out(self) -> dict[str, str]:
         if len(self.folds) < 3 and len(self.stack) > 1:
             return {name: "two folds: a choice could not be scored" for name in METHODS if name != DEFAULT}
-        return {n: unsuited(n, self.problem, self.stack) or unwise(n, self.stack, self.problem) for n in METHODS}
+        return {
+            n: unsuited(n, self.problem, self.stack) or unwise(n, self.stack, self.problem, self.each) for n in METHODS
+        }
 
     def _fit(self, folds: frozenset[int], names: list[Name]) -> None:
         """Fits these ways on the rows of these folds, once; the rows are cut out of the stack once for all of them."""

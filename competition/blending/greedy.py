@@ -1,8 +1,7 @@
 """Blend weights by greedy selection with replacement, for any metric (Caruana et al. 2004).
 
 The best members begin, as many as score best together, and their mean counts as one; then the member is added, again and
-again, with which the mean scores best. With bags the same is done within random halves of the members too, and the mean of
-all is taken.
+again, with which the mean scores best.
 """
 
 from __future__ import annotations
@@ -29,22 +28,13 @@ def greedy_weights(stack: Stack, truth: pd.DataFrame, fold: pd.Series, problem: 
     return dict(zip(stack, fit(p, t, problem).tolist(), strict=True))
 
 
-def fit(
-    p: Sequence[np.ndarray], t: np.ndarray, problem: Problem, rounds: int = ROUNDS, bags: int = 0, seed: int = 0
-) -> np.ndarray:
-    """[members] of sum 1. p: [rows, columns] of each member. t: [rows, columns]. bags: random halves beside all members."""
+def fit(p: Sequence[np.ndarray], t: np.ndarray, problem: Problem, rounds: int = ROUNDS) -> np.ndarray:
+    """[members] of sum 1. p: [rows, columns] of each member. t: [rows, columns]."""
     look, n = batched.look(p, t, problem), len(p)
     alone = look.score(look.x)
     if np.isnan(alone).all():  # the rows leave the metric undefined
         return np.full(n, 1 / n)
-    rng = np.random.default_rng(seed)
-    halves = [np.sort(rng.permutation(n)[: (n + 1) // 2]) for _ in range(bags if n > 2 else 0)]
-    return np.mean([select(look, alone, some, rounds) for some in (np.arange(n), *halves)], axis=0)
-
-
-def select(look: Look, alone: np.ndarray, some: np.ndarray, rounds: int) -> np.ndarray:
-    """[members], of sum 1: selected among `some`. alone: [members] score of each; of equal ones the better is taken."""
-    order = some[np.argsort(-_known(alone[some]), kind="stable")]
+    order = np.argsort(-_known(alone), kind="stable")  # of equal gains the better member's is taken
     counts, total, best = _start(look, order)
     weights, idle = counts, 0
     for n in range(1, rounds + 1):

@@ -141,7 +141,9 @@ class PerColumn:
     def combine(self, stack: Stack) -> pd.DataFrame:
         columns = [Mean(w).combine({m: stack[m][[c]] for m in w if w[m]}) for c, w in self.by_column.items()]
         mixed = pd.concat(columns, axis=1)
-        return table_like(stack, self.weights, normal(mixed.to_numpy())) if self.kind in CLASSES else mixed
+        if self.kind not in CLASSES:
+            return mixed
+        return pd.DataFrame(normal(mixed.to_numpy()), mixed.index, mixed.columns)
 
     def plain(self) -> dict[str, Any]:
         return {"method": "per_class"} | asdict(self)

@@ -73,7 +73,7 @@ def create(task: DetectionTask, classes: int, canvas: tuple[int, int], anchors: 
     canvas: height and width of what it sees, pixels. anchors: None: the default ones. Raises ConfigFault MODEL-LEAK,
     MODEL-WEIGHTS, CKPT-MISMATCH, MODEL-FEATURES, MODEL-EXTRA and EnvironmentFault MODEL-HUB.
     """
-    path = backbone.weights_file(task.pretrained, origin, fold)
+    path = task.begins_with(fold, origin)
     if path is not None and _is_detector(path):
         return _load(build(task, classes, canvas, anchors), task, path)
     anchors = anchors or Anchors.default()

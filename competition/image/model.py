@@ -19,7 +19,7 @@ def create(knobs: Training, outputs: int, origin: dict[str, str], fold: str) -> 
 
     Raises ConfigFault MODEL-LEAK, MODEL-WEIGHTS, CKPT-MISMATCH and EnvironmentFault MODEL-HUB.
     """
-    path = backbone.weights_file(knobs.pretrained, origin, fold)
+    path = knobs.begins_with(fold, origin)
     return backbone.create(functools.partial(build, knobs, outputs), knobs, path, head_parameters)
 
 

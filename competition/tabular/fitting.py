@@ -65,12 +65,23 @@ def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
     basis = artifacts.digest(task.model_dump_json(), json.dumps(fold.origin), str(fold.seed), _rows_digest(fold.train))
     done = _finished_parts(fold.folder, basis)
     bag: list[dict[str, Any]] = []
+    unheeded = [] if library.WEIGHS else _weighed(fold.train, goal)
+    if unheeded:
+        fold.log(0, {"note": f"{task.model} takes no weights: {' and '.join(unheeded)}"})
     for n, (ids, stop_ids) in enumerate(splits):
         record = done.get(n) or _Part(task, library, fold, goal, n, len(splits)).fit(ids, stop_ids)
         artifacts.write_json(fold.folder / f"model{n}.json", {"basis": basis, "record": record})
         bag.append(record)
         fold.log(n, {"model": task.model, "part": n, **record})
     return {"model": task.model, "target": vars(goal), "seconds": sum(p["seconds"] for p in bag), "bag": bag}
+
+
+def _weighed(rows: Rows, goal: Target) -> list[str]:
+    """What becomes of rows that say how much they count, where a library doesn't hear it."""
+    assert rows.truth is not None
+    soft = goal.loss == "softmax" and _soft(rows.truth.to_numpy(float)).any()
+    alike = rows.weight is None or rows.weight.nunique() == 1
+    return ["every row counts alike"] * (not alike) + ["a soft label is its likeliest class"] * bool(soft)
 
 
 def _rows_digest(rows: Rows) -> str:
@@ -220,7 +231,7 @@ class _Part:
             inner = (features.transform(other), truth)
         weight = np.ones(len(train)) if train.weight is None else train.weight.to_numpy(float)
         if self.goal.loss == "softmax" and not self.library.JOINT:
-            x, y, weight = whole_classes(x, y, weight)
+            x, y, weight = whole_classes(x, y, weight) if self.library.WEIGHS else (x, y, weight)
         outputs = []
         for j, one in enumerate(self._targets(y)):
             valid = None if inner is None else (inner[0], self._targets(inner[1])[j])
@@ -307,13 +318,16 @@ class _Part:
 
 def whole_classes(x: Matrix, y: np.ndarray, weight: np.ndarray) -> tuple[Matrix, np.ndarray, np.ndarray]:
     """Rows with a class each, of y [rows, classes]: a soft row becomes one of each class it may be of, weighed by it."""
-    soft = (y > 0) & (y < 1)
-    if not soft.any():
+    if not _soft(y).any():
         return x, y, weight
     share = np.where(y >= LEAST, y, 0)
     share /= share.sum(axis=1, keepdims=True)
     row, column = np.nonzero(share)
     return replace(x, values=x.values[row]), np.eye(y.shape[1])[column], weight[row] * share[row, column]
+
+
+def _soft(y: np.ndarray) -> np.ndarray:
+    return (y > 0) & (y < 1)
 
 
 def _rows_of(x: Matrix, y: np.ndarray, known: np.ndarray) -> Held | None:

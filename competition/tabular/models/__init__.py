@@ -4,6 +4,7 @@ FORM     the features that it takes (features.ENCODINGS)
 STOPS    whether an inner hold-out stops it early
 ROUNDS   the parameter that says how many rounds there are
 JOINT    whether one model learns all outputs; else each output has a model of its own, classes apart
+WEIGHS   whether it heeds `Job.weight`
 SUFFIX   of its file, in the library's own safe format
 fit(job) -> model, rounds      predict(model, x) -> [rows] or [rows, outputs]
 save(model, path)              load(path, device) -> model
@@ -61,6 +62,7 @@ class Library(Protocol):
     ROUNDS: str
     JOINT: bool
     GPU: bool
+    WEIGHS: bool
     SUFFIX: str
 
     def fit(self, job: Job) -> tuple[Any, int]: ...

@@ -12,6 +12,7 @@ from competition.tabular.models.randomforest import grow, predict
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "forest", False, "n_estimators", False, ".skops"
 GPU = False
+WEIGHS = True
 
 
 def fit(job: Job) -> tuple[Any, int]:
@@ -19,4 +20,4 @@ def fit(job: Job) -> tuple[Any, int]:
 
 
 save, load = skopsfile.save, skopsfile.load
-__all__ = ["FORM", "GPU", "JOINT", "ROUNDS", "STOPS", "SUFFIX", "fit", "load", "predict", "save"]
+__all__ = ["FORM", "GPU", "JOINT", "ROUNDS", "STOPS", "SUFFIX", "WEIGHS", "fit", "load", "predict", "save"]

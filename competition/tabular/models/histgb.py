@@ -13,6 +13,7 @@ from competition.tabular.models import Job, checked, of_classes
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "native", True, "max_iter", False, ".skops"
 GPU = False
+WEIGHS = True
 LOSSES = {"squared": "squared_error", "absolute": "absolute_error", "pinball": "quantile"}
 DEFAULTS = {"max_iter": 1000, "n_iter_no_change": 50, "learning_rate": 0.05, "max_leaf_nodes": 31, "tol": 0.0}
 STEP = 20  # rounds between two looks at the clock

@@ -14,6 +14,7 @@ from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "dense", False, "n_neighbors", False, ".skops"
 GPU = False
+WEIGHS = False
 NEIGHBOURS = [5, 15, 45]
 MOST, CHOOSING = 50_000, 5_000  # rows that are kept; rows that the number is chosen on
 

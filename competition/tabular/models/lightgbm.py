@@ -17,6 +17,7 @@ from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "native", True, "num_iterations", False, ".txt"
 GPU = False  # its wheels have OpenCL, which few machines do
+WEIGHS = True
 OBJECTIVES = {
     "softmax": "multiclass", "sigmoid": "cross_entropy", "squared": "l2", "absolute": "l1", "pinball": "quantile",
 }  # fmt: skip

@@ -15,6 +15,7 @@ from competition.tabular.models import Job, checked, of_classes
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "dense", False, "max_iter", False, ".skops"
 GPU = False
+WEIGHS = True
 CS = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 ALPHAS = [0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
 CHOOSING = 20_000  # rows that are enough to choose the strength of a logistic regression

@@ -13,6 +13,7 @@ from competition.tabular.models import Job, checked, of_classes
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "forest", False, "n_estimators", False, ".skops"
 GPU = False
+WEIGHS = True
 TREES, STEP = 300, 10
 LEAVES = 4_000_000  # of all trees together: a forest in memory and on disk takes some 100 bytes a leaf
 

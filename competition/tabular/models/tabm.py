@@ -13,6 +13,7 @@ from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "dense", True, "epochs", True, ".safetensors"
 GPU = True
+WEIGHS = True
 
 
 def fit(job: Job) -> tuple[net.Net, int]:

@@ -17,6 +17,7 @@ from competition.tabular.models import Job, checked
 
 FORM, STOPS, ROUNDS, JOINT, SUFFIX = "native", True, "rounds", False, ".ubj"
 GPU = bool(xgb.build_info().get("USE_CUDA"))  # xgboost-cpu has none
+WEIGHS = True
 OBJECTIVES = {
     "softmax": "multi:softprob", "sigmoid": "binary:logistic", "squared": "reg:squarederror",
     "absolute": "reg:absoluteerror", "pinball": "reg:quantileerror",
