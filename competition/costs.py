@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from competition import artifacts, board, trial
+from competition import artifacts, board, rehearsal
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, slots
@@ -67,10 +67,10 @@ def _steps(run: Run, began: float, split: Split) -> Cost:
     from competition import loop
 
     plain = run.task.model_copy(update={"compile": False})
-    with trial.fold_of(run, split) as fold:
+    with rehearsal.fold_of(run, split) as fold:
         job = plain.job(fold)
         start, times, ends = time.time() - began, [], time.monotonic() + SECONDS
-        steps = trial.steps(job, plain, fold, lambda n: 0.0)
+        steps = rehearsal.steps(job, plain, fold, lambda n: 0.0)
         while len(times) < WARM + FEWEST or time.monotonic() < ends:
             before = time.monotonic()
             next(steps)
@@ -84,7 +84,7 @@ def _steps(run: Run, began: float, split: Split) -> Cost:
 
 def _fits(run: Run, began: float, split: Split) -> Cost:
     """Parts of the fold, each as a fold of its own; other rows are fitted before, for what only the first fit takes."""
-    with trial.fold_of(run, split) as fold:
+    with rehearsal.fold_of(run, split) as fold:
         rows = len(fold.train)
         task = run.task.settled(rows) if isinstance(run.task, Adaptive) else run.task
         sizes = sorted({min(rows, max(LEAST_ROWS, round(rows * part))) for part in PARTS})

@@ -45,5 +45,5 @@ def steps(job: Job, knobs: Training, fold: Fold, rate: Callable[[int], float]) -
     for epoch in itertools.cycle(range(knobs.epochs)):
         for batch in job.batches(epoch, 0):
             if fold.stop():
-                raise Stopped(f"{fold.name} stopped at step {state.step} of a trial")
+                raise Stopped(f"{fold.name} stopped at step {state.step} of a rehearsal")
             yield float(step(batch, rate(state.step)))
