@@ -32,8 +32,9 @@ SUFFIX = "~pseudo"  # behind an id: a test row's may also stand in train
 
 
 def joined(fold: Fold, run: Run, split: Split) -> Fold:
-    """The fold with the labelled rows in its training; inner splits hold out real rows only."""
-    assert run.pseudo is not None
+    """The fold as the run learns from it, with what `pseudo:` labels, if any; inner splits hold out real rows only."""
+    if run.pseudo is None:
+        return fold
     real, more = fold.train, labelled(run.pseudo, load(run.competition), split)
     weight = pd.Series(1.0, real.ids) if real.weight is None else real.weight
     both = together(replace(real, weight=weight), replace(more, weight=pd.Series(run.pseudo.weight, more.ids)))
@@ -64,6 +65,19 @@ def labelled(spec: Pseudo, data: Data, split: Split) -> Rows:
         said = said.loc[rows.ids]
         said = said if spec.soft else hard(said, data.problem)
     return renamed(replace(rows, truth=said))
+
+
+def count(at: Opened, split: Split) -> int:
+    """How many labelled rows join the fold: all that could, where the parent is not predicted yet."""
+    spec = at.run.pseudo
+    if spec is None:
+        return 0
+    return len(labelled(spec, at.data, split)) if known(spec) else len(at.data.unknown[spec.rows])
+
+
+def known(spec: Pseudo) -> bool:
+    """Whether the labels are there."""
+    return predictions.of_run(spec.run, "test").exists()
 
 
 def confidence(said: pd.DataFrame, problem: Problem) -> np.ndarray:
@@ -106,13 +120,19 @@ def content(at: Opened) -> str:
     spec = at.run.pseudo
     assert spec is not None
     predictions.usable(at, [spec.run])
-    problems = [*_impossible(at, spec), *_leaking(at, spec)]
-    if problems:
-        raise ConfigFault(*problems)
+    refuse(at)
     folder = artifacts.run_folder(spec.run)
     files = [folder / s.name / f"{spec.rows}.parquet" for s in runs.splits(at.table, runs.resolve(spec.run).seeds)]
     weights = artifacts.read_json(folder / "score.json")["weights_by_fold"]
     return artifacts.digest(repr(weights), *(artifacts.file_digest(file) for file in files if file.exists()))
+
+
+def refuse(at: Opened) -> None:
+    """Raises ConfigFault CFG-VALUE, PSEUDO-LEAK where no labels of the parent would do."""
+    spec = at.run.pseudo
+    problems = [*_impossible(at, spec), *_leaking(at, spec)] if spec else []
+    if problems:
+        raise ConfigFault(*problems)
 
 
 def _impossible(at: Opened, spec: Pseudo) -> list[Finding]:

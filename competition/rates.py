@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from competition import artifacts, board, chart, rehearsal, runs
+from competition import artifacts, board, chart, pseudo, rehearsal, runs
 from competition.config import Run, task_name
 from competition.engine import Engine
 from competition.errors import ConfigFault, DataFault, Finding
@@ -41,9 +41,14 @@ class Curve:
 
 
 def find(at: Opened, engine: Engine) -> Curve:
-    """Draws lr.png and says which rate to try. Raises ConfigFault CFG-TASK, DataFault LR-CURVE, Stopped."""
+    """Draws lr.png and says which rate to try.
+
+    Raises ConfigFault CFG-TASK and those of `pseudo.content`, DataFault LR-CURVE, Stopped.
+    """
     refuse(at.run)
     check(at)
+    if at.run.pseudo:
+        pseudo.content(at)  # refuses labels that training would refuse
     rates, losses = engine.map(functools.partial(climb, at.run), at.table.splits[:1], at.run.task.device, at.run.jobs)[
         0
     ]

@@ -111,8 +111,7 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
     with artifacts.locked(folder, wait=10):
-        fold = open_fold(run, split, watch)
-        record = run.task.fit(pseudo.joined(fold, run, split) if run.pseudo else fold)
+        record = run.task.fit(pseudo.joined(open_fold(run, split, watch), run, split))
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)

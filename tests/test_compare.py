@@ -16,6 +16,7 @@ from scipy.stats import ttest_rel
 from test_boxes_scores import BOX_METRICS, CLASSES, draw, metric_of
 
 from competition import artifacts, cli, compare, data, folds, significance
+from competition.boxes import sheet
 from competition.boxes.matching import Matches
 from competition.boxes.table import EDGES
 from competition.keys import MetricSpec
@@ -46,6 +47,7 @@ def podium(*words: str) -> int:
 def pair(competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Imports two runs of a toy competition, predictions that know the truth a little and a little more."""
     monkeypatch.setattr(significance, "DRAWS", 120)
+    monkeypatch.setattr(sheet, "TILES", 1)  # each drawn as slowly as a whole chart
 
     def make(
         kind: str = "regression", noise: tuple[float, ...] = (1.5, 0.8), fold: object = None, **keys: object
