@@ -31,7 +31,6 @@ from competition.task import Problem, pick
 
 Said = OverFolds | OverRows | OverSeeds | None
 VERDICTS = {1: "B is better", 0: "within noise", -1: "A is better"}
-FEW = 3  # folds, of which a t-test can tell little
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def compare(a: str, b: str) -> Comparison:
     difference = metric.sign * (second.record["score"] - first.record["score"])
     unit, units = _units(data, fold.index)
     scores = [significance.score_of(problem, truth, side.prediction, fold.index) for side in (first, second)]
-    floor = noise_floor(data.name)
+    floor = noise_floor(data, table)
     return Comparison(
         first,
         second,
@@ -120,11 +119,15 @@ def compare(a: str, b: str) -> Comparison:
     )
 
 
-def noise_floor(competition: str) -> tuple[float, int] | None:
-    """(standard deviation between seeds, runs that it is of) of the runs with two or more seeds; None without any."""
-    records = [read_json(path) for path in sorted(artifacts.RUNS.glob(f"{competition}/*/score.json"))]
-    metric = load(competition).problem.metric.name
-    seeds = [list(r["seeds"].values()) for r in records if r["metric"] == metric and len(r.get("seeds") or ()) > 1]
+def noise_floor(data: Data, table: FoldTable) -> tuple[float, int] | None:
+    """(standard deviation between seeds, runs that it is of) of the runs of this data, fold table and metric that have two
+    or more seeds; None without any."""
+    seeds = []
+    for path in sorted(artifacts.RUNS.glob(f"{data.name}/*/score.json")):
+        score, name = read_json(path), f"{data.name}/{path.parent.name}"
+        comparable = score["metric"] == data.problem.metric.name and not any(_of_other(name, data, table))
+        if comparable and len(score.get("seeds") or ()) > 1:
+            seeds.append(list(score["seeds"].values()))
     return (significance.noise(seeds), len(seeds)) if seeds else None
 
 
@@ -144,7 +147,6 @@ def tell(a: str, b: str, as_json: bool) -> None:
     for note in notes(found):
         board.say(note)
     board.say(f"drew {draw(found)}")
-    board.say(found.verdict)
 
 
 def draw(found: Comparison) -> Path:
@@ -202,7 +204,7 @@ def as_table(found: Comparison) -> Table:
     if over:
         add("folds", over, over.mean, f"B won {over.won} of {over.count}, p {over.p:.2g}")
     else:
-        add("folds", None, 0.0, "fewer than two folds have a score")
+        add("folds", None, 0.0, f"fewer than {significance.FEWEST} folds have a score")
     if rows:
         low, high = (_signed(end, finest) for end in rows.interval)
         add("rows", rows, found.difference, f"95% within {low} to {high}")
@@ -223,7 +225,7 @@ def notes(found: Comparison) -> list[str]:
         undefined = [f"fold{k}" for k, d in found.folds.differences.items() if np.isnan(d)]
         if undefined:
             told.append(f"the metric is undefined on {', '.join(undefined)}; the test over folds leaves that out")
-        if found.folds.count <= FEW:
+        if found.folds.count == significance.FEWEST:
             told.append(f"{found.folds.count} folds are few: the test over them sees only very even differences")
     if found.rows:
         if len(found.rows.draws) + found.rows.undefined < significance.DRAWS:

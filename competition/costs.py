@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from competition import artifacts, board, trial
+from competition import artifacts, board, rehearsal
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, slots
@@ -36,7 +36,8 @@ class Cost:
 
     start: until a process has its first fold's data and network. epoch: of an epoch of `rows` rows; of a task without
     epochs, of the whole fit. It grows with rows ** power. views: name -> seconds to predict a row. steps: how many were
-    measured, 0 where there are none. fitted: rows of the largest part that was fitted.
+    measured, 0 where there are none. fitted: rows of the largest part that was fitted. norms: whether batch norms are
+    measured after the last epoch.
     """
 
     start: float
@@ -46,12 +47,15 @@ class Cost:
     power: float = 1.0
     steps: int = 0
     fitted: int = 0
+    norms: bool = False
 
 
 def measured(at: Opened, splits: int, engine: Engine) -> Cost:
-    """Fold 0, in as many processes as would work on so many splits; the mean of what they say."""
+    """Fold 0, in as many processes as would work on so many splits; the mean of what they say. Pseudo-labels, which may not
+    be there yet, are left out: rows count by their number."""
+    run = at.run.model_copy(update={"pseudo": None})
     together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
-    measure = functools.partial(_steps if isinstance(at.run.task, Stepped) else _fits, at.run, time.time())
+    measure = functools.partial(_steps if isinstance(at.run.task, Stepped) else _fits, run, time.time())
     found = engine.map(measure, at.table.splits[:1] * together, at.run.task.device, at.run.jobs)
 
     def mean(of: Callable[[Cost], float]) -> float:
@@ -64,13 +68,14 @@ def measured(at: Opened, splits: int, engine: Engine) -> Cost:
 
 def _steps(run: Run, began: float, split: Split) -> Cost:
     """At a rate of 0, which takes as long as any other. began: when the command asked for it, by `time.time`."""
-    from competition import loop
+    from competition import averages, loop
 
     plain = run.task.model_copy(update={"compile": False})
-    with trial.fold_of(run, split) as fold:
+    with rehearsal.fold_of(run, split) as fold:
         job = plain.job(fold)
+        norms = bool(plain.swa and averages.norms(job.model))
         start, times, ends = time.time() - began, [], time.monotonic() + SECONDS
-        steps = trial.steps(job, plain, fold, lambda n: 0.0)
+        steps = rehearsal.steps(job, plain, fold, lambda n: 0.0)
         while len(times) < WARM + FEWEST or time.monotonic() < ends:
             before = time.monotonic()
             next(steps)
@@ -79,12 +84,14 @@ def _steps(run: Run, began: float, split: Split) -> Cost:
             board.show(f"{run.name} {split.name}: steps", round(SECONDS - left), round(SECONDS), f"{len(times)} steps")
         loop.keep(job.model, job.notes, fold)
         views = _views(plain, fold, LOOKED * plain.batch)
-    return Cost(start, float(np.mean(times[WARM:])) * job.steps, len(fold.train), views, steps=len(times) - WARM)
+    return Cost(
+        start, float(np.mean(times[WARM:])) * job.steps, len(fold.train), views, steps=len(times) - WARM, norms=norms
+    )
 
 
 def _fits(run: Run, began: float, split: Split) -> Cost:
     """Parts of the fold, each as a fold of its own; other rows are fitted before, for what only the first fit takes."""
-    with trial.fold_of(run, split) as fold:
+    with rehearsal.fold_of(run, split) as fold:
         rows = len(fold.train)
         task = run.task.settled(rows) if isinstance(run.task, Adaptive) else run.task
         sizes = sorted({min(rows, max(LEAST_ROWS, round(rows * part))) for part in PARTS})

@@ -27,12 +27,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts
 from competition.averages import SWA_RATE, measure_norms
+from competition.checkpoint import State
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.task import Fold
 
-SAVE_SHARE, LONGEST = 0.02, 300.0  # of the time may go into checkpoints; the most seconds between two
-DISK = 200e6  # bytes a second, until the first checkpoint has shown the real rate
 PROGRESS_SECONDS = 0.5
 VALIDATIONS = 10
 STALLED = 10  # steps in a row without a finite loss, after which the run is stopped
@@ -60,80 +59,6 @@ class Job:
     loss: Callable[[nn.Module, Any], Tensor]
     validate: Callable[[nn.Module, int], float] | None
     notes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class State:
-    """All that changes while a fold trains, and so all that a checkpoint holds."""
-
-    job: Job
-    ema: ModelEmaV3 | None
-    scaler: torch.amp.GradScaler
-    swa: AveragedModel | None = None
-    step: int = 0  # optimizer steps done, over all epochs
-    loss: Tensor | float = 0.0  # sum over the epoch's steps so far
-    accumulate: int = 1
-    seconds: float = 0.0  # of processes before this one
-    since: float = field(default_factory=time.monotonic)
-    due: float = 0.0  # when the next checkpoint is
-
-    def __post_init__(self) -> None:
-        weights = sum(p.numel() * p.element_size() for p in self.job.model.parameters())
-        self.plan_save(4 * weights / DISK)  # weights, their average, two moments
-
-    def plan_save(self, seconds: float) -> None:
-        """The next checkpoint is due when one of `seconds` is a small share of the time since this."""
-        self.due = time.monotonic() + min(LONGEST, seconds / SAVE_SHARE)
-
-    def elapsed(self) -> float:
-        return self.seconds + time.monotonic() - self.since
-
-    def save(self, path: Path, identity: str) -> None:
-        began = time.monotonic()
-        state = {
-            "identity": identity,
-            "model": self.job.model.state_dict(),
-            "ema": self.ema.module.state_dict() if self.ema else None,
-            "swa": self.swa.state_dict() if self.swa else None,  # how many it has averaged, too
-            "optimizer": self.job.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random": torch.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-            "step": self.step,
-            "loss": float(self.loss),
-            "accumulate": self.accumulate,
-            "threads": torch.get_num_threads(),  # another number adds in another order
-            "seconds": self.elapsed(),
-        }
-        artifacts.write_sealed(path, lambda file: torch.save(state, file))
-        self.plan_save(time.monotonic() - began)
-
-    def load(self, path: Path, identity: str, device: torch.device) -> None:
-        state = torch.load(artifacts.read_sealed(path), map_location=device, weights_only=True)
-        if state["identity"] != identity:
-            raise EnvironmentFault(
-                Finding(
-                    code="CKPT-MISMATCH",
-                    what="the checkpoint is of another configuration, data or fold table",
-                    where=str(path),
-                    found=f"{state['identity']}, now {identity}",
-                    risk="the run would be half of each",
-                    mend=f"delete {path.parent} to train the fold anew, or give AS=<name>/<run>",
-                )
-            )
-        self.job.model.load_state_dict(state["model"])
-        if self.ema:
-            self.ema.module.load_state_dict(state["ema"])
-        if self.swa:
-            self.swa.load_state_dict(state["swa"])
-        self.job.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["random"].cpu())
-        if state["cuda_random"] is not None and torch.cuda.is_available():
-            torch.cuda.set_rng_state(state["cuda_random"].cpu())
-        self.step, self.loss = state["step"], state["loss"]
-        self.accumulate, self.seconds = state["accumulate"], state["seconds"]
-        torch.set_num_threads(state["threads"])
 
 
 def device_of(name: str) -> torch.device:
@@ -167,8 +92,8 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, low: float) -
     """
     if step < warmup:
         return peak * step / warmup
-    done = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return low + 0.5 * (peak - low) * (1 + math.cos(math.pi * done))
+    span = max(1, steps - warmup)
+    return low + 0.5 * (peak - low) * (1 + math.cos(math.pi * min(step - warmup, span) / span))
 
 
 def fit(job: Job, knobs: Training, fold: Fold) -> dict[str, Any]:
@@ -233,11 +158,15 @@ def train(
     total, warmup, constant = (round(epochs * job.steps) for epochs in (knobs.epochs, knobs.warmup, knobs.swa))
     low = knobs.lr * (SWA_RATE if knobs.swa else knobs.lr_min)
     step = stepper(state, knobs, device)
-    score, rate, final = None, knobs.lr, job.model
+    rate = learning_rate(state.step, total - constant, warmup, knobs.lr, low)
+    meter = Meter(state, fold, knobs.epochs, rate)
+
+    def close(final: nn.Module, epoch: int) -> None:
+        meter.close(job.validate(final, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
 
     while state.step < total:
         epoch, first = divmod(state.step, job.steps)
-        meter = Meter(state, fold, total, epoch, knobs.epochs, score)
+        meter.begin(epoch)
         job.model.train()
         for batch in job.batches(epoch, first):
             rate = learning_rate(state.step + 1, total - constant, warmup, knobs.lr, low)
@@ -249,12 +178,18 @@ def train(
             meter.add(loss, rate, len(batch))
             if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
                 _save_if_due(state, fold, checkpoint, identity)
-        final = _end_epoch(state, knobs, fold, device)
-        meter.close(job.validate(final, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
-        score = meter.score
+        if state.swa and epoch >= knobs.epochs - knobs.swa:
+            state.swa.update_parameters(job.model)
         if state.step < total:
+            close(state.ema.module if state.ema else job.model, epoch)
             _save_if_due(state, fold, checkpoint, identity)
+        elif state.swa:
+            state.save(checkpoint, identity)  # all is trained; the norms may take minutes
 
+    if state.swa:
+        _measure_norms(state, knobs, fold, device)
+    final = next((average.module for average in (state.swa, state.ema) if average), job.model)
+    close(final, knobs.epochs - 1)
     if not all(bool(p.isfinite().all()) for p in final.parameters()):
         raise EnvironmentFault(_diverged(fold, state.step, rate))
     return final, {
@@ -266,25 +201,18 @@ def train(
     }
 
 
-def _end_epoch(state: State, knobs: Training, fold: Fold, device: torch.device) -> nn.Module:
-    """The model that would be kept by now. The even mean is one once it is whole and its norms are measured."""
-    job, done = state.job, state.step // state.job.steps
-    if state.swa is None:
-        return state.ema.module if state.ema else job.model
-    if done > knobs.epochs - knobs.swa:
-        state.swa.update_parameters(job.model)
-    if done < knobs.epochs:
-        return job.model
+def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.device) -> None:
+    """Those of the even mean, on the last epoch's batches."""
+    assert state.swa is not None
 
     def parts() -> Iterator[Any]:
-        for batch in job.batches(done - 1, 0):
+        for batch in state.job.batches(knobs.epochs - 1, 0):
             yield from (part.to(device) for part in _pieces(batch, state.accumulate))
             if fold.stop():
-                raise Stopped(f"{fold.name} stopped while batch norms were measured")
+                raise Stopped(f"{fold.name} stopped while batch norms were measured; its training is saved")
 
     with autocast(knobs, device):
-        measure_norms(state.swa.module, parts(), job.loss)
-    return state.swa.module
+        measure_norms(state.swa.module, parts(), state.job.loss)
 
 
 def _save_if_due(state: State, fold: Fold, checkpoint: Path, identity: str) -> None:
@@ -296,12 +224,15 @@ def _save_if_due(state: State, fold: Fold, checkpoint: Path, identity: str) -> N
 
 
 class Meter:
-    """Loss and rate of an epoch; reads them back from the device about twice a second, not at every step."""
+    """Loss and rate, epoch by epoch; reads them back from the device about twice a second, not at every step."""
 
-    def __init__(self, state: State, fold: Fold, total: int, epoch: int, epochs: int, score: float | None):
-        self.state, self.fold, self.total, self.label = state, fold, total, f"epoch {epoch + 1}/{epochs}"
-        self.epoch, self.score, self.began, self.shown = epoch, score, time.monotonic(), 0.0
-        self.images, self.rate = 0, 0.0
+    def __init__(self, state: State, fold: Fold, epochs: int, rate: float):
+        self.state, self.fold, self.epochs, self.rate = state, fold, epochs, rate
+        self.score: float | None = None
+        self.begin(min(state.step // state.job.steps, epochs - 1))
+
+    def begin(self, epoch: int) -> None:
+        self.epoch, self.began, self.shown, self.images = epoch, time.monotonic(), 0.0, 0
         self.bad: Tensor | int = 0  # steps in a row whose loss was no number; fp16 scaling skips single ones
 
     def add(self, loss: Tensor, rate: float, images: int) -> None:
@@ -318,8 +249,8 @@ class Meter:
         if int(self.bad) >= STALLED:
             raise EnvironmentFault(_diverged(self.fold, self.state.step, self.rate))
         valid = "" if self.score is None else f"  valid {self.score:.4f}"
-        text = f"{self.label}  loss {self.mean():.4f}{valid}  {self.speed():.0f} img/s"
-        self.fold.progress(self.state.step, self.total, text)
+        text = f"epoch {self.epoch + 1}/{self.epochs}  loss {self.mean():.4f}{valid}  {self.speed():.0f} img/s"
+        self.fold.progress(self.state.step, self.epochs * self.state.job.steps, text)
 
     def mean(self) -> float:
         return float(self.state.loss) / max(1, self.state.step - self.epoch * self.state.job.steps)

@@ -1,7 +1,8 @@
 """What a run will take on this machine, and what of it fits a time: `make plan RUN=leaves/baseline [TIME=9h]`.
 
 An estimate, from what costs.py measures: folds are dealt to the processes at once as the engine does, epochs grow with the
-rows of a fold, pixels with the square of `size`. Decisions on OOF are left out.
+rows of a fold, pixels with the square of `size`. What the run is made of or learns from comes first. Decisions on OOF are
+left out.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
-from competition import artifacts, board, config, costs, portfolio, runs, train
+from competition import artifacts, board, config, costs, portfolio, pseudo, runs, train
 from competition.config import Run
 from competition.costs import Cost
 from competition.engine import Engine, slots
@@ -28,7 +29,8 @@ MORE = 10  # times the epochs of the run are offered at most
 
 @dataclass(frozen=True)
 class Work:
-    """A fold: rows to train on (0: trained), held-out rows, and the views in which those and `test` rows are predicted."""
+    """A fold: rows to train on (0: trained), pseudo-labelled ones included, held-out rows, and the views in which those and
+    `test` rows, unlabelled ones included, are predicted."""
 
     rows: int
     valid: int
@@ -47,12 +49,13 @@ class Estimate:
     stepped: bool
 
     def fold(self, work: Work, epochs: int | None = None) -> float:
-        """Seconds to train it, its validations included."""
+        """Seconds to train it, its validations included, and the pass in which batch norms are measured."""
         epochs, cost = epochs or self.epochs, self.cost
         if not work.rows:
             return 0.0
         seconds = epochs * cost.epoch * (work.rows / cost.rows) ** cost.power
-        return seconds + shown(epochs, self.stepped) * work.valid * next(iter(cost.views.values()))
+        looked = shown(epochs, self.stepped) * work.valid + cost.norms * work.rows
+        return seconds + looked * next(iter(cost.views.values()))
 
     def view(self, work: Work, names: Sequence[str]) -> float:
         """Seconds to predict its held-out and test rows in these views."""
@@ -83,60 +86,97 @@ class Option:
 def plan(run: Run, engine: Engine, time: str | None = None) -> float:
     """Shows the estimate and returns the seconds that the run still takes. Raises ConfigFault CFG-VALUE, Stopped."""
     allowed = None if time is None else portfolio.duration(time)
+    blend = run.members is not None and run.preset is None
+    before = {name: left(one, engine, whole) for name, (one, whole) in made(run).items() if name != run.name}
+    first = sum(before.values())
+    if before:
+        total = "all members, one after the other" if blend else "what comes first, one after the other"
+        _show(f"{run.name}: an estimate", before | {total: first})
     if run.preset is not None:
-        seconds = left(run, engine)
         board.say(f"{run.name}: preset {run.preset} trains for {spoken(_clock(run, time))} at most and keeps what is whole "
                   f"by then (its first model is always finished, prediction is not clocked); another time: "
                   f"make submission RUN={run.name} TIME={time or '1h'}")  # fmt: skip
-        return seconds
-    if run.members is None:
-        return _single(runs.look(run), engine, allowed)
-    members = {member.name: left(member, engine) for member in runs.members(run)}
-    total = sum(members.values())
-    _show(f"{run.name}: an estimate", members | {"all members, one after the other": total})
-    if allowed is not None:
-        ends = "" if total <= allowed else "; make plan RUN=<member> TIME=... says what of a member would"
-        board.say(f"{run.name}: {spoken(total)} {'does not fit' if ends else 'fits'} into TIME={time}{ends}")
-    return total
+        return first + left(run, engine)
+    if blend:
+        if allowed is not None:
+            ends = "" if first <= allowed else "; make plan RUN=<member> TIME=... says what of a member would"
+            board.say(f"{run.name}: {spoken(first)} {'does not fit' if ends else 'fits'} into TIME={time}{ends}")
+        return first
+    return first + _single(look(run), engine, None if allowed is None else allowed - first)
 
 
-def left(run: Run, engine: Engine) -> float:
-    """Seconds until the run is trained and predicted; of a preset the time that its models may take."""
+def made(run: Run, whole: bool = True) -> dict[str, tuple[Run, bool]]:
+    """By name all runs that are trained for this one, itself last unless it is a blend, and whether they are predicted
+    too: the ingredients of a soup need not be."""
+    found: dict[str, tuple[Run, bool]] = {}
+    for parent, predicted in [(r, True) for r in runs.needs(run)] + [(r, False) for r in runs.ingredients(run)]:
+        for name, (one, too) in made(parent, predicted).items():
+            found[name] = (one, too or (name in found and found[name][1]))
+    return found if run.members is not None and run.preset is None else found | {run.name: (run, whole)}
+
+
+def left(run: Run, engine: Engine, predicted: bool = True) -> float:
+    """Seconds until the run itself is trained and predicted, or trained alone; of a preset the time that its models may
+    take."""
     if run.preset is not None:
         return 0.0 if (artifacts.run_folder(run.name) / "score.json").exists() else _clock(run, None)
-    if run.members is not None:
-        return sum(left(member, engine) for member in runs.members(run))
-    at = runs.look(run)
-    missing = works(at)
+    at = look(run)
+    missing = [work if predicted else replace(work, views=()) for work in works(at)]
     return estimate(at, engine).whole(missing) if any(w.rows or w.views for w in missing) else 0.0
 
 
+def look(run: Run) -> Opened:
+    """`runs.look`, and whether the run may learn from its parent, be that predicted or not."""
+    at = runs.look(run)
+    if run.pseudo is not None:
+        (pseudo.check if pseudo.known(run.pseudo) else pseudo.refuse)(at)
+    return at
+
+
 def estimate(at: Opened, engine: Engine) -> Estimate:
+    if runs.ingredients(at.run):
+        return _tasted(at, engine)
     began = clock.monotonic()
     train.check(at)
     ready = clock.monotonic() - began
-    splits = len(at.table.splits)
+    splits = len(at.splits) + len(at.refits)
     stepped = isinstance(at.run.task, Stepped)
     cost = costs.measured(at, splits, engine)
     together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
     return Estimate(cost, together, ready, at.run.task.epochs if stepped else 1, stepped)
 
 
+def _tasted(at: Opened, engine: Engine) -> Estimate:
+    """Of a soup: 2 n - 1 means of n runs are scored at most, each on the held-out rows of every fold in the first view.
+    What is scored for one fold serves the others, so a fold takes what its own rows do."""
+    task = at.run.task
+    network = replace(at, run=at.run.model_copy(update={"task": task.network()}))
+    found, first = estimate(network, engine), works(at, anew=True)[0]
+    seconds = (2 * len(task.of) - 1) * first.valid * found.cost.views[task.views[0]]
+    cost = replace(found.cost, epoch=seconds, rows=first.rows, norms=False)
+    return replace(found, cost=cost, epochs=1, stepped=False)
+
+
 def works(at: Opened, anew: bool = False) -> list[Work]:
     """What is left to do of each fold, or all of it."""
-    found = []
-    for split in at.table.splits:
+    found, task = [], at.run.task
+    test = sum(map(len, at.data.unknown.values()))
+    for split in (*at.splits, *at.refits):
         rows, valid = map(len, at.table.ids(split))
         there = () if anew else predicted_views(at.run, split)
-        views = tuple(view for view in at.run.task.views if view not in there)
-        found.append(Work(rows if anew or not train.done(at.run, split) else 0, valid, len(at.data.test), views))
+        views = tuple(view for view in task.views if view not in there)
+        trained = not anew and train.done(at.run, split)
+        found.append(Work(0 if trained else rows + pseudo.count(at, split), valid, test, views))
     return found
 
 
 def options(at: Opened, estimate: Estimate, allowed: float) -> list[Option]:
-    """Ways to spend the time, the run as it is first: epochs, one view, a smaller size, both, fewer folds."""
+    """Ways to spend the time, the run as it is first: one seed, epochs, one view, a smaller size, both, fewer folds."""
     every, task = works(at, anew=True), at.run.task
     found = [Option("as it is", estimate.whole(works(at)), "")]
+    if len(every) > len(at.table.splits):
+        once = every[: len(at.table.splits)]
+        found.append(Option("one seed, no refit", estimate.whole(once), "seeds=1 refit=null"))
     if estimate.stepped:
         one = [replace(work, views=work.views[:1]) for work in every]
         found += _epochs("all folds and views", estimate, every, allowed, "")
@@ -162,10 +202,11 @@ def _epochs(name: str, estimate: Estimate, every: Sequence[Work], allowed: float
 
 def _fewer_folds(at: Opened, estimate: Estimate, every: Sequence[Work], allowed: float) -> Iterator[Option]:
     """The most folds that fit, of the same rows."""
-    rows, held = every[0].rows + every[0].valid, sum(work.valid for work in every) // at.table.table.shape[1]
+    rows, held = every[0].rows + every[0].valid, sum(work.valid for work in every[: at.table.table["fold"].max() + 1])
+    refits = list(every[len(at.splits) :])
     for n in range(at.data.config.folds.n - 1, 1, -1):
         fold = replace(every[0], rows=rows - held // n, valid=held // n)
-        if (seconds := estimate.whole([fold] * n)) <= allowed:
+        if (seconds := estimate.whole([fold] * n * at.run.seeds + refits)) <= allowed:
             yield Option("fewer folds, a table anew", seconds, f"competition.yaml: folds: {{n: {n}}}", settable=False)
             return
 
@@ -198,6 +239,9 @@ def _single(at: Opened, engine: Engine, allowed: float | None) -> float:
     lines["a view of all folds, OOF and test"] = makespan((found.view(w, w.views[:1]) for w in every), found.slots)
     lines["the run from here, start and all views included"] = seconds
     of = f"{cost.steps} steps" if found.stepped else f"fits of up to {cost.fitted} of {cost.rows} rows"
+    if run.pseudo and any(work.rows for work in missing):
+        few = "as labelled now" if pseudo.known(run.pseudo) else f"at most, until {run.pseudo.run} has labelled them"
+        board.say(f"{run.name}: fold 0 learns from {pseudo.count(at, at.splits[0])} {run.pseudo.rows} rows too, {few}")
     _show(f"{run.name}: an estimate, from {of} of fold 0 in {found.slots} processes at once", lines)
     if allowed is not None:
         _offer(at, found, allowed)

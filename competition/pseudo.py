@@ -36,11 +36,11 @@ SUFFIX = "~pseudo"  # behind an id: a test row's may also stand in train
 
 
 def joined(fold: Fold, run: Run, split: Split) -> Fold:
-    """The fold with the labelled rows in its training; inner splits hold out real rows only."""
-    assert run.pseudo is not None
+    """The fold as the run learns from it, with what `pseudo:` labels, if any; inner splits hold out real rows only."""
+    if run.pseudo is None:
+        return fold
     data = load(run.competition)
-    said = artifacts.read_table(_folder(run, data, load_folds(data)) / f"{replace(split, seed=0).name}.parquet")
-    real, more = fold.train, labelled(run.pseudo, data, said)
+    real, more = fold.train, labelled(run.pseudo, data, labels(run, data, split))
     weight = pd.Series(1.0, real.ids) if real.weight is None else real.weight
     both = together(replace(real, weight=weight), replace(more, weight=pd.Series(run.pseudo.weight, more.ids)))
     assert both.weight is not None
@@ -53,6 +53,13 @@ def joined(fold: Fold, run: Run, split: Split) -> Fold:
     # not into the history: a line of step 0 would drop those of a stopped fold that goes on
     board.say(f"{run.name} {split.name}: {note}", artifacts.run_folder(run.name))
     return replace(fold, train=replace(both, weight=both.weight / both.weight.mean()), inner=inner)
+
+
+def labels(run: Run, data: Data, split: Split) -> pd.DataFrame:
+    """What is said of the rows that the run learns from: as it is kept, and before that as the parent says it now."""
+    assert run.pseudo is not None
+    path = _folder(run, data, load_folds(data)) / f"{replace(split, seed=0).name}.parquet"
+    return artifacts.read_table(path) if path.exists() else said(run.pseudo, data, replace(split, seed=0))
 
 
 def labelled(spec: Pseudo, data: Data, said: pd.DataFrame) -> Rows:
@@ -68,6 +75,21 @@ def labelled(spec: Pseudo, data: Data, said: pd.DataFrame) -> Rows:
         said = said.loc[rows.ids]
         said = said if spec.soft else hard(said, data.problem)
     return renamed(replace(rows, truth=said))
+
+
+def count(at: Opened, split: Split) -> int:
+    """How many labelled rows join the fold: all that could, where the parent is not predicted yet."""
+    spec = at.run.pseudo
+    if spec is None:
+        return 0
+    return (
+        len(labelled(spec, at.data, labels(at.run, at.data, split))) if known(spec) else len(at.data.unknown[spec.rows])
+    )
+
+
+def known(spec: Pseudo) -> bool:
+    """Whether the labels are there."""
+    return predictions.of_run(spec.run, "test").exists()
 
 
 def confidence(said: pd.DataFrame, problem: Problem) -> np.ndarray:
@@ -118,14 +140,8 @@ def keep(at: Opened) -> None:
     spec, folder = at.run.pseudo, _folder(at.run, at.data, at.table)
     assert spec is not None
     splits = [*at.table.splits, Split(ALL)]
-    if kept(at):
-        _same_rows(at, spec, artifacts.read_table(folder / f"{splits[0].name}.parquet").index)
-        return
-    problems = [*_impossible(at, spec), *_leaking(at, spec)]
-    if problems:
-        raise ConfigFault(*problems)
-    predictions.usable(at, [spec.run], at.table.splits, [spec.rows])
-    for split in splits:
+    check(at)
+    for split in splits if not kept(at) else ():
         artifacts.write_table(folder / f"{split.name}.parquet", said(spec, at.data, split))
 
 
@@ -157,6 +173,27 @@ def _same_rows(at: Opened, spec: Pseudo, ids: pd.Index) -> None:
         what, risk = "the unlabelled rows changed since this run began", "its folds would learn from different rows"
         mend = f"restore `unlabeled:`, or train anew under another name (AS=) or without {at.folder}"
         raise DataFault(Finding("RUN-DATA", what, where, found, mend, risk=risk))
+
+
+def check(at: Opened) -> None:
+    """Raises what `keep` would raise, and keeps nothing."""
+    spec = at.run.pseudo
+    assert spec is not None
+    if kept(at):
+        _same_rows(
+            at, spec, artifacts.read_table(_folder(at.run, at.data, at.table) / f"{Split(ALL).name}.parquet").index
+        )
+        return
+    refuse(at)
+    predictions.usable(at, [spec.run], at.table.splits, [spec.rows])
+
+
+def refuse(at: Opened) -> None:
+    """Raises ConfigFault CFG-VALUE, PSEUDO-LEAK where no labels of the parent would do."""
+    spec = at.run.pseudo
+    problems = [*_impossible(at, spec), *_leaking(at, spec)] if spec else []
+    if problems:
+        raise ConfigFault(*problems)
 
 
 def _impossible(at: Opened, spec: Pseudo) -> list[Finding]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from competition import artifacts, board, chart, runs, trial
+from competition import artifacts, board, chart, pseudo, rehearsal, runs
 from competition.config import Run, task_name
 from competition.engine import Engine
 from competition.errors import ConfigFault, DataFault, Finding
@@ -41,9 +41,14 @@ class Curve:
 
 
 def find(at: Opened, engine: Engine) -> Curve:
-    """Draws lr.png and says which rate to try. Raises ConfigFault CFG-TASK, DataFault LR-CURVE, Stopped."""
+    """Draws lr.png and says which rate to try.
+
+    Raises ConfigFault CFG-TASK and those of `pseudo.check`, DataFault LR-CURVE, Stopped.
+    """
     refuse(at.run)
     check(at)
+    if at.run.pseudo:
+        pseudo.check(at)  # refuses labels that training would refuse
     rates, losses = engine.map(functools.partial(climb, at.run), at.table.splits[:1], at.run.task.device, at.run.jobs)[
         0
     ]
@@ -76,8 +81,8 @@ def climb(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
     plain = run.task.model_copy(update={"compile": False})
     grow = (HIGHEST / LOWEST) ** (1 / (STEPS - 1))
     losses: list[float] = []
-    with trial.fold_of(run, split) as fold:
-        steps = trial.steps(plain.job(fold), plain, fold, lambda n: LOWEST * grow**n)
+    with rehearsal.fold_of(run, split) as fold:
+        steps = rehearsal.steps(plain.job(fold), plain, fold, lambda n: LOWEST * grow**n)
         mean, least = 0.0, math.inf
         for n, loss in enumerate(itertools.islice(steps, STEPS), 1):
             mean = SMOOTH * mean + (1 - SMOOTH) * loss

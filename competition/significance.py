@@ -17,6 +17,7 @@ import pandas as pd
 from competition.task import Problem, Progress
 
 LEVEL = 0.05  # two-sided
+FEWEST = 3  # folds: two differences that happen to be equal would have no variance, and p = 0
 DRAWS, LEAST = 2_000, 200  # resamples that are wanted; that an interval of 95% needs, however slow the metric is
 SECONDS = 20.0  # that the others may take
 DEVIATIONS = 2.0  # of what seeds alone make of two runs, beyond which they are not what made the difference
@@ -40,7 +41,7 @@ class OverFolds:
 
     @property
     def count(self) -> int:
-        """Folds that have a difference, 2 or more."""
+        """Folds that have a difference, FEWEST or more."""
         return int(self.differences.notna().sum())
 
     @property
@@ -89,7 +90,7 @@ class OverSeeds:
 
 
 def over_folds(a: pd.Series, b: pd.Series, share: float) -> OverFolds | None:
-    """Paired t-test of fold scores, corrected for folds that share training rows; None with fewer than two folds.
+    """Paired t-test of fold scores, corrected for folds that share training rows; None with fewer than FEWEST folds.
 
     a, b: scores by fold number. share: held-out rows over training rows of a fold. The variance of the mean is s² (1/n +
     share) in place of s² / n (Nadeau and Bengio 2003, corrected resampled t-test).
@@ -98,7 +99,7 @@ def over_folds(a: pd.Series, b: pd.Series, share: float) -> OverFolds | None:
 
     differences = (b - a).where(lambda d: np.isfinite(d))
     known = differences.dropna()
-    if len(known) < 2:
+    if len(known) < FEWEST:
         return None
     mean, error = float(known.mean()), math.sqrt(known.var(ddof=1) * (1 / len(known) + share))
     p = float(2 * t.sf(abs(mean) / error, len(known) - 1)) if error > 0 else float(mean == 0)

@@ -120,11 +120,9 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
     with artifacts.locked(folder, wait=10):
-        fold, added = open_fold(run, split, watch), {}
-        if run.pseudo:
-            real, fold = len(fold.train), pseudo.joined(fold, run, split)
-            added = {"pseudo": len(fold.train) - real}
-        record = run.task.fit(fold) | added
+        given = open_fold(run, split, watch)
+        fold = pseudo.joined(given, run, split)
+        record = run.task.fit(fold) | ({"pseudo": len(fold.train) - len(given.train)} if run.pseudo else {})
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +16,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import TRAIN
+from conftest import TEST, TRAIN, write
 from safetensors.numpy import load_file
 from test_pipeline import podium
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from competition import averages, backbone, cli, costs, loop, plan, rates, trial
+from competition import averages, backbone, cli, costs, loop, plan, pseudo, rates, rehearsal, runs
 from competition.config import load_run
 from competition.costs import Cost
 from competition.data import load
@@ -89,6 +90,7 @@ def test_swa_is_the_plain_mean_of_the_last_epochs_ends_with_its_norms_measured(t
 
 def test_rate_of_swa_falls_to_half_the_peak_and_stays():
     steps = [loop.learning_rate(n, 60, 10, 1.0, averages.SWA_RATE) for n in range(1, 101)]
+    assert steps[30] == 0.5 + 0.25 * (1 + math.cos(math.pi * 21 / 50)), "(pi * 21) / 50, not pi * (21 / 50)"
     assert steps[9] == 1.0
     assert (np.diff(steps[9:60]) < 0).all()
     assert set(steps[59:]) == {0.5}
@@ -127,7 +129,7 @@ def test_swa_stopped_at_any_step_and_repeated_gives_the_same_bits(tmp_path: Path
         with pytest.raises(Stopped):
             loop.train(job_of(network()), knobs, fold_in(tmp_path / "cut", stop), CPU, "id")
     kept, _ = loop.train(job_of(network()), knobs, fold_in(tmp_path / "cut", stop), CPU, "id")
-    assert asked >= 22 + 5, "the norms were measured again"
+    assert asked == 22 + 5, "no step is done again, only the norms are measured"
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), kept.state_dict().values(), strict=True))
 
 
@@ -174,7 +176,7 @@ def test_the_range_test_finds_the_rate_of_a_quadratic(tmp_path: Path):
     job = replace(job_of(model), loss=loss)
     climb = np.geomspace(1e-4, 10, 100)
     found = []
-    for n, one in enumerate(trial.steps(job, knobs, fold_in(tmp_path), lambda n: climb[n])):
+    for n, one in enumerate(rehearsal.steps(job, knobs, fold_in(tmp_path), lambda n: climb[n])):
         found.append(one)
         if n == 99 or one > 100:
             break
@@ -247,6 +249,8 @@ def test_the_estimate_deals_folds_to_processes_and_grows_with_rows_epochs_and_vi
     assert two.whole(EVERY) == pytest.approx(8 + 3 * (fold + views)), "three rounds of two"
     assert one.fold(replace(EVERY[0], rows=160)) == pytest.approx(80 + 0.8)
     assert one.whole([Work(0, 20, 30, ())] * 5) == 0, "all is done"
+    norms = replace(one, cost=replace(COST, norms=True))
+    assert norms.fold(EVERY[0]) == pytest.approx(fold + 80 * 0.01), "one more pass, without gradients"
     assert one.scaled(0.25).fold(EVERY[0]) == pytest.approx(fold / 4)
     assert plan.makespan([4, 3, 2, 1], 2) == 5
 
@@ -285,8 +289,6 @@ def test_plan_of_a_toy_run_says_what_fits(
 
 def test_plan_shortens_what_does_not_fit(competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
     run = load_run(competition(run="epochs=20 size=64"))
-    from competition import runs
-
     at = runs.look(run)
     found = Estimate(replace(COST, rows=30, start=0.0), 1, 0.0, 20, True)
     whole = found.whole(plan.works(at, anew=True))
@@ -307,7 +309,7 @@ def test_plan_shortens_what_does_not_fit(competition: Callable[..., str], monkey
 def test_plan_of_a_blend_adds_up_what_its_members_still_take(
     competition: Callable[..., str], capsys: pytest.CaptureFixture
 ):
-    run = competition("multiclass", task="tabular")
+    run = competition("multiclass", task="tabular", run="bag=1")
     for name in ("other", "third"):
         Path(f"configs/toy/{name}.yaml").write_text("extends: base.yaml\nseed: 1\n")
     Path("configs/toy/blend.yaml").write_text("members: [toy/base, toy/other]\n")
@@ -320,6 +322,65 @@ def test_plan_of_a_blend_adds_up_what_its_members_still_take(
     assert " 0 s" in base
     assert cli.main(["plan", run]) == 0
     assert "nothing is left" in capsys.readouterr().out
+
+
+def test_plan_counts_seeds_the_refit_and_pseudo_labels_and_what_comes_first(
+    competition: Callable[..., str], capsys: pytest.CaptureFixture
+):
+    run = competition("multiclass", task="tabular", run="bag=1")
+    write("configs/toy/child.yaml", {"extends": "base.yaml", "seeds": 2, "refit": "beside", "pseudo": run})
+    child = load_run("toy/child")
+    table = runs.look(child).table
+    every = plan.works(plan.look(child))
+    real = [len(table.ids(split)[0]) for split in table.splits]
+    assert [w.rows for w in every] == [n + TEST for n in [*real, *real, TRAIN, TRAIN]], "all of test at most"
+    assert [w.valid for w in every] == [TRAIN - n for n in [*real, *real]] + [0, 0]
+    assert list(plan.made(child)) == [run, "toy/child"]
+    assert cli.main(["plan", "toy/child", "--time", "1h"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "what comes first" in said and f"{TEST} test rows too, at most, until {run} has labelled them" in said
+    assert "all 6 folds" in said and "seeds=1 refit=null" in said
+    assert not Path("runs/toy/child").exists()
+
+    assert cli.main(["submission", run]) == 0
+    sure = load_run("toy/child", f"pseudo={{run: {run}, cut: 0.9}}")
+    at = plan.look(sure)
+    joined = [len(pseudo.labelled(at.run.pseudo, at.data, split)) for split in table.splits]
+    assert [w.rows - n for w, n in zip(plan.works(at), real)] == joined and max(joined) < TEST
+
+
+def test_a_rehearsal_has_the_rows_of_training(competition: Callable[..., str]):
+    run = competition("multiclass", run="epochs=1 warmup=0.5")
+    assert cli.main(["submission", run]) == 0
+    write("configs/toy/child.yaml", {"extends": "base.yaml", "pseudo": run})
+    child = load_run("toy/child")
+    split = runs.look(child).splits[0]
+    with rehearsal.fold_of(child, split) as fold:
+        assert len(fold.train) == len(runs.look(child).table.ids(split)[0]) + TEST
+    assert not Path("runs/toy/child").exists()
+
+
+def test_lr_of_a_run_whose_labels_are_not_there_is_refused(
+    competition: Callable[..., str], capsys: pytest.CaptureFixture
+):
+    run = competition()
+    write("configs/toy/child.yaml", {"extends": "base.yaml", "pseudo": run})
+    assert cli.main(["lr", "toy/child"]) == 2
+    assert "error RUN-PARTIAL" in capsys.readouterr().err
+
+
+def test_plan_of_a_soup_adds_up_what_its_runs_still_take(
+    competition: Callable[..., str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(costs, "SECONDS", 0.1)
+    competition(run="epochs=1 warmup=0.5 swa=0")
+    write("configs/toy/other.yaml", {"extends": "base.yaml", "seed": 1})
+    write("configs/toy/soup.yaml", {"task": "soup", "of": ["toy/base", "toy/other"], "jobs": 1})
+    assert plan.made(load_run("toy/soup"))["toy/other"][1] is False, "trained, not predicted"
+    assert cli.main(["plan", "toy/soup"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "toy/base" in said and "toy/other" in said and "toy/soup: an estimate" in said
+    assert not list(Path("runs").rglob("fit.json"))
 
 
 def test_plan_of_a_preset_is_its_time_and_a_bad_time_is_told(

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from competition import train
+from competition import pseudo, train
 from competition.config import Run
 from competition.errors import Stopped
 from competition.knobs import Training
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def fold_of(run: Run, split: Split) -> Generator[Fold]:
-    """The run's fold in a folder that is thrown away; it logs, scores and shows nothing."""
+    """The run's fold with the rows that training would have, in a folder that is thrown away; it logs, scores and shows
+    nothing."""
     with TemporaryDirectory() as folder:
-        yield replace(
+        silent = replace(
             train.open_fold(run, split),
             folder=Path(folder),
             log=lambda step, values: None,
             report=lambda epoch, prediction: 0.0,
             progress=lambda done, total, text: None,
         )
+        yield pseudo.joined(silent, run, split)
 
 
 def steps(job: Job, knobs: Training, fold: Fold, rate: Callable[[int], float]) -> Iterator[float]:
@@ -45,5 +47,5 @@ def steps(job: Job, knobs: Training, fold: Fold, rate: Callable[[int], float]) -
     for epoch in itertools.cycle(range(knobs.epochs)):
         for batch in job.batches(epoch, 0):
             if fold.stop():
-                raise Stopped(f"{fold.name} stopped at step {state.step} of a trial")
+                raise Stopped(f"{fold.name} stopped at step {state.step} of a rehearsal")
             yield float(step(batch, rate(state.step)))
