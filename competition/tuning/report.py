@@ -11,6 +11,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from competition import artifacts, chart
+from competition.tuning import study
 from competition.tuning.trial import Search
 
 ENOUGH = 8  # complete trials, from which on importances mean something
@@ -60,7 +61,7 @@ def levels(search: Search, table: pd.DataFrame) -> pd.Series:
 
 def importances(search: Search, trials: Sequence[Any]) -> dict[str, float]:
     """By key, the greatest first, sum 1: PED-ANOVA (Watanabe et al., IJCAI 2023); empty where trials are few."""
-    complete = [t for t in trials if t.state is TrialState.COMPLETE]
+    complete = [t for t in study.distinct(trials) if t.state is TrialState.COMPLETE]
     if len(complete) < ENOUGH or len(search.space) < 2:
         return {}
     direction = "maximize" if search.greater else "minimize"
