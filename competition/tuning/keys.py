@@ -46,8 +46,8 @@ class Tune(Strict):
     sampler: Literal["tpe", "gp", "random", "grid"] = machine(
         "tpe",
         "what is tried next. tpe: tree-structured Parzen estimator; gp: Gaussian process, best up to about 60 costly "
-        "trials, all of them whole: it learns nothing from a stopped one, so `stop` is none and `halving` false; random; grid: "
-        "every combination of choices, steps and whole numbers, in random order",
+        "trials, all of them whole: it learns nothing from a stopped one, so `stop` is none and `halving` false; random; "
+        "grid: every combination of choices, steps and whole numbers, in random order",
     )
     stop: Literal["paired", "forgiving", "none"] = machine(
         "paired",
