@@ -41,6 +41,7 @@ def tabulated(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
                 "score": t.value if t.state is TrialState.COMPLETE else mean,
                 "seconds": round((span[0] - span[1]).total_seconds(), 1) if all(span) else np.nan,
                 "reason": t.user_attrs.get("reason", ""),
+                "same as": t.user_attrs.get(study.SEEN),
                 **{key: t.user_attrs.get("values", {}).get(key) for key in search.space},
                 **{split.name: scores.get(split.name) for split in search.splits},
             }
