@@ -1,25 +1,31 @@
 """A search that stops trials early beside one that doesn't: fold trainings spent, and what is found.
 
     make bench-search RUN=hpc_jobs/small     # or: python -m benchmarks.search hpc_jobs/small --trials 30 --seeds 0 1 2
+    python -m benchmarks.search --simulate   # what `nested` says where all trials are equally good
 
-Both have the same trials, seeds and folds. Then the fold scores of the unstopped searches are replayed, trial after trial in
-their order, under several rules.
+Both have the same trials, seeds and folds. They are judged on another fold table, on which the winner of each is trained
+anew: stopping has a say in the nested score. Then the fold scores of the unstopped searches are replayed, trial after trial
+in their order, under several rules. All is done in a temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 from scipy.stats import wilcoxon
 
-from competition import artifacts, board, config, stages
+from competition import artifacts, board, config, stages, yaml
 from competition.data import load
-from competition.tuning import rules
+from competition.tuning import rules, space
 
 Scores = Sequence[Sequence[float]]
 Rule = Callable[[Sequence[float], Scores], bool]  # of a trial so far, of the complete ones -> whether to stop
@@ -59,35 +65,68 @@ def replay(scores: Scores, rule: Rule) -> tuple[int, float]:
     return spent, max(map(rules.mean, complete))
 
 
-def search(run: str, stop: str, seed: int, asked: int) -> tuple[pd.DataFrame, dict]:
-    """trials.csv and tune.json of the run with this seed and rule."""
+def search(run: str, stop: str, seed: int, asked: int) -> tuple[pd.DataFrame, dict, int]:
+    """trials.csv and tune.json of the run with this seed and rule, and the folds that were trained."""
     name = f"{run}-{stop}{seed}"
-    config.write_variant(run, name, {"seed": seed, "tune.stop": stop, "tune.finalists": 0})
+    config.write_variant(run, name, {"seed": seed, "tune.stop": stop, "tune.verify": False})
     stages.tune(config.load_run(name), asked)
     folder = artifacts.run_folder(f"{name}~tune")
-    trials = pd.read_csv(folder / "trials.csv")
-    return trials[trials["state"].isin(["complete", "pruned"])], artifacts.read_json(folder / "tune.json")
+    trained = len(list(folder.glob("*/fold*/fit.json")))
+    return pd.read_csv(folder / "trials.csv"), artifacts.read_json(folder / "tune.json"), trained
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    options = parser.parse_args()
-    greater = load(options.run.partition("/")[0]).problem.metric.greater
-    unstopped, lines = [], Table("seed", "stop", "fold trainings", "best trial", "nested", title=options.run)
-    for seed in options.seeds:
-        for stop in ("none", "paired"):
-            trials, found = search(options.run, stop, seed, options.trials)
-            lines.add_row(str(seed), stop, str(trials["folds"].sum()), f"{found['best']:.4f}", f"{found['nested']:.4f}")
-            if stop == "none":
-                whole = trials[trials["state"] == "complete"].filter(regex="^fold[0-9]+$")
-                unstopped.append(whole.to_numpy(float) * (1 if greater else -1))
+def elsewhere(run: str, winner: dict, folder: Path, here: Path) -> float:
+    """The score of these values on a fold table of another seed, and with another seed of the model."""
+    parent = config.load_run(run)
+    if not (folder / "configs").exists():
+        place(here, folder)
+        path = folder / artifacts.competition_yaml(parent.competition)
+        declared, _ = yaml.read(path)
+        declared["folds"] = declared.get("folds", {}) | {"seed": declared.get("folds", {}).get("seed", 0) + 1000}
+        artifacts.write_json(path, declared)  # which YAML reads too
+    name = f"{run}-{artifacts.digest(str(sorted(winner.items())))[:8]}"
+    judged = space.run_of(parent, name, {"seed": 1000} | winner)
+    with contextlib.chdir(folder):
+        load.cache_clear()
+        artifacts.write_json(artifacts.run_yaml(name), space.own(judged))
+        stages.train(config.load_run(name))
+        stages.predict(config.load_run(name))
+        score = artifacts.read_json(artifacts.run_folder(name) / "score.json")["score"]
+    load.cache_clear()
+    return score
+
+
+def place(here: Path, folder: Path) -> None:
+    """A folder to work in, with the configs of this one and a link to its data."""
+    shutil.copytree(here / artifacts.CONFIGS, folder / artifacts.CONFIGS)
+    if (here / "data").exists():
+        (folder / "data").symlink_to(here / "data")
+
+
+def compare(run: str, trials: int, seeds: Sequence[int]) -> None:
+    here, unstopped = Path.cwd(), []
+    columns = ("seed", "stop", "folds trained", "best trial", "nested", "other folds and seed")
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
+        place(here, Path("."))
+        if (here / artifacts.FOLDS).exists():
+            shutil.copytree(here / artifacts.FOLDS, artifacts.FOLDS)
+        lines = Table(*columns, title=run)
+        greater = load(run.partition("/")[0]).problem.metric.greater
+        for seed in seeds:
+            for stop in ("none", "paired"):
+                table, found, trained = search(run, stop, seed, trials)
+                judged = elsewhere(run, found["winner"], Path(work) / "judge", here)
+                figures = (f"{value:.4f}" for value in (found["best"], found["nested"], judged))
+                lines.add_row(str(seed), stop, str(trained), *figures)
+                if stop == "none":
+                    whole = table[table["state"] == "complete"].filter(regex="^fold[0-9]+$")
+                    unstopped.append(whole.to_numpy(float) * (1 if greater else -1))
     board.console.print(lines)
-    replayed = Table(
-        "rule", "fold trainings saved", "score lost", "best kept", title="replayed on the unstopped searches"
-    )
+    board.console.print(replayed(unstopped))
+
+
+def replayed(unstopped: Sequence[np.ndarray]) -> Table:
+    lines = Table("rule", "fold trainings saved", "score lost", "best kept", title="replayed on the unstopped searches")
     for name, rule in RULES.items():
         saved, lost = [], []
         for scores in unstopped:
@@ -95,10 +134,50 @@ def main() -> None:
             saved.append(1 - spent / scores.size)
             lost.append(scores.mean(axis=1).max() - best)
         kept = sum(value < 1e-12 for value in lost)
-        replayed.add_row(
+        lines.add_row(
             name, f"{np.mean(saved):.0%} ± {np.std(saved):.0%}", f"{np.mean(lost):.5f}", f"{kept} of {len(lost)}"
         )
-    board.console.print(replayed)
+    return lines
+
+
+def simulate(trials: int = 30, folds: int = 5, repeats: int = 400) -> Table:
+    """What is said of trials that are all equally good, in standard deviations of a fold score; 0 is right.
+
+    Folds differ twice as much as trials do.
+    """
+    lines = Table("stop", "nested", "best trial", title=f"{trials} equally good trials, {folds} folds, n = {repeats}")
+    for name in ("none", "forgiving", "paired, z 1.0"):
+        said = np.array([once(RULES[name], trials, folds, np.random.default_rng(n)) for n in range(repeats)])
+        error = said.std(axis=0) / repeats**0.5
+        lines.add_row(name, *(f"{mean:+.3f} ± {e:.3f}" for mean, e in zip(said.mean(axis=0), error, strict=True)))
+    return lines
+
+
+def once(rule: Rule, trials: int, folds: int, rng: np.random.Generator) -> tuple[float, float]:
+    """(nested, best) of one search, less what the folds give to every trial."""
+    level, complete = rng.normal(0, 2, folds), {}
+    for trial in range(trials):
+        scores = (level + rng.normal(0, 1, folds)).tolist()
+        others = list(complete.values())
+        if not others or not any(rule(scores[:k], others) for k in range(1, folds)):
+            complete[trial] = scores
+    nested = [complete[rules.best_without(complete, k)][k] - level[k] for k in range(folds)]
+    return float(np.mean(nested)), max(map(rules.mean, complete.values())) - float(level.mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?")
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--simulate", action="store_true")
+    options = parser.parse_args()
+    if options.simulate:
+        board.console.print(simulate())
+    elif options.run is None:
+        parser.error("name a run, or --simulate")
+    else:
+        compare(options.run, options.trials, options.seeds)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     verb("detect", "the same for a run of the task detection", run, overrides, variant)
     verb("tune", "searches over a run's settings and writes the best as <run>-tuned", run,
          ("--trials", {"type": int, "default": None, "help": "trials that come to an end, over the life of the search"}),
-         ("--time", {"default": None, "help": "how long it may take, the finalists too: 10m, 2h"}))  # fmt: skip
+         ("--time", {"default": None, "help": "how long it may take, the check of the best too: 10m, 2h"}))  # fmt: skip
     verb("import", "brings another program's predictions in as a run",
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)

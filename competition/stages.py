@@ -220,4 +220,6 @@ def tune(run: Run, trials: int | None = None, time: str | None = None) -> None:
         found, mend = "a search has at least one trial", "TRIALS=30"
         raise ConfigFault(Finding("CFG-VALUE", "the command has a mistake", f"TRIALS={trials}", found, mend))
     with working() as engine:
+        for parent in runs.needs(run):
+            _complete(parent, engine)
         search(run, engine, trials, None if time is None else portfolio.duration(time))

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 SMALL: dict[str, Any] = {"task": "tabular", "model": "extratrees", "jobs": 1, "columns": {"ignore": ["day", "note"]},
                          "params": {"n_estimators": 5, "min_samples_leaf": 4}}  # fmt: skip
 SPACE = {"params.min_samples_leaf": {"low": 1, "high": 20}, "params.max_features": {"low": 0.2, "high": 1}}
-TUNE = {"finalists": 0}
+TUNE = {"verify": False}
 
 
 @pytest.fixture
@@ -111,6 +111,7 @@ def test_parameters_of_a_library_are_whole_by_name(toy: Callable[..., str]):
         ("{device: [cpu, auto]}", "CFG-VALUE", "of the machine"),
         ("{views: [[plain], [hflip]]}", "CFG-VALUE", "of prediction"),
         ("{seed: {low: 0, high: 9}}", "CFG-VALUE", "by luck"),
+        ("{augment: [light, none, light]}", "CFG-VALUE", "stands twice"),
         ("{augment: [{a: 1}, light]}", "CFG-VALUE", "mapping"),
     ],
 )
@@ -175,11 +176,11 @@ def test_a_resumed_study_goes_on_with_new_values(kind: str):
 
 
 def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.CaptureFixture):
-    run = toy(tune={"finalists": 1, "stop": "none"})
+    run = toy(tune={"stop": "none"})
     assert tune(run, "--trials", "3") == 0
     told, first = said(capsys), fits()
     assert "best of 3 trials" in told and "on another seed" in told and "nested" in told
-    assert "min_samples_leaf: 1 to 20, whole" in told and "drawn ones for params.max_features" in told
+    assert "min_samples_leaf: 1 to 20, whole" in told and "max_features: 0.2 to 1" in told
     assert table()["state"].tolist() == ["complete"] * 3 and (table()["folds"] == 3).all()
     assert Path("runs/toy/base~tune/tune.png").stat().st_size > 10_000
     result = json.loads(Path("runs/toy/base~tune/tune.json").read_text())
@@ -211,7 +212,7 @@ def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.Captur
 
 
 def test_the_nested_score_is_of_trials_chosen_on_other_folds(toy: Callable[..., str]):
-    run = toy(tune={"finalists": 0, "stop": "none"})
+    run = toy(tune={"verify": False, "stop": "none"})
     assert tune(run, "--trials", "4") == 0
     table_, scores = table(), table().filter(regex="^fold[0-9]").sort_index(axis=1)
     truth = pd.read_csv("data/train.csv", dtype=str).set_index("id")["label"]
@@ -226,14 +227,15 @@ def test_the_nested_score_is_of_trials_chosen_on_other_folds(toy: Callable[..., 
 
 
 def test_the_same_values_are_trained_once(toy: Callable[..., str]):
-    run = toy(search={"params.min_samples_leaf": [1, 5]}, tune={"finalists": 0, "sampler": "random", "stop": "none"})
-    assert tune(run, "--trials", "4") == 0
-    assert len(table()) == 4 and len(fits()) == 2 * 3
+    run = toy(search={"params.min_samples_leaf": [1, 5]}, tune={"verify": False, "sampler": "random", "stop": "none"})
+    assert tune(run, "--trials", "4") == 0  # there are no more than two
+    ended = table()[table()["state"] == "complete"]
+    assert len(ended) == 2 and len(fits()) == 2 * 3
 
 
 def test_a_grid_is_tried_to_its_end(toy: Callable[..., str]):
     leaves, share = "params.min_samples_leaf", "params.max_features"
-    run = toy(search={leaves: {"low": 1, "high": 3}, share: [0.5, "sqrt"]}, tune={"finalists": 0, "sampler": "grid"})
+    run = toy(search={leaves: {"low": 1, "high": 3}, share: [0.5, "sqrt"]}, tune={"verify": False, "sampler": "grid"})
     assert tune(run) == 0
     assert sorted(zip(table()[leaves], table()[share])) == [(n, s) for n in (1, 2, 3) for s in ("0.5", "sqrt")]
     write("configs/toy/base.yaml", SMALL | {"search": SPACE, "tune": {"sampler": "grid"}})
@@ -273,11 +275,11 @@ def test_no_database(toy: Callable[..., str], capsys: pytest.CaptureFixture):
 
 
 def test_values_that_no_model_takes(toy: Callable[..., str], capsys: pytest.CaptureFixture):
-    run = toy(search={"params.max_features": [-3.0, -4.0]})
+    run = toy(search={"params.max_features": [-3.0, -4.0, -5.0]})
     assert tune(run, "--trials", "3") == 4
     told = said(capsys)
     assert "HPO-NONE" in told and "3 trials ended early" in told and "TAB-MODEL" in told
-    assert [t.state for t in trials()] == [TrialState.PRUNED] * 3
+    assert len(study.distinct(trials())) == 3 and {t.state for t in trials()} <= {TrialState.PRUNED, TrialState.FAIL}
 
 
 def test_time_is_up(toy: Callable[..., str], capsys: pytest.CaptureFixture):
@@ -289,7 +291,7 @@ def test_time_is_up(toy: Callable[..., str], capsys: pytest.CaptureFixture):
 
 
 def test_epochs_are_halved_on_the_first_fold(competition: Callable[..., str]):
-    search = "search={lr: {low: 1e-6, high: 1e-2, log: true}} tune={finalists: 0, stop: none, sampler: random}"
+    search = "search={lr: {low: 1e-6, high: 1e-2, log: true}} tune={verify: false, stop: none, sampler: random}"
     run = competition(run=f"jobs=1 views=[plain] {search}")
     assert tune(run, "--trials", "5") == 0
     cut = [t for t in trials() if t.state is TrialState.PRUNED]
@@ -305,7 +307,7 @@ def test_epochs_are_halved_on_the_first_fold(competition: Callable[..., str]):
 SCRIPT = """
 import sys
 from competition.tuning import study
-study.HEARTBEAT, study.GRACE, study.POLL = 1, 3, 0.2
+study.HEARTBEAT, study.GRACE, study.POLL = 1, 8, 0.2
 from competition import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -325,17 +327,16 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 def test_what_is_killed_or_stopped_is_gone_on_with(toy: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
     forest = {"n_estimators": 60, "min_samples_leaf": 4}
-    run = toy(params=forest, tune={"finalists": 0, "stop": "none", "sampler": "random"})
+    run = toy(params=forest, tune={"verify": False, "stop": "none", "sampler": "random"})
     one, two = started(run, "--trials", "6"), started(run, "--trials", "6")
     until(lambda: len(fits()) >= 2)  # both are at their first trials
     one.send_signal(signal.SIGKILL)
-    one.wait()
+    one.wait(60)
     have = fits()
     until(lambda: len(fits()) > len(have))
     two.send_signal(signal.SIGTERM)
-    assert two.wait() == 75
-    for name, value in (("HEARTBEAT", 1), ("GRACE", 3), ("POLL", 0.2)):
-        monkeypatch.setattr(study, name, value)
+    assert two.wait(120) == 75
+    quick(monkeypatch)
     assert tune(run, "--trials", "6") == 0
     ended = [t for t in trials() if t.state is TrialState.COMPLETE]
     assert len(ended) == 6 and len({t.user_attrs["folder"] for t in ended}) == 6
@@ -354,3 +355,184 @@ def test_a_search_begins_at_our_defaults_where_the_run_sets_nothing(kind: Kind, 
     tried = space.of(run, kind)
     own = space.encoded(tried, space.values_of(run, tried, kind))
     assert set(own) == set(tried), "every key has a value within its range"
+
+
+def test_what_a_trial_is_worth_on_a_rung():
+    assert rules.promising(0.5, []) and rules.promising(0.5, [0.5, 0.4]) and not rules.promising(0.5, [0.6])
+    assert rules.promising(0.5, [0.6, 0.1, 0.2, 0.3, 0.4]) and not rules.promising(0.5, [0.6, 0.7, 0.1, 0.2, 0.3])
+
+
+def joined(run: str, kind: str = "random") -> optuna.Study:
+    return study.join(run, f"sqlite:///{Path('runs').absolute()}/{run}~tune/study.db", kind, 0)
+
+
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("HEARTBEAT", 1), ("GRACE", 8), ("POLL", 0.2)):
+        monkeypatch.setattr(study, name, value)
+
+
+def test_a_process_killed_before_its_first_sign_of_life(toy: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
+    run = toy(tune=TUNE | {"stop": "none"})
+    assert tune(run, "--trials", "1") == 0
+    quick(monkeypatch)
+    lost = joined(run).ask().number  # and nothing more
+    assert tune(run, "--trials", "2", "--time", "5m") == 0
+    assert trials()[lost].state is TrialState.FAIL
+    assert [t.system_attrs.get("retry_history") for t in trials() if t.state is TrialState.COMPLETE] == [None, [lost]]
+
+
+def given_up(monkeypatch: pytest.MonkeyPatch, at: optuna.Study, advance: bool) -> int:
+    """How many deaths in a row a trial lives through, 5 at most; advance: each a fold further."""
+    for n in range(5):
+        taken = at.ask()
+        if n == 0:
+            taken.set_user_attr("folder", "f")
+        elif not taken.user_attrs:
+            return n
+        if advance:
+            taken.set_user_attr("folds", {f"fold{k}": 0.5 for k in range(n + 1)})
+        study._died(at, at.get_trials()[taken.number])
+        at.tell(taken.number, state=TrialState.FAIL)
+    return 5
+
+
+@pytest.mark.parametrize(("advance", "deaths"), [(False, 3), (True, 5)])
+def test_a_trial_that_kills_is_given_up_unless_it_advances(monkeypatch: pytest.MonkeyPatch, advance: bool, deaths: int):
+    at = optuna.create_study()
+    assert given_up(monkeypatch, at, advance) == deaths
+    pruned = [t for t in at.get_trials() if t.state is TrialState.PRUNED]
+    assert [t.user_attrs["reason"][:8] for t in pruned] == ["given up"] * (not advance)
+
+
+def test_the_same_fault_again_and_again_ends_a_search(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy(search={"params.max_features": {"low": -4, "high": -3}})
+    assert tune(run, "--time", "10m") == 4
+    assert "HPO-NONE" in said(capsys) and len(trials()) == study.FAULTS
+
+
+def test_a_finite_space_ends(toy: Callable[..., str]):
+    run = toy(search={"params.min_samples_leaf": [1, 5]}, tune=TUNE | {"stop": "none"})
+    assert tune(run, "--time", "10m") == 0
+    assert sorted(t.state for t in trials() if t.state is not TrialState.FAIL) == [TrialState.COMPLETE] * 2
+
+
+def test_values_that_come_again_end_a_search(toy: Callable[..., str], capsys: pytest.CaptureFixture, monkeypatch: Any):
+    monkeypatch.setattr(study, "REPEATS", 4)
+    monkeypatch.setattr(space, "size", lambda tried: None)  # as if there were no end
+    run = toy(search={"params.min_samples_leaf": [3, 5]}, tune=TUNE | {"stop": "none", "sampler": "random"})
+    assert tune(run, "--trials", "9") == 0
+    told = said(capsys)
+    assert "nothing new is drawn" in told and "has the values of trial 0, and is not counted" in told
+    assert len(fits()) == 2 * 3
+
+
+def test_a_fault_in_predicting_met_twice(toy: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
+    from competition.errors import Fault
+    from competition.tuning import trial
+
+    run = toy(tune=TUNE | {"stop": "none"})
+    assert tune(run, "--trials", "1") == 0
+    folder = Path(f"runs/toy/base~tune/{trials()[0].user_attrs['folder']}")
+    for fold in folder.glob("fold*"):
+        (fold / "oof.parquet").unlink()
+        for model in fold.glob("model*"):
+            model.unlink()
+    one = config.load_run(run).model_copy(update={"name": f"{run}~tune/{folder.name}"})
+    split = runs.look(config.load_run(run)).splits[0]
+    try:
+        shown = trial.fold_score(one, split, "plain", "label")
+    except Fault as fault:
+        pytest.fail(str(fault))
+    assert np.isfinite(shown) and trial.whole(folder / split.name)
+
+
+def test_a_folder_that_another_machine_has(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    import shutil
+
+    run = toy(tune=TUNE | {"stop": "none"})
+    assert tune(run, "--trials", "1") == 0
+    shutil.rmtree(f"runs/toy/base~tune/{trials()[0].user_attrs['folder']}")
+    assert tune(run, "--trials", "2") == 4
+    told = said(capsys)
+    assert "HPO-STORE" in told and "1 of 2" in told and "share the folder runs/" in told
+
+
+def test_a_gaussian_process_sees_whole_trials_only(toy: Callable[..., str]):
+    run = config.load_run(toy(tune={"sampler": "gp"}))
+    assert run.tune.stop == "none" and not run.tune.halving
+    write("configs/toy/base.yaml", SMALL | {"tune": {"sampler": "gp", "stop": "paired"}})
+    with pytest.raises(ConfigFault, match="learns nothing from stopped trials"):
+        config.load_run("toy/base")
+
+
+def test_a_password_stays_out_of_the_file(monkeypatch: pytest.MonkeyPatch):
+    assert (
+        study.shown("postgresql://host/db?user=me&password=s3cret&a=b")
+        == "postgresql://host/db?user=me&password=***&a=b"
+    )
+    monkeypatch.setenv("PODIUM_DB", "postgresql://me:s3cret@host/db")
+    assert (
+        study.address("env:PODIUM_DB") == "postgresql://me:s3cret@host/db"
+        and study.address("sqlite:///a") == "sqlite:///a"
+    )
+    monkeypatch.delenv("PODIUM_DB")
+    with pytest.raises(ConfigFault, match="PODIUM_DB"):
+        study.address("env:PODIUM_DB")
+
+
+def test_the_runs_own_values_are_not_rounded(toy: Callable[..., str]):
+    run = toy(params=SMALL["params"] | {"max_features": 0.123456789 + 0.2}, tune=TUNE)
+    assert tune(run, "--trials", "2") == 0
+    first, second = (t.user_attrs["values"]["params.max_features"] for t in trials())
+    assert first == 0.323456789 and second == float(f"{second:.4g}")
+
+
+def test_an_earlier_winner_stays(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+    run = toy(tune=TUNE | {"stop": "none", "sampler": "random"})
+    assert tune(run, "--trials", "3") == 0
+    path = Path("configs/toy/base-tuned.yaml")
+    if not path.exists():
+        pytest.fail("the toy's first winner must not be the run's own values")
+    record = Path("runs/toy/base-tuned/run.json")
+    values = json.loads(record.read_text())
+    values["config"]["params"]["min_samples_leaf"] = 19  # as of another search
+    record.write_text(json.dumps(values))
+    before = path.read_text()
+    assert tune(run, "--trials", "3") == 0
+    assert "holds an earlier winner" in said(capsys) and path.read_text() == before
+    assert config.load_run("toy/base-tuned2") and len(list(Path("runs/toy/base-tuned2").glob("fold*/fit.json"))) == 3
+
+
+def test_a_first_fold_of_one_class_halves_nothing(competition: Callable[..., str]):
+    import random
+
+    def first(seed: int) -> int:
+        order = [0, 1, 2]
+        random.Random(seed).shuffle(order)
+        return order[0]
+
+    seed = next(s for s in range(50) if first(s) == 0)
+    search = "search={lr: {low: 1e-4, high: 1e-2, log: true}} tune={verify: false, stop: none, sampler: random}"
+    run = competition(kind="binary", folds={"n": 3}, run=f"jobs=1 views=[plain] epochs=3 seed={seed} {search}")
+    rows = pd.read_csv("data/train.csv", dtype=str)
+    alone = rows.index[rows["label"] == "no"][:12]
+    fold = pd.Series([0 if i in alone else 1 + i % 2 for i in rows.index])
+    write_folds = pd.DataFrame({"id": rows["id"], "fold": fold})
+    Path("folds").mkdir(exist_ok=True)
+    write_folds.to_csv("folds/toy.csv", index=False)
+    assert tune(run, "--trials", "3") == 0
+    begun = [t for t in trials() if t.user_attrs.get("rung") is not None]
+    assert begun and all("fold0" in t.user_attrs["folds"] for t in begun)  # the rung lies on the second fold
+    assert any(t.state is TrialState.COMPLETE for t in trials())
+
+
+def test_three_commands_of_which_one_is_killed(toy: Callable[..., str]):
+    run = toy(params={"n_estimators": 60, "min_samples_leaf": 4}, tune=TUNE | {"stop": "none", "sampler": "random"})
+    three = [started(run, "--trials", "6") for _ in range(3)]
+    until(lambda: len(fits()) >= 2)
+    three[0].send_signal(signal.SIGKILL)
+    assert three[0].wait(60) == -signal.SIGKILL
+    assert [one.wait(240) for one in three[1:]] == [0, 0]  # they end together, and none is refused
+    ended = [t for t in trials() if t.state is TrialState.COMPLETE]
+    assert len({t.user_attrs["folder"] for t in ended}) == 6 and len(fits()) == 6 * 3
+    assert not [t for t in trials() if t.state in (TrialState.RUNNING, TrialState.WAITING)]

@@ -46,7 +46,8 @@ class Tune(Strict):
     sampler: Literal["tpe", "gp", "random", "grid"] = machine(
         "tpe",
         "what is tried next. tpe: tree-structured Parzen estimator; gp: Gaussian process, best up to about 60 costly "
-        "trials; random; grid: every combination of choices, steps and whole numbers, in random order",
+        "trials, all of them whole: it learns nothing from a stopped one, so `stop` is none and `halving` false; random; "
+        "grid: every combination of choices, steps and whole numbers, in random order",
     )
     stop: Literal["paired", "forgiving", "none"] = machine(
         "paired",
@@ -59,10 +60,28 @@ class Tune(Strict):
         "whether a trial ends a third into its first fold, unless among the best third of those that came so far; only "
         "where a model is scored while it trains (image, detection)",
     )
-    finalists: int = machine(3, "how many of the best are trained again with another seed, beside the parent", ge=0)
-    storage: str | None = machine(
-        None, "URL of a database that several machines share (`postgresql://...`); null: a file in the study's folder"
+    verify: bool = machine(
+        True, "whether the best trial and the run's own values are trained again with another seed, and compared"
     )
+    storage: str | None = machine(
+        None,
+        "URL of a database for several machines, which share the folder `runs` too (`postgresql://...`; `env:NAME`: it "
+        "stands in that environment variable, with its password); null: a file in the study's folder",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_trials(cls, values: Any) -> Any:
+        gp = isinstance(values, dict) and values.get("sampler") == "gp"
+        return {"stop": "none", "halving": False} | values if gp else values
+
+    @model_validator(mode="after")
+    def _no_stopped_ones(self) -> Tune:
+        if self.sampler == "gp" and (self.stop != "none" or self.halving):
+            raise ValueError(
+                "sampler: gp learns nothing from stopped trials; leave stop: and halving: out, or take tpe"
+            )
+        return self
 
 
 def flattened(values: Any, prefix: str = "") -> Any:

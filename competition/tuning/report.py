@@ -11,6 +11,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from competition import artifacts, chart
+from competition.tuning import study
 from competition.tuning.trial import Search
 
 ENOUGH = 8  # complete trials, from which on importances mean something
@@ -40,6 +41,7 @@ def tabulated(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
                 "score": t.value if t.state is TrialState.COMPLETE else mean,
                 "seconds": round((span[0] - span[1]).total_seconds(), 1) if all(span) else np.nan,
                 "reason": t.user_attrs.get("reason", ""),
+                "same as": t.user_attrs.get(study.SEEN),
                 **{key: t.user_attrs.get("values", {}).get(key) for key in search.space},
                 **{split.name: scores.get(split.name) for split in search.splits},
             }
@@ -60,7 +62,7 @@ def levels(search: Search, table: pd.DataFrame) -> pd.Series:
 
 def importances(search: Search, trials: Sequence[Any]) -> dict[str, float]:
     """By key, the greatest first, sum 1: PED-ANOVA (Watanabe et al., IJCAI 2023); empty where trials are few."""
-    complete = [t for t in trials if t.state is TrialState.COMPLETE]
+    complete = [t for t in study.distinct(trials) if t.state is TrialState.COMPLETE]
     if len(complete) < ENOUGH or len(search.space) < 2:
         return {}
     direction = "maximize" if search.greater else "minimize"

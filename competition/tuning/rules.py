@@ -45,6 +45,12 @@ def paired(done: Sequence[float], complete: Sequence[Sequence[float]], z: float 
     return len(gains) > 0 and bool(gains.mean() < -z * np.median(swings) / len(gains) ** 0.5)
 
 
+def promising(own: float, others: Sequence[float]) -> bool:
+    """Whether a score is among the best third of those that came to the same point, itself too; of 1 to 5 the best."""
+    values = sorted([own, *others], reverse=True)
+    return own >= values[max(len(values) // 3 - 1, 0)]
+
+
 def best_without(scores: Mapping[int, Sequence[float]], fold: int) -> int:
     """The key of the trial whose mean over all folds but this one (a position) is the greatest; the first of equals."""
     return max(scores, key=lambda key: (mean([s for k, s in enumerate(scores[key]) if k != fold]), -key))

@@ -16,7 +16,7 @@ from competition.tuning.keys import Range
 if TYPE_CHECKING:
     from optuna import Trial
 
-DIGITS = 4  # of a number that is tried, so that a file can hold it
+DIGITS = 4  # of a number that is drawn, so that a file can hold it
 INSIDE = 0.41421356  # of the way from low to high lies a number that is hardly ever whole
 EXAMPLE = "search: {lr: {low: 1e-4, high: 1e-2, log: true}, model: [lightgbm, catboost]}"
 
@@ -128,7 +128,19 @@ def own(run: Run) -> dict[str, Any]:
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    return {key: entry.suggest(trial, key) for key, entry in space.items()}
+    """What is drawn or was queued; a number that the run itself has (attribute "own") is not rounded."""
+    return {key: entry.suggest(trial, key) for key, entry in space.items()} | trial.user_attrs.get("own", {})
+
+
+def size(space: Space) -> int | None:
+    """How many different values there are; None where there is no end of them."""
+    count = 1
+    for entry in space.values():
+        points = entry.points()
+        if points is None:
+            return None
+        count *= len(points)
+    return count
 
 
 def values_of(run: Run, space: Space, kind: Kind) -> dict[str, Any]:
@@ -176,6 +188,10 @@ def _checked(run: Run, key: str, entry: Range | tuple[Any, ...]) -> Span | Choic
     if isinstance(entry, tuple):
         if any(isinstance(value, dict) for value in entry):
             raise ConfigFault(_bad(run, key, "a choice is a mapping", f"search its keys: {key}.<name>"))
+        texts = [json.dumps(value) for value in entry]
+        if len(set(texts)) < len(texts):
+            twice = next(text for text in texts if texts.count(text) > 1)
+            raise ConfigFault(_bad(run, key, f"{twice} stands twice", "leave one of them out"))
         for value in entry:
             _takes(run, key, value)
         return Choice(entry)

@@ -1,40 +1,49 @@
 """The study of a search: Optuna's, in a database that any number of processes and machines may share.
 
 What a killed process was trying goes back into the queue once its heartbeat is missed; the number of trials that are asked
-for counts those that came to an end, over the life of the study.
+for counts different values that came to an end, over the life of the study.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import threading
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from competition import artifacts
+from competition import artifacts, board
 from competition.engine import stopping
 from competition.errors import ConfigFault, EnvironmentFault, Finding, Stopped
 from competition.tuning.space import Space, encoded
 
-HEARTBEAT, GRACE = 15, 60  # seconds between two signs of life; without one after which a trial goes back into the queue
-DEATHS = 3  # processes that may die with a trial before it is given up
+HEARTBEAT, GRACE = (
+    60,
+    180,
+)  # seconds between two signs of life; without one after which a trial goes back into the queue
+DEATHS = 3  # processes that may die with a trial, none of them further than the one before, until it is given up
+REPEATS = 30  # trials in a row that bring values which have come to an end before the search ends
+FAULTS = 10  # trials in a row that end with the same fault, and none with a score, before the search ends
 LOCKED = 60  # seconds that a locked SQLite file is waited for
 POLL = 1.0  # seconds between two looks at what others do
 STARTUP = 10  # trials at random before a sampler learns from them
-THIRD = 34  # percent of a schedule: Optuna's rung of successive halving; the next one would lie at 102
 GRID = 2000  # points of a grid at most
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 HISTORY = "retry_history"  # Optuna's name for the numbers of the trials that this one repeats
+BEATS = "beats"  # attribute: the number of the trial whose heartbeat has begun; a copy has that of its original
+SEEN = "same as"  # attribute of a trial whose values had come to an end: the number of the one that did
 
 
 def database(folder: Path) -> str:
@@ -67,7 +76,18 @@ def _store(url: str, cause: str) -> EnvironmentFault:
 def shown(url: str) -> str:
     """The URL without its password, whatever else is wrong with it."""
     before, at, host = url.rpartition("@")
-    return f"{before.partition('://')[0]}://***@{host}" if at else url
+    return re.sub(r"(password=)[^&]*", r"\1***", f"{before.partition('://')[0]}://***@{host}" if at else url)
+
+
+def address(text: str) -> str:
+    """The URL that `tune.storage` means: itself, or of `env:NAME` the value of that variable. Raises ConfigFault."""
+    if not text.startswith("env:"):
+        return text
+    name = text.removeprefix("env:")
+    if not os.environ.get(name):
+        what, mend = "the variable that holds the database's URL is not set", f"export {name}=postgresql://..."
+        raise ConfigFault(Finding("CFG-VALUE", what, "key tune.storage", text, mend))
+    return os.environ[name]
 
 
 def storage(url: str) -> RDBStorage:
@@ -90,9 +110,10 @@ def storage(url: str) -> RDBStorage:
 
 
 def begin(
-    name: str, url: str, greater: bool, identity: dict[str, Any], queue: Sequence[dict[str, Any]]
+    name: str, url: str, greater: bool, identity: dict[str, Any], queue: Sequence[tuple[dict[str, Any], dict[str, Any]]]
 ) -> optuna.Study:
-    """The study, made or found; `queue` holds the values (as the study keeps them) that a new one begins with.
+    """The study, made or found; `queue` holds the values (as the study keeps them) that a new one begins with, and the
+    user attributes of each.
 
     Raises ConfigFault HPO-MISMATCH where a study of that name is of other settings. The caller holds its folder's lock.
     """
@@ -106,8 +127,8 @@ def begin(
     )
     there = study.user_attrs.get("identity")
     if there is None:
-        for values in queue:
-            study.enqueue_trial(values)
+        for values, attributes in queue[len(trials(study)) :]:  # a killed process may have begun
+            study.enqueue_trial(values, user_attrs=attributes)
         study.set_user_attr("identity", identity)
     elif there != identity:
         raise ConfigFault(*(_differs(name, url, key, there.get(key), identity.get(key)) for key in identity
@@ -131,8 +152,8 @@ def _differs(name: str, url: str, key: str, there: Any, now: Any) -> Finding:
 
 
 def join(name: str, url: str, sampler: str, seed: int) -> optuna.Study:
-    """The study in a worker. Pruning by epochs is Optuna's asynchronous successive halving at one rung."""
-    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=THIRD, reduction_factor=3)
+    """The study in a worker."""
+    pruner = optuna.pruners.NopPruner()
     return optuna.load_study(study_name=name, storage=storage(url), sampler=Numbered(sampler, seed), pruner=pruner)
 
 
@@ -193,55 +214,142 @@ def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=states or None)
 
 
+def distinct(some: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that came to an end, of trials with the same values one: a complete one, else the first."""
+    ended = [t for t in some if t.state in ENDED]
+    kept: dict[str, FrozenTrial] = {}
+    for t in sorted(ended, key=lambda t: (t.state is not TrialState.COMPLETE, t.number)):
+        kept.setdefault(_key(t), t)
+    return sorted(kept.values(), key=lambda t: t.number)
+
+
+def _key(trial: FrozenTrial) -> str:
+    """Of its values: the folder, or themselves where they make no run."""
+    return trial.user_attrs.get("folder") or json.dumps(trial.params, sort_keys=True)
+
+
+def same(study: optuna.Study, number: int, folder: str) -> FrozenTrial | None:
+    """The trial of this folder that came to an end, if any but `number` did."""
+    return next(
+        (t for t in distinct(trials(study)) if t.user_attrs.get("folder") == folder and t.number != number), None
+    )
+
+
 def free(study: optuna.Study, asked: int) -> bool:
-    """Waits until a trial is there to be tried (True), or as many as asked for have come to an end (False).
+    """Waits until a trial is there to be tried (True), or as many as asked for have come to an end or further ones are
+    of no use (False).
 
     Whoever waits also looks for trials whose process is gone. Raises Stopped.
     """
     while True:
         if stopping():
             raise Stopped("the search stopped between two trials")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            optuna.storages.fail_stale_trials(study)
-        states = Counter(trial.state for trial in trials(study))
-        ended = sum(states[state] for state in ENDED)
-        if ended >= asked:
+        _bury(study)
+        some = trials(study)
+        ended = len(distinct(some))
+        if ended >= asked or exhausted(some):
             return False
-        if ended + states[TrialState.RUNNING] < asked:
+        if ended + sum(t.state is TrialState.RUNNING for t in some) < asked:
             return True
         time.sleep(POLL)
 
 
+def exhausted(some: Sequence[FrozenTrial]) -> str | None:
+    """Why further trials would be of no use: nothing new is drawn, or all end with the same fault."""
+    over = [t for t in some if t.state.is_finished() and (t.state in ENDED or SEEN in t.user_attrs)]
+    if len(over) >= REPEATS and all(SEEN in t.user_attrs for t in over[-REPEATS:]):
+        return f"nothing new is drawn: the last {REPEATS} values had all been tried"
+    faults = [t.user_attrs.get("fault") for t in distinct(some)][-FAULTS:]
+    if len(faults) == FAULTS and faults[0] and len(set(faults)) == 1 and not _any_complete(some):
+        return f"the first {FAULTS} trials have all ended with {faults[0]}"
+    return None
+
+
+def _any_complete(some: Sequence[FrozenTrial]) -> bool:
+    return any(t.state is TrialState.COMPLETE for t in some)
+
+
+@contextmanager
+def beating(study: optuna.Study, number: int) -> Generator[None]:
+    """Signs of life of a trial, the first at once, the last at the end of the block."""
+    ended, trial = threading.Event(), trials(study)[number]
+    _beat(study, trial)
+
+    def go_on() -> None:
+        while not ended.wait(HEARTBEAT):
+            with suppress(StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError):  # one may be missed
+                _beat(study, trial)
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _beat(study: optuna.Study, trial: FrozenTrial) -> None:
+    """A sign of life of a trial. Optuna has no public way to its storage from a study, nor to a trial's id."""
+    study._storage.record_heartbeat(trial._trial_id)  # ty: ignore[missing-attribute]
+    study._storage.set_trial_user_attr(trial._trial_id, BEATS, trial.number)
+
+
+def _bury(study: optuna.Study) -> None:
+    """Queues the trials of processes that are gone.
+
+    Optuna passes over a trial without a heartbeat. One whose process died between taking it and the first beat is given
+    one by whoever sees it, and so is missed like any other.
+    """
+    for t in trials(study, TrialState.RUNNING):
+        if t.user_attrs.get(BEATS) != t.number:
+            with suppress(UpdateFinishedTrialError):
+                _beat(study, t)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+
+
 def surplus(study: optuna.Study, trial: FrozenTrial, asked: int) -> bool:
     """Whether another process took the last trial at the same moment: then the later one is not needed."""
-    begun = [t for t in trials(study, *ENDED, TrialState.RUNNING) if t.datetime_start is not None]
-    begun.sort(key=lambda t: (t.state not in ENDED, t.datetime_start, t.number))
-    return trial.number not in [t.number for t in begun[:asked]]
+    some = trials(study)
+    begun = [t for t in some if t.state is TrialState.RUNNING and t.datetime_start is not None]
+    begun.sort(key=lambda t: (t.datetime_start, t.number))
+    return trial.number not in [t.number for t in begun[: max(asked - len(distinct(some)), 0)]]
 
 
 def give_back(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
-    """Queues a trial that did not come to its end, as it stands: the next process goes on with its values and folds.
+    """Queues a trial that did not come to its end, as it stands: the next process goes on with its values and folds."""
+    _copy(study, trial, TrialState.WAITING, trial.user_attrs, attributes)
 
-    Done twice it is queued once, so that a kill between this and the trial's FAIL does no harm.
-    """
+
+def _copy(
+    study: optuna.Study, trial: FrozenTrial, state: TrialState, user: dict[str, Any], system: dict[str, Any]
+) -> None:
+    """Done twice there is one copy, so that a kill between this and the trial's FAIL does no harm."""
     if any((t.system_attrs.get(HISTORY) or [None])[-1] == trial.number for t in trials(study)):
         return
     history = [*trial.system_attrs.get(HISTORY, []), trial.number]
     study.add_trial(
         optuna.create_trial(
-            state=TrialState.WAITING,
+            state=state,
             params=trial.params,
             distributions=trial.distributions,
-            user_attrs=trial.user_attrs,
-            system_attrs=trial.system_attrs | {HISTORY: history} | attributes,
+            user_attrs=user,
+            system_attrs=trial.system_attrs | {HISTORY: history} | system,
             intermediate_values=trial.intermediate_values,
         )
     )
 
 
 def _died(study: optuna.Study, trial: FrozenTrial) -> None:
-    """What becomes of a trial whose heartbeat was missed: it is queued, unless it kills every process that tries it."""
-    deaths = trial.system_attrs.get("deaths", 0) + 1
+    """What becomes of a trial whose heartbeat was missed: it is queued, unless it kills every process at the same place."""
+    there = [len(trial.user_attrs.get("folds", {})), trial.user_attrs.get("epoch")]
+    count, before = trial.system_attrs.get("deaths", [0, None])
+    deaths = count + 1 if there == before else 1
     if deaths < DEATHS:
-        give_back(study, trial, deaths=deaths)
+        give_back(study, trial, deaths=[deaths, there])
+        return
+    reason = f"given up: {DEATHS} processes died with it after {there[0]} folds, for memory most often"
+    _copy(study, trial, TrialState.PRUNED, trial.user_attrs | {"reason": reason, "fault": "RUN-WORKER"}, {})
+    board.say(f"{study.study_name}: trial {trial.number}: {reason}")

@@ -7,11 +7,11 @@ trained twice, and a killed trial goes on from its folds and checkpoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -29,6 +29,11 @@ from competition.task import pick
 from competition.tuning import rules, space
 from competition.tuning.space import Space
 
+if TYPE_CHECKING:
+    import optuna
+
+Thing = TypeVar("Thing")
+THIRD = 34  # percent of the first fold's schedule after which the best third goes on
 MODEL_FAULTS = {"RUN-OOM", "RUN-NAN", "RUN-DIVERGED", "TAB-MODEL", "SUB-NONFINITE"}  # of one trial's values
 
 
@@ -58,8 +63,8 @@ class Search:
     def say(self, text: str) -> None:
         board.say(f"{self.run.name}: {text}", self.folder)
 
-    def trial(self, values: dict[str, Any]) -> Run:
-        """The run of a trial; its name holds all that it depends on. Raises ConfigFault."""
+    def run_of(self, values: dict[str, Any]) -> Run:
+        """The run with these values; its name holds all that it depends on. Raises ConfigFault."""
         run = space.run_of(self.run, self.name, values)
         key = artifacts.digest(runs.identity(run, ("fit",)), self.basis)[:8]
         return run.model_copy(update={"name": f"{self.name}/{key}"})
@@ -76,17 +81,26 @@ class Ended(Exception):
     reason: str
 
 
-def evaluate(search: Search, trial: Any, label: str) -> tuple[float | None, str]:
+@dataclass
+class Repeated(Exception):
+    """Values that have come to an end in the trial of this number."""
+
+    number: int
+
+
+def evaluate(search: Search, trial: optuna.Trial, label: str) -> tuple[float | None, str]:
     """The pooled score as the competition shows it, or None and why the trial ended before its last fold.
 
-    trial: Optuna's; its user attributes hold the values, the folder's name and the fold scores. Raises Stopped and every
-    Fault that is not of the values.
+    trial: Optuna's; its user attributes hold the values, the folder's name and the fold scores. Raises Repeated, Stopped and
+    every Fault that is not of the values.
     """
     values = space.suggest(trial, search.space)
     trial.set_user_attr("values", values)
     try:
-        run = search.trial(values)
-        trial.set_user_attr("folder", run.name.rpartition("/")[2])
+        run = search.run_of(values)
+        folder = run.name.rpartition("/")[2]
+        trial.set_user_attr("folder", folder)
+        _refuse_repeated(trial, folder)
         _folds(search, run, trial, label)
         value = score(run, search.view)
     except Ended as ended:
@@ -95,16 +109,27 @@ def evaluate(search: Search, trial: Any, label: str) -> tuple[float | None, str]
         first = fault.findings[0]
         if not isinstance(fault, ConfigFault) and not {f.code for f in fault.findings} <= MODEL_FAULTS:
             raise
+        trial.set_user_attr("fault", first.code)
         return None, f"{first.code}: {first.found}"
     return (value, "") if math.isfinite(value) else (None, "its score is no number")
 
 
-def _folds(search: Search, run: Run, trial: Any, label: str) -> None:
+def _refuse_repeated(trial: optuna.Trial, folder: str) -> None:
+    from competition.tuning import study
+
+    before = study.same(trial.study, trial.number, folder)
+    if before is not None:
+        raise Repeated(before.number)
+
+
+def _folds(search: Search, run: Run, trial: optuna.Trial, label: str) -> None:
     """Fits and scores fold after fold. Raises Ended by the rules of the search."""
     done: dict[str, float] = {}
-    halving, rule = search.run.tune.halving, search.run.tune.stop
+    rule = search.run.tune.stop
     for n, split in enumerate(search.splits):
-        shown = fold_score(run, split, search.view, label, trial if halving and n == 0 else None)
+        halving = search.run.tune.halving and not any(map(math.isfinite, done.values()))
+        epochs = Epochs(search, trial, run.task, halving)
+        shown = fold_score(run, split, search.view, label, epochs)
         done[split.name] = shown
         trial.set_user_attr("folds", done)
         so_far = [search.signed(value) for value in done.values()]
@@ -114,17 +139,54 @@ def _folds(search: Search, run: Run, trial: Any, label: str) -> None:
             raise Ended(f"after {n + 1} of {len(search.splits)} folds it is worse than the best trial ({rule})")
 
 
-def _report(trial: Any, shown: float, step: int) -> None:
+def _report(trial: optuna.Trial, shown: float, step: int) -> None:
     """To Optuna, once: a trial that was gone on with has said so before."""
     if step not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
         trial.report(shown, step)
 
 
-def _hopeless(search: Search, trial: Any, so_far: Sequence[float]) -> bool:
+@dataclass
+class Epochs:
+    """What a search does with the scores of a fold that is trained: on the first one that has a score the best third of
+    the trials so far goes on, a third into its schedule.
+
+    Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934) with one rung. Ours, for Optuna's counts a trial that
+    was gone on with twice, and takes no part where a score is nan.
+    """
+
+    search: Search
+    trial: optuna.Trial
+    task: Any
+    halving: bool
+    ended: bool = False
+
+    def heard(self, epoch: int, shown: float) -> None:
+        """epoch: from 0; shown: its score, nan where it has none."""
+        self.trial.set_user_attr("epoch", epoch)
+        percent = math.ceil(100 * (epoch + 1) / self.task.epochs)
+        if (
+            not self.halving or percent >= 100 or not math.isfinite(shown)
+        ):  # a whole fold is reported when it is predicted
+            return
+        _report(self.trial, shown, percent)
+        if percent >= THIRD and "rung" not in self.trial.user_attrs:
+            self.trial.set_user_attr("rung", shown)
+            self.ended = not rules.promising(self.search.signed(shown), self._others())
+
+    def _others(self) -> list[float]:
+        """The rungs of other values: of a trial that was gone on with one."""
+        rungs = {t.user_attrs["folder"]: t.user_attrs["rung"]
+                 for t in self.trial.study.get_trials(deepcopy=False) if "rung" in t.user_attrs}  # fmt: skip
+        rungs.pop(self.trial.user_attrs["folder"], None)
+        return [self.search.signed(rung) for rung in rungs.values()]
+
+
+def _hopeless(search: Search, trial: optuna.Trial, so_far: Sequence[float]) -> bool:
     """What the rule of the search says, from the fold scores of the complete trials."""
     from optuna.trial import TrialState
 
-    ended = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    every = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ended = {t.user_attrs["folder"]: t for t in every}.values()  # the same values twice would say that nothing swings
     complete = [[search.signed(value) for value in t.user_attrs["folds"].values()] for t in ended]
     if search.run.tune.stop == "none" or not complete:
         return False
@@ -133,14 +195,14 @@ def _hopeless(search: Search, trial: Any, so_far: Sequence[float]) -> bool:
     return rules.paired(so_far, complete)
 
 
-def fold_score(run: Run, split: Split, view: str, label: str, trial: Any = None) -> float:
-    """Trains and predicts what is missing of one fold; its score as shown, in one view. trial: that halving may end."""
+def fold_score(run: Run, split: Split, view: str, label: str, epochs: Epochs | None = None) -> float:
+    """Trains and predicts what is missing of one fold; its score as shown, in one view. epochs: of a trial."""
     data = load(run.competition)
     with held(artifacts.run_folder(run.name) / "locks" / split.name):
         if not predicted(run, split):
-            if not train.done(run, split):
+            if not whole(artifacts.run_folder(run.name) / split.name):  # weights go with a trial that is not worth them
                 train.fill_caches(run, data, _heard)
-                _fit(run, split, label, trial)
+                _fit(run, split, label, epochs)
             _predict(run, split, view)
     metric, truth = data.problem.metric, data.train.truth
     assert truth is not None
@@ -161,21 +223,19 @@ def _predict(run: Run, split: Split, view: str) -> None:
     artifacts.write_table(fold.folder / "oof.parquet", table.assign(**{VIEW: view}))
 
 
-def _fit(run: Run, split: Split, label: str, trial: Any) -> None:
-    """The fold, trained; under the eye of Optuna's pruner where there is a trial. Raises Ended, Stopped."""
-    epochs, asked = getattr(run.task, "epochs", 1), False
+def whole(folder: Path) -> bool:
+    """Whether a fold is trained and still has its weights."""
+    path = folder / "fit.json"
+    return path.exists() and all((folder / name).exists() for name in artifacts.read_json(path)["files"])
 
-    def report(epoch: int, shown: float) -> None:
-        nonlocal asked
-        percent = math.ceil(100 * (epoch + 1) / epochs)
-        if trial is not None and percent < 100:  # the whole fold is reported with its predictions
-            _report(trial, shown, percent)
-            asked = trial.should_prune()
 
+def _fit(run: Run, split: Split, label: str, epochs: Epochs | None) -> None:
+    """The fold, trained. Raises Ended, Stopped."""
+    report = epochs.heard if epochs else lambda epoch, shown: None
     try:
-        train.fit_fold(run, split, train.Watch(label, report, lambda: asked))
+        train.fit_fold(run, split, train.Watch(label, report, lambda: bool(epochs and epochs.ended)))
     except Stopped:
-        if stopping() or not asked:
+        if stopping() or not (epochs and epochs.ended):
             raise
         (artifacts.run_folder(run.name) / split.name / "last.ckpt").unlink(missing_ok=True)
         raise Ended("a third into its first fold it is not among the best third") from None
@@ -222,15 +282,22 @@ def drop_models(run: Path, splits: Sequence[Split]) -> None:
             file.unlink(missing_ok=True)
 
 
+def held(folder: Path) -> AbstractContextManager[None]:
+    """A folder, as soon as no other process holds it: of two that try the same values the second finds them done."""
+    return patient(lambda: artifacts.locked(folder, wait=1))
+
+
 @contextmanager
-def held(folder: Path) -> Generator[None]:
-    """A fold of a trial: of two processes that try the same values the second waits, then finds it done."""
-    while not stopping():
-        try:
-            with artifacts.locked(folder, wait=1):
-                yield
-                return
-        except EnvironmentFault as fault:
-            if fault.findings[0].where != str(folder) or fault.findings[0].code != "RUN-LOCKED":
-                raise
-    raise Stopped("stopped while another process tries the same values")
+def patient(opening: Callable[[], AbstractContextManager[Thing]]) -> Generator[Thing]:
+    """What `opening` gives, once it is not refused as RUN-LOCKED. Raises Stopped, and every other Fault."""
+    with ExitStack() as stack:
+        while True:
+            try:
+                thing = stack.enter_context(opening())
+                break
+            except EnvironmentFault as fault:
+                if fault.findings[0].code != "RUN-LOCKED":
+                    raise
+                if stopping():
+                    raise Stopped("stopped while another process does the same") from None
+        yield thing

@@ -1,7 +1,7 @@
 """Searches over a run's settings: `make tune RUN=leaves/baseline [TRIALS=30] [TIME=2h]`. How: docs/search.md.
 
 Workers of one command and commands on several machines are the same thing: each takes the next trial of the study until as
-many as asked for have come to an end. Then the best are trained again with another seed, and the winner is written as a run.
+many as asked for have come to an end. Then the best is trained again with another seed, and written as a run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from competition import artifacts, board, pseudo, runs, train
@@ -30,32 +29,34 @@ from competition.tuning.trial import Search
 
 TRIALS = 30  # where neither TRIALS= nor TIME= says otherwise
 UNBOUNDED = 10**6
-SHARE = 0.75  # of the time is for trials, the rest for the finalists
+SHARE = 0.75  # of the time is for trials, the rest for the best one on another seed
 
 
 def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | None = None) -> None:
-    """asked: trials over the life of the study; None: 30, or as many as the time allows.
+    """asked: trials over the life of the study; None: 30, or as many as the time allows; a grid has an end of its own.
 
     Raises Fault, and Stopped where a signal asked for it or time is up before a trial is whole.
     """
     finals.check_file(run)
     began = clock.time()
     problem = load(run.competition).problem
-    search, queued = _begin(run, space.of(run, problem.kind))
-    limit = asked or (TRIALS if seconds is None else UNBOUNDED)
-    if run.tune.sampler == "grid":
-        limit = min(limit, queued)
+    search = _begin(run, space.of(run, problem.kind))
+    bounded = seconds is None and run.tune.sampler != "grid"
+    limit = min(asked or (TRIALS if bounded else UNBOUNDED), space.size(search.space) or UNBOUNDED)
     for key, entry in search.space.items():
         search.say(f"tries {key}: {entry}")
     ends = (math.inf, math.inf) if seconds is None else (began + SHARE * seconds, began + seconds)
-    if sum(t.state in study.ENDED for t in _all(search)) < limit:
+    if len(study.distinct(_all(search))) < limit:
         _trials(search, engine, limit, ends[0])
     ended = _all(search)
+    if len(study.distinct(ended)) < limit and (why := study.exhausted(ended)):
+        search.say(why)
     complete = _complete(search, ended)
-    tried = finals.verify(search, engine, complete, ends[1])
-    result = finals.result(search, complete, tried, sum(t.state in study.ENDED for t in ended))
-    report.write(search, ended, problem.metric.name)
-    finals.write(search, result, tried, problem.metric.name)
+    with trial.held(search.folder / "locks" / "end"):  # commands of one search may end together
+        tried = finals.verify(search, engine, complete[0], ends[1])
+        result = finals.result(search, complete, tried, len(study.distinct(ended)))
+        report.write(search, ended, problem.metric.name)
+        finals.write(search, result, tried, problem.metric.name)
 
 
 def _all(search: Search) -> list[FrozenTrial]:
@@ -63,10 +64,10 @@ def _all(search: Search) -> list[FrozenTrial]:
         return study.trials(optuna.load_study(study_name=search.run.name, storage=study.storage(search.url)))
 
 
-def _begin(run: Run, tried: space.Space) -> tuple[Search, int]:
-    """The search, its study made or found, and how many points its queue had; one process at a time."""
+def _begin(run: Run, tried: space.Space) -> Search:
+    """The search, its study made or found; one process at a time."""
     beside = run.model_copy(update={"name": f"{run.name}~tune"})
-    with runs.opened(beside, wait=-1) as at:
+    with trial.patient(lambda: runs.opened(beside, wait=1)) as at:
         train.prepare(at)
         inputs = artifacts.read_json(at.folder / "run.json")["inputs"]
         if run.pseudo:
@@ -80,7 +81,7 @@ def _begin(run: Run, tried: space.Space) -> tuple[Search, int]:
             splits=tuple(splits),
             basis=artifacts.digest(at.data.hash, at.table.hash, inputs),
             greater=metric.greater,
-            url=run.tune.storage or study.database(at.folder),
+            url=study.address(run.tune.storage) if run.tune.storage else study.database(at.folder),
         )
         fixed = space.run_of(run, run.name, {key: entry.least() for key, entry in tried.items()})
         parts = fixed.parts()
@@ -95,20 +96,22 @@ def _begin(run: Run, tried: space.Space) -> tuple[Search, int]:
         queue = _queue(search)
         with study.storage_faults(search.url):
             study.begin(run.name, search.url, metric.greater, json.loads(json.dumps(identity)), queue)
-    return search, len(queue)
+    return search
 
 
-def _queue(search: Search) -> list[dict[str, Any]]:
-    """The parent's own values, then, of a grid, every point."""
+def _queue(search: Search) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The parent's own values, then, of a grid, every point; with the attributes of their trials."""
     kind = load(search.run.competition).problem.kind
-    own = space.encoded(search.space, space.values_of(search.run, search.space, kind))
+    values = space.values_of(search.run, search.space, kind)
+    own = space.encoded(search.space, values)
+    first = (own, {"own": {key: values[key] for key in own}})
     missing = [key for key in search.space if key not in own]
     if search.run.tune.sampler == "grid":
         points = study.grid(search.space, search.run.seed)
-        return [own] * (own in points) + [point for point in points if point != own]
+        return [first] * (own in points) + [(point, {}) for point in points if point != own]
     if own and missing:
         search.say(f"the first trial has the run's own values, and drawn ones for {', '.join(missing)}")
-    return [own] if own else []
+    return [first] if own else []
 
 
 def _trials(search: Search, engine: Engine, asked: int, deadline: float) -> None:
@@ -138,27 +141,35 @@ def one(search: Search, joined: optuna.Study, asked: int, label: str) -> None:
         warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)  # it is beaten below
         taken = joined.ask()
     number = taken.number
-    if study.surplus(joined, _frozen(joined, number), asked):
-        study.give_back(joined, _frozen(joined, number))
-        joined.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-        return
-    with get_heartbeat_thread(taken._trial_id, joined._storage):
+    with study.beating(joined, number):
         try:
+            if study.surplus(joined, _frozen(joined, number), asked):
+                _return(joined, number)
+                return
             value, reason = trial.evaluate(search, taken, label)
             taken.set_user_attr("reason", reason)
         except UpdateFinishedTrialError:  # taken for dead while this process slept: its copy finds the folds done
             return
-        except BaseException:
-            study.give_back(joined, _frozen(joined, number))
+        except trial.Repeated as repeated:
+            taken.set_user_attr(study.SEEN, repeated.number)
             joined.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            search.say(f"trial {number} has the values of trial {repeated.number}, and is not counted")
+            return
+        except BaseException:
+            _return(joined, number)
             raise
         joined.tell(number, value, state=TrialState.PRUNED if value is None else None, skip_if_finished=True)
     _told(search, joined, asked, number)
 
 
+def _return(joined: optuna.Study, number: int) -> None:
+    study.give_back(joined, _frozen(joined, number))
+    joined.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+
 def _told(search: Search, joined: optuna.Study, asked: int, number: int) -> None:
-    """One line, the progress of the study, and only the weights that finalists may need."""
-    this, ended = _frozen(joined, number), study.trials(joined, *study.ENDED)
+    """One line, the progress of the study, and only the weights of the best."""
+    this, ended = _frozen(joined, number), study.distinct(study.trials(joined))
     values = ", ".join(f"{key} {value}" for key, value in this.user_attrs["values"].items())
     end = f"{this.value:.4f}" if this.state is TrialState.COMPLETE else this.user_attrs["reason"]
     search.say(f"trial {number}: {end} ({values})")
@@ -167,9 +178,10 @@ def _told(search: Search, joined: optuna.Study, asked: int, number: int) -> None
     text = f"pruned {pruned}" + (f", best {best[0].value:.4f}" if best else "")
     total = len(ended) + 1 if asked == UNBOUNDED else max(asked, len(ended))
     board.show(f"{search.run.name}: trials", len(ended), total, text)
-    kept = {t.user_attrs["folder"] for t in best[: max(1, search.run.tune.finalists)]}
-    spent = {t.user_attrs["folder"] for t in best} | {this.user_attrs.get("folder", "")}
-    for folder in spent - kept - {""}:
+    spent = {t.user_attrs["folder"] for t in best[1:]}
+    if this.state is TrialState.PRUNED:
+        spent.add(this.user_attrs.get("folder", ""))
+    for folder in spent - {""}:
         trial.drop_models(search.folder / folder, search.splits)
 
 
@@ -181,6 +193,7 @@ def _complete(search: Search, ended: list[Any]) -> list[Any]:
     """The trials with a score, best first. Raises EnvironmentFault HPO-NONE, or Stopped where none has ended."""
     complete = finals.ranked(search, [t for t in ended if t.state is TrialState.COMPLETE])
     if complete:
+        _there(search, complete)
         return complete
     reasons = Counter(t.user_attrs.get("reason", "") for t in ended if t.state is TrialState.PRUNED)
     if not reasons:
@@ -197,3 +210,24 @@ def _complete(search: Search, ended: list[Any]) -> list[Any]:
             f"make train RUN={search.run.name}",
         )
     )
+
+
+def _there(search: Search, complete: list[Any]) -> None:
+    """Raises EnvironmentFault HPO-STORE where the predictions of a trial are not on this machine."""
+    gone = [folder for t in complete if not _predicted(search, folder := t.user_attrs["folder"])]
+    if gone:
+        raise EnvironmentFault(
+            Finding(
+                code="HPO-STORE",
+                what="trials that the database knows have no folder here",
+                where=str(search.folder),
+                found=f"{len(gone)} of {len(complete)} are missing or not whole: {', '.join(gone[:5])}",
+                risk="without their predictions there is no score of the choice; nothing was lost",
+                mend="machines that share `tune.storage` share the folder runs/ too: put it, or a link to it, on one disk; "
+                "what was deleted comes back by a search under another run",
+            )
+        )
+
+
+def _predicted(search: Search, folder: str) -> bool:
+    return all((search.folder / folder / split.name / "oof.parquet").exists() for split in search.splits)
