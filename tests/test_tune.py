@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,6 +232,24 @@ def test_the_same_values_are_trained_once(toy: Callable[..., str]):
     assert tune(run, "--trials", "4") == 0  # there are no more than two
     ended = table()[table()["state"] == "complete"]
     assert len(ended) == 2 and len(fits()) == 2 * 3
+
+
+def test_the_winner_learns_from_the_labels_that_the_search_kept(toy: Callable[..., str]):
+    """The parent has gone since; nothing that the trials have trained is trained again."""
+    run = toy(tune={"finalists": 0})
+    assert cli.main(["submission", run]) == 0
+    write("configs/toy/child.yaml", {"extends": "base.yaml", "pseudo": run})
+    assert tune("toy/child", "--trials", "1") == 0
+    kept = {p.name: p.read_bytes() for p in Path("runs/toy/child~tune/pseudo").rglob("*.parquet")}
+    taken = fits_of("toy/child-tuned")
+    shutil.rmtree(f"runs/{run}")
+    assert cli.main(["submission", "toy/child-tuned", "--set", "refit=beside"]) == 0
+    assert len(taken) == 3 and fits_of("toy/child-tuned").items() >= taken.items() and not Path(f"runs/{run}").exists()
+    assert {p.name: p.read_bytes() for p in Path("runs/toy/child-tuned/pseudo").rglob("*.parquet")} == kept
+
+
+def fits_of(run: str) -> dict[str, int]:
+    return {p.parent.name: p.stat().st_mtime_ns for p in Path(f"runs/{run}").glob("fold*/fit.json")}
 
 
 def test_a_grid_is_tried_to_its_end(toy: Callable[..., str]):
