@@ -221,5 +221,5 @@ def tune(run: Run, trials: int | None = None, time: str | None = None) -> None:
         raise ConfigFault(Finding("CFG-VALUE", "the command has a mistake", f"TRIALS={trials}", found, mend))
     with working() as engine:
         for parent in runs.needs(run):
-            _complete(parent, engine)
+            _complete(parent, engine, set())
         search(run, engine, trials, None if time is None else portfolio.duration(time))
