@@ -68,7 +68,7 @@ def replay(scores: Scores, rule: Rule) -> tuple[int, float]:
 def search(run: str, stop: str, seed: int, asked: int) -> tuple[pd.DataFrame, dict, int]:
     """trials.csv and tune.json of the run with this seed and rule, and the folds that were trained."""
     name = f"{run}-{stop}{seed}"
-    config.write_variant(run, name, {"seed": seed, "tune.stop": stop, "tune.verify": False})
+    config.write_variant(run, name, {"seed": seed, "tune.stop": stop, "tune.finalists": 0})
     stages.tune(config.load_run(name), asked)
     folder = artifacts.run_folder(f"{name}~tune")
     trained = len(list(folder.glob("*/fold*/fit.json")))

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 SMALL: dict[str, Any] = {"task": "tabular", "model": "extratrees", "jobs": 1, "columns": {"ignore": ["day", "note"]},
                          "params": {"n_estimators": 5, "min_samples_leaf": 4}}  # fmt: skip
 SPACE = {"params.min_samples_leaf": {"low": 1, "high": 20}, "params.max_features": {"low": 0.2, "high": 1}}
-TUNE = {"verify": False}
+TUNE = {"finalists": 0}
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.Captur
 
 
 def test_the_nested_score_is_of_trials_chosen_on_other_folds(toy: Callable[..., str]):
-    run = toy(tune={"verify": False, "stop": "none"})
+    run = toy(tune={"finalists": 0, "stop": "none"})
     assert tune(run, "--trials", "4") == 0
     table_, scores = table(), table().filter(regex="^fold[0-9]").sort_index(axis=1)
     truth = pd.read_csv("data/train.csv", dtype=str).set_index("id")["label"]
@@ -228,7 +228,7 @@ def test_the_nested_score_is_of_trials_chosen_on_other_folds(toy: Callable[..., 
 
 
 def test_the_same_values_are_trained_once(toy: Callable[..., str]):
-    run = toy(search={"params.min_samples_leaf": [1, 5]}, tune={"verify": False, "sampler": "random", "stop": "none"})
+    run = toy(search={"params.min_samples_leaf": [1, 5]}, tune={"finalists": 0, "sampler": "random", "stop": "none"})
     assert tune(run, "--trials", "4") == 0  # there are no more than two
     ended = table()[table()["state"] == "complete"]
     assert len(ended) == 2 and len(fits()) == 2 * 3
@@ -254,7 +254,7 @@ def fits_of(run: str) -> dict[str, int]:
 
 def test_a_grid_is_tried_to_its_end(toy: Callable[..., str]):
     leaves, share = "params.min_samples_leaf", "params.max_features"
-    run = toy(search={leaves: {"low": 1, "high": 3}, share: [0.5, "sqrt"]}, tune={"verify": False, "sampler": "grid"})
+    run = toy(search={leaves: {"low": 1, "high": 3}, share: [0.5, "sqrt"]}, tune={"finalists": 0, "sampler": "grid"})
     assert tune(run) == 0
     assert sorted(zip(table()[leaves], table()[share])) == [(n, s) for n in (1, 2, 3) for s in ("0.5", "sqrt")]
     write("configs/toy/base.yaml", SMALL | {"search": SPACE, "tune": {"sampler": "grid"}})
@@ -310,7 +310,7 @@ def test_time_is_up(toy: Callable[..., str], capsys: pytest.CaptureFixture):
 
 
 def test_epochs_are_halved_on_the_first_fold(competition: Callable[..., str]):
-    search = "search={lr: {low: 1e-6, high: 1e-2, log: true}} tune={verify: false, stop: none, sampler: random}"
+    search = "search={lr: {low: 1e-6, high: 1e-2, log: true}} tune={finalists: 0, stop: none, sampler: random}"
     run = competition(run=f"jobs=1 views=[plain] {search}")
     assert tune(run, "--trials", "5") == 0
     cut = [t for t in trials() if t.state is TrialState.PRUNED]
@@ -346,7 +346,7 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
 
 def test_what_is_killed_or_stopped_is_gone_on_with(toy: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
     forest = {"n_estimators": 60, "min_samples_leaf": 4}
-    run = toy(params=forest, tune={"verify": False, "stop": "none", "sampler": "random"})
+    run = toy(params=forest, tune={"finalists": 0, "stop": "none", "sampler": "random"})
     one, two = started(run, "--trials", "6"), started(run, "--trials", "6")
     until(lambda: len(fits()) >= 2)  # both are at their first trials
     one.send_signal(signal.SIGKILL)
@@ -531,7 +531,7 @@ def test_a_first_fold_of_one_class_halves_nothing(competition: Callable[..., str
         return order[0]
 
     seed = next(s for s in range(50) if first(s) == 0)
-    search = "search={lr: {low: 1e-4, high: 1e-2, log: true}} tune={verify: false, stop: none, sampler: random}"
+    search = "search={lr: {low: 1e-4, high: 1e-2, log: true}} tune={finalists: 0, stop: none, sampler: random}"
     run = competition(kind="binary", folds={"n": 3}, run=f"jobs=1 views=[plain] epochs=3 seed={seed} {search}")
     rows = pd.read_csv("data/train.csv", dtype=str)
     alone = rows.index[rows["label"] == "no"][:12]

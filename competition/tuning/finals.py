@@ -1,8 +1,8 @@
-"""The end of a search: the best trial on another seed, a score of the choice itself, and the winner as a run.
+"""The end of a search: the best few on another seed, a score of the choice itself, and the winner as a run.
 
-The best of many trials is the luckiest too: its score is optimistic. That of the same values on another seed is free of the
-seed's luck, for it chose nothing (rows and folds are the same); the nested score holds each fold's rows against the trial
-that is best on the other folds.
+The best of many trials is the luckiest too: its score is optimistic. What the few score on another seed shows by how much;
+the best mean of both seeds wins, so the winner's own figure there keeps a little of the luck of a few (rows and folds are the
+same). The nested score holds each fold's rows against the trial that is best on the other folds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from competition.task import pick
 from competition.tuning import rules, trial
 from competition.tuning.trial import Search
 
-WINNER, PARENT = "the best trial", "the run's own values"
+PARENT = "the run's own values"
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Final:
 
 @dataclass(frozen=True)
 class Result:
-    """winner: values by dotted key; best: the score of its trial, other and parent: on another seed, None where there was
-    no time; gain: mean over folds of other's over parent's score, greater is better; error: of gain; says: 1 (better), -1
-    (worse) or 0 (within noise). nested: of choosing the best whole trial by the other folds. trials: different values.
+    """number, winner: of the trial that won, its values by dotted key. best: the best score of the search. other, parent: of
+    the winner and of the run's own values on another seed, None where there was no time. gain: mean over folds of other's
+    over parent's score, greater is better; error: of gain; says: 1 (better), -1 (worse) or 0 (within noise). nested: of
+    choosing the best whole trial by the other folds. trials: different values. finalists: by number, the scores on both seeds.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Result:
     says: int
     nested: float
     trials: int
+    finalists: dict[int, tuple[float, float]]
 
 
 def ranked(search: Search, complete: Sequence[Any]) -> list[Any]:
@@ -66,16 +68,19 @@ def ranked(search: Search, complete: Sequence[Any]) -> list[Any]:
     return list(seen.values())
 
 
-def verify(search: Search, engine: Engine, best: Any, deadline: float) -> dict[str, Final]:
-    """The best trial and the parent on another seed, if time allows. Raises Stopped where a signal asked for it."""
-    if not search.run.tune.verify:
+def verify(search: Search, engine: Engine, complete: Sequence[Any], deadline: float) -> dict[int | str, Final]:
+    """The best few trials (best first), by number, and the parent on another seed, if time allows. Raises Stopped where a
+    signal asked for it.
+    """
+    few = complete[: search.run.tune.finalists]
+    if not few:
         return {}
-    again = {WINNER: search.run_of(best.user_attrs["values"]), PARENT: search.run_of({})}
+    again = {t.number: search.run_of(t.user_attrs["values"]) for t in few} | {PARENT: search.run_of({})}
     splits = [replace(split, seed=1) for split in search.splits]
     once = {run.name: run for run in again.values()}
     missing = [(run, split) for run in once.values() for split in splits if not trial.predicted(run, split)]
     if missing:
-        search.say(f"training {WINNER} and {PARENT} on another seed: {len(missing)} folds")
+        search.say(f"training the best {len(few)} trials and {PARENT} on another seed: {len(missing)} folds")
         try:
             with engine.until(deadline):
                 engine.map(functools.partial(_fold, search), missing, search.run.task.device, search.run.jobs)
@@ -98,25 +103,26 @@ def _fold(search: Search, item: tuple[Run, Split]) -> None:
     trial.fold_score(run, split, search.view, f"{search.run.name}: another seed, {run.name[-8:]}")
 
 
-def result(search: Search, complete: Sequence[Any], tried: dict[str, Final], ended: int) -> Result:
-    """complete: best first. The winner is the best trial of the search: another seed tells what it is worth, and would
-    not if it chose.
-    """
-    best, test = complete[0], None
+def result(search: Search, complete: Sequence[Any], tried: dict[int | str, Final], ended: int) -> Result:
+    """complete: best first. The winner has the best mean of both seeds; without another seed it is the best trial."""
+    few = [t for t in complete if t.number in tried]
+    best = max(few, key=lambda t: search.signed(t.value + tried[t.number].score), default=complete[0])
+    test = None
     if tried:
-        winner, parent = (pd.Series(tried[name].folds) for name in (WINNER, PARENT))
+        winner, parent = (pd.Series(tried[name].folds) for name in (best.number, PARENT))
         test = significance.over_folds(parent, winner, _share(search))
     return Result(
         number=best.number,
         winner=best.user_attrs["values"],
-        best=best.value,
-        other=tried[WINNER].score if tried else None,
+        best=complete[0].value,
+        other=tried[best.number].score if tried else None,
         parent=tried[PARENT].score if tried else None,
         gain=test.mean if test else None,
         error=test.error if test else None,
         says=test.says if test else 0,
         nested=nested(search, complete),
         trials=ended,
+        finalists={t.number: (t.value, tried[t.number].score) for t in few},
     )
 
 
@@ -180,7 +186,7 @@ def _name(search: Search, trained: Run) -> str:
         n += 1
 
 
-def write(search: Search, result: Result, tried: dict[str, Final], metric: str) -> None:
+def write(search: Search, result: Result, tried: dict[int | str, Final], metric: str) -> None:
     """Says what came out, and writes the winner as a run with its trained folds, unless it has the parent's values or is
     worse than they are.
     """
@@ -200,8 +206,8 @@ def write(search: Search, result: Result, tried: dict[str, Final], metric: str) 
     assert runs.identity(run, ("fit",)) == runs.identity(trained, ("fit",)), f"{run.name} is not the trial that won"
     adopt(search, run, trained)
     if tried:
-        for one in (trained, search.run_of({})):
-            trial.drop_models(artifacts.run_folder(one.name), [replace(s, seed=1) for s in search.splits])
+        for folder in search.folder.iterdir():
+            trial.drop_models(folder, [replace(s, seed=1) for s in search.splits])
     search.say(f"next: make submission RUN={run.name}")
 
 
@@ -222,8 +228,9 @@ def _written(search: Search, result: Result, said: str, trained: Run) -> str:
 def sentence(search: Search, result: Result, metric: str) -> str:
     parts = [f"{metric}: best of {result.trials} trials {result.best:.4f} (optimistic)"]
     if result.other is not None and result.parent is not None:
-        parts.append(f"on another seed {result.other:.4f}, {PARENT} {result.parent:.4f}: {_verdict(result)}")
-    elif search.run.tune.verify:
+        won = f"trial {result.number}, the best mean of two seeds among {len(result.finalists)}"
+        parts.append(f"on another seed {result.other:.4f} ({won}), {PARENT} {result.parent:.4f}: {_verdict(result)}")
+    elif search.run.tune.finalists:
         parts.append("not compared on another seed yet")
     stopped = "" if search.run.tune.stop == "none" else ", a little too good: stopped ones take no part"
     return "; ".join([*parts, f"nested {result.nested:.4f} (among whole trials{stopped})"])

@@ -60,8 +60,10 @@ class Tune(Strict):
         "whether a trial ends a third into its first fold, unless among the best third of those that came so far; only "
         "where a model is scored while it trains (image, detection)",
     )
-    verify: bool = machine(
-        True, "whether the best trial and the run's own values are trained again with another seed, and compared"
+    finalists: int = machine(
+        3,
+        "best trials that are trained again with another seed, beside the run's own values, before one is taken; 0: none",
+        ge=0,
     )
     storage: str | None = machine(
         None,

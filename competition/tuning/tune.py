@@ -53,7 +53,7 @@ def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | No
         search.say(why)
     complete = _complete(search, ended)
     with trial.held(search.folder / "locks" / "end"):  # commands of one search may end together
-        tried = finals.verify(search, engine, complete[0], ends[1])
+        tried = finals.verify(search, engine, complete, ends[1])
         result = finals.result(search, complete, tried, len(study.distinct(ended)))
         report.write(search, ended, problem.metric.name)
         finals.write(search, result, tried, problem.metric.name)
@@ -178,7 +178,7 @@ def _told(search: Search, joined: optuna.Study, asked: int, number: int) -> None
     text = f"pruned {pruned}" + (f", best {best[0].value:.4f}" if best else "")
     total = len(ended) + 1 if asked == UNBOUNDED else max(asked, len(ended))
     board.show(f"{search.run.name}: trials", len(ended), total, text)
-    spent = {t.user_attrs["folder"] for t in best[1:]}
+    spent = {t.user_attrs["folder"] for t in best[max(1, search.run.tune.finalists) :]}
     if this.state is TrialState.PRUNED:
         spent.add(this.user_attrs.get("folder", ""))
     for folder in spent - {""}:
