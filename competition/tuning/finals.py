@@ -1,8 +1,8 @@
 """The end of a search: the best few on another seed, a score of the choice itself, and the winner as a run.
 
 The best of many trials is the luckiest too: its score is optimistic. What the few score on another seed shows by how much;
-the best mean of both seeds wins, so the winner's own figure there keeps a little of the luck of a few (rows and folds are the
-same). The nested score holds each fold's rows against the trial that is best on the other folds.
+the best mean of both seeds wins, so the winner's figure there keeps a little of the luck of a few (rows and folds are the same).
+The nested score holds each fold's rows against the trial that is best on the other folds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Result:
     """number, winner: of the trial that won, its values by dotted key. best: the best score of the search. other, parent: of
     the winner and of the run's own values on another seed, None where there was no time. gain: mean over folds of other's
     over parent's score, greater is better; error: of gain; says: 1 (better), -1 (worse) or 0 (within noise). nested: of
-    choosing the best whole trial by the other folds. trials: different values. finalists: by number, the scores on both seeds.
+    choosing the best whole trial by the other folds. trials: different values. finalists: by number, both seeds' scores.
     """
 
     number: int
@@ -206,8 +206,8 @@ def write(search: Search, result: Result, tried: dict[int | str, Final], metric:
     assert runs.identity(run, ("fit",)) == runs.identity(trained, ("fit",)), f"{run.name} is not the trial that won"
     adopt(search, run, trained)
     if tried:
-        for folder in search.folder.iterdir():
-            trial.drop_models(folder, [replace(s, seed=1) for s in search.splits])
+        for fold in search.folder.glob("*/fold*-seed1"):
+            trial.drop_models(fold.parent, [replace(s, seed=1) for s in search.splits])
     search.say(f"next: make submission RUN={run.name}")
 
 
