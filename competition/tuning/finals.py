@@ -1,8 +1,8 @@
 """The end of a search: the best few on another seed, a score of the choice itself, and the winner as a run.
 
 The best of many trials is the luckiest too: its score is optimistic. What the few score on another seed shows by how much;
-the best mean of both seeds wins, so the winner's figure there keeps a little of the luck of a few (rows and folds are the same).
-The nested score holds each fold's rows against the trial that is best on the other folds.
+the best mean of both seeds wins, so that the winner's figure there keeps a little of the luck of a few. Rows and folds are
+the same. The nested score holds each fold's rows against the trial that is best on the other folds.
 """
 
 from __future__ import annotations
