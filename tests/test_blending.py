@@ -106,8 +106,8 @@ def test_auto_leaves_out_what_takes_minutes_in_all_its_fits():
     stack = {name: pd.DataFrame(index=range(20_000)) for name in "abcdefghij"}
     classes = problem_of("logloss", "multiclass", 5)
     own = replace(classes, metric=replace(classes.metric, name="metric.py:mine"))
-    assert not choosing.unwise("logistic", stack, classes, 4)
-    assert "too long" in choosing.unwise("logistic", stack, classes, 16)
+    assert not choosing.unwise("logistic", stack, classes, 16)
+    assert "too long" in choosing.unwise("logistic", stack, classes, 17)
     assert not choosing.unwise("greedy", stack, classes, 1000), "it looks at the rows of all candidates at once"
     assert not choosing.unwise("greedy", stack, own, 16) and choosing.unwise("greedy", stack, own, 56)
 

@@ -73,7 +73,7 @@ def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float,
     assert not list(Path("runs").rglob("*.tmp"))
 
 
-def test_a_ctrl_c_that_an_import_swallowed_is_heard(monkeypatch: pytest.MonkeyPatch):
+def test_a_ctrl_c_that_an_import_swallowed_is_heard():
     before = signal.getsignal(signal.SIGINT)
     try:
         interrupt.remember()
@@ -82,5 +82,5 @@ def test_a_ctrl_c_that_an_import_swallowed_is_heard(monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt), signals():
             raise AssertionError("work began")
     finally:
-        monkeypatch.setattr(interrupt, "came", False)
+        interrupt.came = False
         signal.signal(signal.SIGINT, before)

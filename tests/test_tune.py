@@ -377,7 +377,8 @@ def test_a_search_begins_at_our_defaults_where_the_run_sets_nothing(kind: Kind, 
 
 
 def test_what_a_trial_is_worth_on_a_rung():
-    assert rules.promising(0.5, []) and rules.promising(0.5, [0.5, 0.4]) and not rules.promising(0.5, [0.6])
+    assert rules.promising(0.5, []) and rules.promising(0.5, [0.6]), "two tell nothing"
+    assert rules.promising(0.5, [0.5, 0.4]) and not rules.promising(0.5, [0.6, 0.4])
     assert rules.promising(0.5, [0.6, 0.1, 0.2, 0.3, 0.4]) and not rules.promising(0.5, [0.6, 0.7, 0.1, 0.2, 0.3])
 
 

@@ -100,7 +100,7 @@ def _answer_labels(
 def _known(given: dict[str, Any]) -> dict[str, Any]:
     """`folds: {n: 3}` as `folds.n: 3`, `image.train` and `image.test` as `image`. Raises ConfigFault CFG-UNKNOWN."""
     sections = {"folds": Folds, "boxes": Boxes}
-    parts, flat = list(ImagePaths.model_fields), dict(given)
+    parts, flat = [name for name, key in ImagePaths.model_fields.items() if key.is_required()], dict(given)
     for section in sections:
         if isinstance(flat.get(section), dict):
             flat |= {f"{section}.{key}": value for key, value in flat.pop(section).items()}

@@ -46,9 +46,11 @@ def paired(done: Sequence[float], complete: Sequence[Sequence[float]], z: float 
 
 
 def promising(own: float, others: Sequence[float]) -> bool:
-    """Whether a score is among the best third of those that came to the same point, itself too; of 1 to 5 the best."""
+    """Whether a score is among the best third of those that came to the same point, itself too; of 3 to 5 the best, and
+    with fewer there is nothing to be told from.
+    """
     values = sorted([own, *others], reverse=True)
-    return own >= values[max(len(values) // 3 - 1, 0)]
+    return len(values) < 3 or own >= values[len(values) // 3 - 1]
 
 
 def best_without(scores: Mapping[int, Sequence[float]], fold: int) -> int:

@@ -171,7 +171,8 @@ class Epochs:
         _report(self.trial, shown, percent)
         if percent >= THIRD and "rung" not in self.trial.user_attrs:
             self.trial.set_user_attr("rung", shown)
-            self.ended = not rules.promising(self.search.signed(shown), self._others())
+            own = "own" in self.trial.user_attrs  # always whole: what a search is measured by
+            self.ended = not (own or rules.promising(self.search.signed(shown), self._others()))
 
     def _others(self) -> list[float]:
         """The rungs of other values: of a trial that was gone on with one."""

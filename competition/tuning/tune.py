@@ -196,7 +196,7 @@ def _complete(search: Search, ended: list[Any]) -> list[Any]:
         _there(search, complete)
         return complete
     reasons = Counter(t.user_attrs.get("reason", "") for t in ended if t.state is TrialState.PRUNED)
-    if not reasons:
+    if not reasons or any(not t.state.is_finished() for t in _all(search)):
         raise Stopped("time is up before one trial was whole")
     reason, times = reasons.most_common(1)[0]
     raise EnvironmentFault(
