@@ -16,12 +16,12 @@ need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition
 comma := ,
 
-.PHONY: help setup lock demo demo-detect test lint bench init check folds train predict ensemble submission \
+.PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare lr plan bench-tables bench-detect bench-search bench-noise \
 	bench-blend docs
 
 help: ## these lines
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ifeq ($(PYTHON),.venv/bin/python)
 setup: .venv/installed
@@ -47,6 +47,9 @@ demo-detect: setup ## the same with boxes: digits on photos, from scratch to a s
 
 test: setup lint ## lint, types, tests
 	@$(PYTHON) -m pytest
+
+test-all: setup lint ## the same with the tests that take longest: searches that are killed, further kill loops
+	@$(PYTHON) -m pytest -m "slow or not slow"
 
 lint: setup
 	@$(PYTHON) -m ruff check .

@@ -58,6 +58,7 @@ def test_a_changed_setting_of_prediction_predicts_again_and_a_new_view_adds_itse
     assert fewer.groupby(["view", fewer.index]).size().max() <= 2 < both.groupby(["view", both.index]).size().max()
 
 
+@pytest.mark.slow
 def test_detectors_blend(competition: Callable[..., str]):
     run = competition("boxes", task="detection", run="epochs=2")
     assert cli.main(["detect", run]) == 0

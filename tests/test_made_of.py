@@ -182,6 +182,7 @@ def test_set_is_recorded_once():
     assert ensemble.scored("toy") and runs.resolve("toy/base").seeds == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["blend", "child"])
 def test_a_preset_with_seeds_is_one_run_to_others(
     reader: str, competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch

@@ -214,6 +214,7 @@ def test_unlabelled_rows_of_their_own(competition: Callable[..., str]):
     np.testing.assert_array_equal(said[0].drop(columns="view"), said[1].drop(columns="view"))
 
 
+@pytest.mark.slow
 def test_a_stopped_fold_that_goes_on_keeps_its_history(competition: Callable[..., str]):
     run = competition("multiclass", task="image", run="views=plain epochs=4")
     assert cli.main(["submission", run]) == 0

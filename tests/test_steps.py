@@ -133,6 +133,7 @@ def test_swa_stopped_at_any_step_and_repeated_gives_the_same_bits(tmp_path: Path
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), kept.state_dict().values(), strict=True))
 
 
+@pytest.mark.slow
 def test_swa_killed_in_mid_epoch_and_repeated_ends_with_the_same_weights(competition: Callable[..., str]):
     run = competition("multiclass", run="epochs=40 swa=36 drop=0.2 mixup=0.4")
     assert cli.main(["train", run, "--fold", "0", "--as", "toy/whole"]) == 0
@@ -369,6 +370,7 @@ def test_lr_of_a_run_whose_labels_are_not_there_is_refused(
     assert "error RUN-PARTIAL" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_plan_of_a_soup_adds_up_what_its_runs_still_take(
     competition: Callable[..., str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):

@@ -234,6 +234,7 @@ def test_the_same_values_are_trained_once(toy: Callable[..., str]):
     assert len(ended) == 2 and len(fits()) == 2 * 3
 
 
+@pytest.mark.slow
 def test_the_winner_learns_from_the_labels_that_the_search_kept(toy: Callable[..., str]):
     """The parent has gone since; nothing that the trials have trained is trained again."""
     run = toy(tune={"finalists": 0})
@@ -281,6 +282,7 @@ def test_a_file_made_by_hand_is_never_overwritten(toy: Callable[..., str], capsy
     assert "CFG-EXISTS" in said(capsys) and not Path("runs/toy").exists()
 
 
+@pytest.mark.slow
 def test_no_database(toy: Callable[..., str], capsys: pytest.CaptureFixture):
     run = toy()
     Path("runs/toy/base~tune").mkdir(parents=True)
@@ -507,6 +509,7 @@ def test_the_runs_own_values_are_not_rounded(toy: Callable[..., str]):
     assert first == 0.323456789 and second == float(f"{second:.4g}")
 
 
+@pytest.mark.slow
 def test_an_earlier_winner_stays(toy: Callable[..., str], capsys: pytest.CaptureFixture):
     run = toy(tune=TUNE | {"stop": "none", "sampler": "random"})
     assert tune(run, "--trials", "3") == 0
@@ -546,6 +549,7 @@ def test_a_first_fold_of_one_class_halves_nothing(competition: Callable[..., str
     assert any(t.state is TrialState.COMPLETE for t in trials())
 
 
+@pytest.mark.slow
 def test_three_commands_of_which_one_is_killed(toy: Callable[..., str]):
     run = toy(params={"n_estimators": 60, "min_samples_leaf": 4}, tune=TUNE | {"stop": "none", "sampler": "random"})
     three = [started(run, "--trials", "6") for _ in range(3)]
