@@ -21,6 +21,7 @@ class ImportedTask(Strict):
 
     kinds: ClassVar[tuple[Kind, ...]] = (*ROW_KINDS, "boxes")
     learns: ClassVar[bool] = False
+    recalls: ClassVar[bool] = True  # rows that the other program did not predict can't be predicted
 
     oof: str = fit(..., "digest of the file of out-of-fold predictions, written by `make import`")
     test: str = fit(..., "digest of the file of test predictions, written by `make import`")

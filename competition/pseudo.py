@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, decide, predictions, runs
+from competition import artifacts, decide, predictions, runs
 from competition.boxes.table import EDGES, holds_boxes
 from competition.config import Run
 from competition.data import Data, load
@@ -48,10 +48,6 @@ def joined(fold: Fold, run: Run, split: Split) -> Fold:
     def inner(n: int) -> list[tuple[pd.Index, pd.Index]]:
         return [(fitted.append(more.ids), held) for fitted, held in fold.inner(n)]
 
-    rows = f"{len(more)} of {len(data.unknown[run.pseudo.rows])} {run.pseudo.rows} rows"
-    note = f"learns from {rows} too, as {run.pseudo.run} labels them"
-    # not into the history: a line of step 0 would drop those of a stopped fold that goes on
-    board.say(f"{run.name} {split.name}: {note}", artifacts.run_folder(run.name))
     return replace(fold, train=replace(both, weight=both.weight / both.weight.mean()), inner=inner)
 
 

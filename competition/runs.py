@@ -124,8 +124,8 @@ def sources(name: str) -> set[str]:
 
 def unknown(run: Run, data: Data) -> dict[str, Rows]:
     """The rows without labels that the run predicts: of an imported one test alone, of a blend what all members do."""
-    learnt = all(getattr(leaf.task, "learns", True) for leaf in leaves(run))
-    return data.unknown if learnt else {"test": data.test}
+    recalled = any(getattr(leaf.task, "recalls", False) for leaf in leaves(run))
+    return {"test": data.test} if recalled else data.unknown
 
 
 def leaves(run: Run) -> list[Run]:

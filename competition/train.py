@@ -122,7 +122,12 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     with artifacts.locked(folder, wait=10):
         given = open_fold(run, split, watch)
         fold = pseudo.joined(given, run, split)
-        record = run.task.fit(fold) | ({"pseudo": len(fold.train) - len(given.train)} if run.pseudo else {})
+        added = {"pseudo": len(fold.train) - len(given.train)} if run.pseudo else {}
+        if run.pseudo:  # not into the history: a line of step 0 would drop those of a stopped fold that goes on
+            of = f"{len(load(run.competition).unknown[run.pseudo.rows])} {run.pseudo.rows} rows"
+            note = f"learns from {added['pseudo']} of {of} too, as {run.pseudo.run} labels them"
+            board.say(f"{run.name} {split.name}: {note}", artifacts.run_folder(run.name))
+        record = run.task.fit(fold) | added
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
         (folder / "last.ckpt").unlink(missing_ok=True)

@@ -346,7 +346,7 @@ def test_plan_counts_seeds_the_refit_and_pseudo_labels_and_what_comes_first(
     assert cli.main(["submission", run]) == 0
     sure = load_run("toy/child", f"pseudo={{run: {run}, cut: 0.9}}")
     at = plan.look(sure)
-    joined = [len(pseudo.labelled(at.run.pseudo, at.data, split)) for split in table.splits]
+    joined = [pseudo.count(at, split) for split in table.splits]
     assert [w.rows - n for w, n in zip(plan.works(at), real)] == joined and max(joined) < TEST
 
 
