@@ -45,6 +45,7 @@ def test_a_metric_that_counts_boxes_gets_a_threshold_of_the_other_folds(competit
     assert written == (boxes_of(run, "test")["score"] >= record["adjustment"]["values"]["all"]).sum()
 
 
+@pytest.mark.slow
 def test_a_changed_setting_of_prediction_predicts_again_and_a_new_view_adds_itself(competition: Callable[..., str]):
     run = competition("boxes", task="detection", run="epochs=1 views=[plain]")
     assert cli.main(["train", run]) == 0 and cli.main(["predict", run]) == 0

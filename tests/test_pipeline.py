@@ -175,7 +175,7 @@ def podium(*words: str, **more: str) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_killed_in_mid_epoch_and_repeated_ends_with_the_same_files(
     number: signal.Signals, competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):

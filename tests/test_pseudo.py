@@ -81,7 +81,7 @@ def test_a_fold_learns_from_its_own_folds_models_alone(competition: Callable[...
 
 
 @pytest.mark.parametrize("kind, task", [("multilabel", "tabular"), ("regression", "tabular"), ("ordinal", "image"),
-                                        ("boxes", "detection")])  # fmt: skip
+                                        pytest.param("boxes", "detection", marks=pytest.mark.slow)])  # fmt: skip
 def test_every_kind_learns_from_pseudo_labels_and_a_second_round(kind: str, task: str, competition: Callable[..., str]):
     """make submission of the second round makes the first, and what that learns from."""
     run = competition(kind, task=task)
@@ -112,7 +112,7 @@ def parents(kind: str) -> str:
     return f"toy/{kind}"
 
 
-@pytest.mark.parametrize("parent", ["base", "blend", "pre"])
+@pytest.mark.parametrize("parent", ["base", "blend", pytest.param("pre", marks=pytest.mark.slow)])
 def test_labels_of_a_fold_know_nothing_of_its_truth(
     parent: str, competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):

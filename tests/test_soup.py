@@ -118,6 +118,7 @@ def shuffle_labels(ids: pd.Index) -> None:
     load.cache_clear()
 
 
+@pytest.mark.slow
 def test_boxes_from_yaml_to_csv(soup_of: Callable[..., str]):
     run = soup_of("boxes", "detection", n=2, a="epochs=1", b="epochs=1 seed=1")
     assert cli.main(["submission", run]) == 0

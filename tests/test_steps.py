@@ -196,7 +196,9 @@ def test_noise_suggests_no_rate_and_a_loss_that_climbs_at_once_is_told():
     assert fault.value.findings[0].code == "LR-CURVE"
 
 
-@pytest.mark.parametrize("kind, task", [("multiclass", "image"), ("boxes", "detection")])
+@pytest.mark.parametrize(
+    "kind, task", [("multiclass", "image"), pytest.param("boxes", "detection", marks=pytest.mark.slow)]
+)
 def test_lr_draws_a_curve_and_leaves_nothing_else(
     kind: str,
     task: str,
@@ -316,7 +318,7 @@ def test_plan_of_a_blend_adds_up_what_its_members_still_take(
     Path("configs/toy/blend.yaml").write_text("members: [toy/base, toy/other]\n")
     assert cli.main(["submission", run]) == 0
     capsys.readouterr()
-    assert cli.main(["plan", "toy/blend", "--time", "1s"]) == 0
+    assert cli.main(["plan", "toy/blend", "--time", "0.01s"]) == 0
     said = capsys.readouterr().out
     assert "does not fit" in said and "toy/other" in said
     base = next(line for line in said.splitlines() if "toy/base " in line)

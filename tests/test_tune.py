@@ -346,6 +346,7 @@ def until(true: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_what_is_killed_or_stopped_is_gone_on_with(toy: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
     forest = {"n_estimators": 60, "min_samples_leaf": 4}
     run = toy(params=forest, tune={"finalists": 0, "stop": "none", "sampler": "random"})
