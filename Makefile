@@ -18,7 +18,7 @@ comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare lr plan bench-tables bench-detect bench-search bench-noise \
-	bench-blend docs
+	bench-blend bench-check docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,12 +75,15 @@ bench-search: setup ## RUN=<name>/<run>: a search that stops trials against one 
 bench-blend: setup ## blend weights of 20 runs x 50,000 rows x 10 classes: ours, a loop of metric calls, SLSQP, Optuna
 	@OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.blending
 
+bench-check: setup ## [DATA=<folder of pictures>]: near copies that are made and found, rate and memory of make check
+	@$(PYTHON) -m benchmarks.check $${DATA:+--data "$$DATA"}
+
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
 	$(call need,NAME,DATA=<folder> NAME=<name>)
 	@$(podium) init "$$DATA" "$$NAME" $${METRIC:+--metric "$$METRIC"} $${SET:+--set "$$SET"}
 
-check: setup ## COMP=<name>: reads every table and picture and lists what is wrong
+check: setup ## COMP=<name>: reads every table and picture once: what is wrong, on one page and one sheet of pictures
 	$(call need,COMP,COMP=<name>)
 	@$(podium) check "$$COMP"
 

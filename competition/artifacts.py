@@ -45,6 +45,11 @@ def run_folder(run: str) -> Path:
     return RUNS / run
 
 
+def check_folder(competition: str) -> Path:
+    """What `make check` found, for tools and to look at."""
+    return RUNS / ".check" / competition
+
+
 def cache_folder(competition: str) -> Path:
     """Decoded pictures, shared by all runs of a competition; may be deleted at any time."""
     return RUNS / ".cache" / competition

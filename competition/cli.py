@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     verb("init", "looks at a competition folder and writes its two configuration files",
          ("folder", {"help": "the unpacked competition"}), ("name", {"help": "what to call it"}),
          ("--metric", {"default": None, "help": "the metric, where the sample can't tell"}), overrides)  # fmt: skip
-    verb("check", "reads tables and pictures and lists everything that is wrong", comp)
+    verb("check", "reads tables and pictures and lists what is wrong, on one page and one sheet of pictures", comp)
     verb("folds", "writes the fold table", comp)
     verb("train", "trains the folds that are missing", run,
          ("--fold", {"type": int, "default": None, "help": "only this fold"}), overrides, variant)  # fmt: skip
@@ -96,7 +96,7 @@ def init(options: argparse.Namespace) -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    from competition.inspect.audit import audit
+    from competition.check.audit import audit
 
     audit(options.competition)
 
@@ -105,12 +105,14 @@ def folds(options: argparse.Namespace) -> None:
     from competition import board, runs
     from competition.artifacts import fold_table
     from competition.data import load
+    from competition.engine import signals
 
-    data = load(options.competition)
-    for note in data.notes:
-        board.say(note)
-    runs.make_folds(data)
-    board.say(f"fold table: {fold_table(data.name)}")
+    with board.board(), signals():
+        data = load(options.competition)
+        for note in data.notes:
+            board.say(note)
+        runs.make_folds(data)
+        board.say(f"fold table: {fold_table(data.name)}")
 
 
 def train(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from competition import artifacts, hooks, metrics, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
 from competition.errors import DataFault, Finding, examples, nearest
-from competition.keys import Competition
+from competition.keys import AUTO, Competition
 from competition.tables import is_csv, pictures, read_csv, read_rows
 from competition.task import Problem, Rows
 
@@ -144,7 +144,7 @@ def a_row_a_box(sample: pd.DataFrame) -> bool:
 
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
     own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
-    wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c]
+    wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c and c != AUTO]
     wanted += [(part, config.id) for part in tables if part != "train" and getattr(config, part) != config.sample]
     return [
         Finding("CSV-HEADER", "a column is missing", f"{config.data}/{getattr(config, part)}, column {column!r}",

@@ -1,6 +1,7 @@
 """The fold table, folds/<name>.csv: which fold each training row is scored in. `make folds COMP=leaves` writes it.
 
-Columns `id,fold`, and `repeat1`, `repeat2`, ... for further splits of the same rows. Folds count from 0; -1 is always
+Columns `id,fold`, and `repeat1`, `repeat2`, ... for further splits of the same rows; with `folds: {group: auto}` also
+`group`, the first id of the rows that are copies of one another. Folds count from 0; -1 is always
 in training and never scored. Rows are sorted by id before they are split, so that their order in train.csv doesn't
 count. A table made by hand is used as it is, if it passes the checks of `load`.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ import pandas as pd
 from competition import artifacts, dates
 from competition.data import Data
 from competition.errors import DataFault, Finding, examples
-from competition.keys import Folds
+from competition.keys import AUTO, Folds
 from competition.likeness import least_like_test
 from competition.split import ALL, Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
 from competition.tables import read_csv
 from competition.task import Rows
 
+GROUP = "group"  # its column of groups, beside those of fold numbers
 LATER = 0.95  # share of test after train, from which on a random split is called wrong
 ANEW = "delete the file and give `make folds` again (runs on the old table can't be compared with new ones)"
 
@@ -32,12 +34,14 @@ ANEW = "delete the file and give `make folds` again (runs on the old table can't
 class FoldTable:
     """table: [rows, 1 + repeats] whole numbers by id (text, sorted), columns `fold`, `repeat1`, ...
 
-    ordered: fold k is trained on -1 and the folds before it only (scheme time). hash: of ids, numbers and `ordered`.
+    ordered: fold k is trained on -1 and the folds before it only (scheme time). hash: of ids, numbers, `ordered`, groups.
+    groups: of copies, by id, where the folds keep them together (folds.group: auto).
     """
 
     table: pd.DataFrame
     ordered: bool
     hash: str
+    groups: pd.Series | None = None
 
     @property
     def splits(self) -> list[Split]:
@@ -52,6 +56,14 @@ class FoldTable:
         train = fold < split.fold if self.ordered else fold != split.fold
         return fold.index[train], fold.index[fold == split.fold]
 
+    def grouped(self, rows: Rows) -> Rows:
+        """The training rows with their groups as a column, where there are some."""
+        return rows if self.groups is None else with_groups(rows, self.groups)
+
+
+def with_groups(rows: Rows, groups: pd.Series) -> Rows:
+    return replace(rows, table=rows.table.assign(**{AUTO: groups.loc[rows.ids]}))
+
 
 def make(data: Data) -> tuple[FoldTable, list[str]]:
     """Writes folds/<name>.csv, unless a table that fits is there. Returns it and the sentences that a user should see."""
@@ -62,15 +74,27 @@ def make(data: Data) -> tuple[FoldTable, list[str]]:
         return load(data), notes + time_notes(data)
     found = load(data)
     notes = [f"{path} exists and fits the data; it is left as it is (delete it to split anew)"]
-    notes += mismatch(data, found) + notes_of(data.train, data.config.kind, folds, found.table)
+    notes += mismatch(data, found) + notes_of(found.grouped(data.train), data.config.kind, folds, found.table)
     return found, notes + time_notes(data)
 
 
 def draw(data: Data) -> tuple[pd.DataFrame, list[str]]:
     """The table as the configuration asks for it, not written, and the sentences that a user should see."""
+    if data.config.folds.group == AUTO:
+        from competition.check import groups
+
+        data = replace(data, train=with_groups(data.train, groups.of_copies(data)))
     always, told = least_like_test(data) if data.config.folds.scheme == "test_like" else (None, [])
     table, notes = split(data.train, data.config.kind, data.config.folds, always)
+    if data.config.folds.group == AUTO:
+        table[GROUP] = data.train.table[AUTO].loc[table.index]
+        told = [_told(table[GROUP]), *told]
     return table, told + notes
+
+
+def _told(groups: pd.Series) -> str:
+    size = groups.value_counts()
+    return f"folds.group: auto: {size[size > 1].sum():,} rows are copies of others, in {(size > 1).sum():,} groups"
 
 
 def time_notes(data: Data) -> list[str]:
@@ -128,6 +152,7 @@ def load(data: Data) -> FoldTable:
 def _read(path: Path, data: Data) -> FoldTable:
     folds = data.config.folds
     cells = read_csv(path).apply(lambda column: column.str.strip())
+    named = cells.pop(GROUP) if folds.group == AUTO and GROUP in cells else None
     columns = [Split(0, r).column for r in range(max(1, len(cells.columns) - 1))]
     if set(cells.columns) != {"id", *columns}:
         mend = "name them id, fold and, for further splits, repeat1, repeat2, ...; remove any other"
@@ -137,11 +162,21 @@ def _read(path: Path, data: Data) -> FoldTable:
     known = cells[cells["id"].isin(data.train.ids) & ~cells["id"].duplicated()].set_index("id")
     table = known.loc[sorted(known.index), [column for column in columns if not bad[column]]].astype("int64")
     problems = [*_bad_ids(path, cells["id"], data.train.ids), *itertools.chain(*bad.values())]
-    problems += list(bad_cells(data.train, folds)) or list(_leaks(path, data.train, folds, table))
+    rows, groups = data.train, None
+    if folds.group == AUTO and named is None:
+        mend = f"{ANEW}, or give the file a column `group`"
+        problems.append(Finding("FOLD-GROUP", "there are no groups", str(path), "folds: {group: auto}", mend))
+    elif named is not None and not problems:
+        groups = named.set_axis(cells["id"]).loc[table.index].rename(GROUP)
+        rows = with_groups(rows, groups)
+    if folds.group != AUTO or groups is not None:
+        problems += list(bad_cells(rows, folds)) or list(_leaks(path, rows, folds, table))
     if problems:
         raise DataFault(*problems)
     content = [*table.columns, *table.index, *(",".join(map(str, row)) for row in table.to_numpy().tolist())]
-    return FoldTable(table, ordered, artifacts.digest(*content, *(["ordered"] if ordered else [])))
+    content += ["ordered"] if ordered else []
+    content += [] if groups is None else [GROUP, *groups]
+    return FoldTable(table, ordered, artifacts.digest(*content), groups)
 
 
 def summary(data: Data, table: FoldTable) -> pd.DataFrame:
@@ -152,7 +187,7 @@ def summary(data: Data, table: FoldTable) -> pd.DataFrame:
     always = table.table.index[table.table["fold"] == -1]
     parts = ({"always in training": always} if len(always) else {}) | {s.name: table.ids(s)[1] for s in table.splits}
     shown = pd.DataFrame(
-        {name: _describe(data, data.train.take(ids)) for name, ids in parts.items()}
+        {name: _describe(data, table.grouped(data.train).take(ids)) for name, ids in parts.items()}
     ).T.convert_dtypes()
     if data.config.folds.time:
         times = times_of(data.train.table[data.config.folds.time])

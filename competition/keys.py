@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from competition.errors import nearest
 
 Kind = Literal["multiclass", "binary", "multilabel", "ordinal", "regression", "boxes"]
+AUTO = "auto"  # as folds.group: copies stay together
 ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", "regression")  # a prediction an id
 
 
@@ -41,7 +42,11 @@ class Folds(Strict):
         "time: blocks in the order of `time`, each fold trained on the blocks before it; test_like: stratified, of the "
         "half of the rows that looks most like test, while the other half is always in training",
     )
-    group: str | None = fit(None, "column whose equal values stay in one fold (patient, site, video)")
+    group: str | None = fit(
+        None,
+        "column whose equal values stay in one fold (patient, site, video); auto: copies do, of pictures also those "
+        "that were scaled, encoded anew, cropped or mirrored, of tables rows that are the same in every column",
+    )
     time: str | None = fit(None, "column to order by, for scheme time")
     repeats: int = fit(1, "how many times the rows are split anew; predictions are averaged", ge=1)
     seed: int = fit(0, "seed of the split", ge=0)

@@ -140,7 +140,7 @@ def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
     train_ids, held_out = table.ids(split)
     folder = artifacts.run_folder(run.name) / split.name
     history = History(folder)
-    train, valid = data.train.take(train_ids), None if split.fold == ALL else data.train.take(held_out)
+    train, valid = table.grouped(data.train).take(train_ids), None if split.fold == ALL else data.train.take(held_out)
     seed = fold_seed(run.seed, split)
 
     def log(step: int, values: dict[str, Any]) -> None:

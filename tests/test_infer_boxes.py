@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from competition.inspect.audit import describe_boxes, duplicates, read_pictures
 from PIL import Image
 
 from competition import artifacts, data
 from competition.config import load_run
 from competition.detection.task import DetectionTask
 from competition.errors import ConfigFault, Fault
-from competition.inspect.audit import describe_boxes, duplicates, read_pictures
 from competition.inspect.boxnumbers import boxes_in
 from competition.inspect.infer import infer, to_yaml
 from competition.inspect.start import start

@@ -1,4 +1,4 @@
-"""What `make check` says of tables: columns that give the target away, rows that repeat, and how test differs from train."""
+"""Notes on tables: cells, columns that give the target away, and rows that repeat."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from competition import board
+from competition.check.notes import Note, about, of_sentence
 from competition.data import Data
-from competition.errors import examples
 from competition.keys import Kind
-from competition.likeness import FEW, FOLDS, tell, values
+from competition.likeness import FEW, FOLDS, values
 from competition.split import labels_of, truth_of
 from competition.tabular import columns as typed
 from competition.tabular.columns import Column
@@ -21,38 +20,39 @@ LEAK = 0.99  # AUC, or rank correlation, of one column alone
 FEW_CLASS = 5  # rows of a class, below which a perfect column is chance, as of FEW rows in all
 BINS = 100  # that a number is cut into
 CLASSES = 10  # the commonest, that a column is tried on
-DRIFT = 0.7  # AUC of train against test, from which on it is told
 
 
-def notes(data: Data, columns: Sequence[Column]) -> list[str]:
-    """Sentences for a user, TAB-*: cells, leaks, drift and copies. columns: of train, as inspect.columns has them."""
+def notes(data: Data, columns: Sequence[Column]) -> Iterator[Note]:
+    """TAB-*: cells, leaks and copies. columns: of train, as inspect.columns has them."""
     train, test = data.train.table, data.test.table
-    said = typed.notes(train, test, columns)
+    yield from map(of_sentence, typed.notes(train, test, columns))
     lacking = [column.name for column in columns if column.name not in test.columns]
     if lacking:
-        said.append(f"TAB-COLUMNS: test lacks columns of train, which are left out: {examples(lacking)}")
+        yield about("info", "TAB-COLUMNS", "test lacks columns of train, which are left out", lacking)
     more = [name for name in test.columns if name not in train.columns]
     if more:
-        said.append(f"TAB-COLUMNS: test has columns that train lacks, which play no part: {examples(more)}")
+        yield about("info", "TAB-COLUMNS", "test has columns that train lacks, which play no part", more)
     used = [column for column in columns if column.type != "ignore"]
-    if not used:
-        return said
-    board.show(f"{data.name}: tables", 1, 3, "columns that give the target away")
-    said += leaking(typed.read(_some(train, ROWS), used), used, data)
-    board.show(f"{data.name}: tables", 2, 3, "test against train")
-    share = ROWS / (len(train) + len(test))
-    said += drifting(*(typed.read(_some(t, max(1, int(share * len(t)))), used) for t in (train, test)), used)
-    said += copies(data, [column.name for column in used])
-    board.show(f"{data.name}: tables", 3, 3, "read")
-    return said
+    if used:
+        yield from leaking(typed.read(some(train, ROWS), used), used, data)
+        yield from copies(data, [column.name for column in used])
 
 
-def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Iterator[str]:
+def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Iterator[Note]:
     """TAB-LEAK for each column that alone tells the target. frame: typed training rows."""
+    of = "rank correlation" if data.problem.kind == "regression" else "AUC"
+    for name, strength in telling(frame, columns, data).items():
+        if strength > LEAK:
+            mend = "make sure that it is known when test is predicted, or list it under columns: ignore:"
+            yield about("warn", "TAB-LEAK", f"a column alone tells the target ({of} {strength:.4f})", [name], mend)
+
+
+def telling(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> dict[str, float]:
+    """How well each column alone tells the target: AUC, mean over classes, or rank correlation. frame: typed rows."""
     rows, kind = data.train.take(frame.index), data.problem.kind
     truth = truth_of(rows) if kind == "regression" else labels_of(rows, kind)
     truth = truth[truth.sum().nlargest(CLASSES).index] if kind != "regression" else truth
-    of = "rank correlation" if kind == "regression" else "AUC"
+    told = {}
     for column in columns:
         cells = values(frame[column.name])
         known = ~np.isnan(cells)
@@ -60,43 +60,32 @@ def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Itera
         tried = [_strength(cells[known], t, names, kind) for t in truth[known].to_numpy(dtype="float64").T]
         found = [strength for strength in tried if strength]  # without classes of too few rows
         best = max(found, default=0) if kind in ("multilabel", "regression") else float(np.mean(found or [0]))
-        if best > LEAK:
-            yield (
-                f"TAB-LEAK: column {column.name!r} alone tells the target ({of} {best:.4f}); make sure that it is known "
-                "when test is predicted, or list it under columns: ignore:"
-            )
+        told[column.name] = best
+    return told
 
 
-def drifting(train: pd.DataFrame, test: pd.DataFrame, columns: Sequence[Column]) -> Iterator[str]:
-    """TAB-DRIFT where a model tells test rows from training rows, with the columns that it tells them by."""
-    told = tell(train, test, columns)
-    if told is not None and told.auc > DRIFT:
-        by = examples(told.by[:3])
-        yield (
-            f"TAB-DRIFT: a model tells test from train (AUC {told.auc:.3f}, 0.5 is none), mostly by {by}: "
-            "the CV score may not be that of test; folds: {scheme: test_like} scores the training rows most like it"
-        )
-
-
-def copies(data: Data, names: Sequence[str]) -> Iterator[str]:
+def copies(data: Data, names: Sequence[str]) -> Iterator[Note]:
     """TAB-COPY for rows that are the same in all these columns: within train, with other targets, and in test."""
     both = pd.concat([data.train.table[list(names)], data.test.table[list(names)]])
     same = both.groupby(list(names), sort=False, dropna=False).ngroup()
     train, test = same.iloc[: len(data.train)], same.iloc[len(data.train) :]
     twice = train[train.duplicated(keep=False)]
     if len(twice):
-        yield f"TAB-COPY: {len(twice)} training rows are copies of one another: {examples(twice.index)}"
+        mend = "folds: {group: auto} keeps them in one fold"
+        yield about("warn", "TAB-COPY", "training rows are copies of one another", twice.index, mend)
         targets = data.train.table.loc[twice.index, list(data.config.targets)].agg("\0".join, axis=1)
         several = targets.groupby(twice).nunique()
         odd = twice[twice.isin(several.index[several > 1])]
         if len(odd):
-            yield f"TAB-COPY: {len(odd)} of them have copies with another target: {examples(odd.index)}"
+            yield about("warn", "TAB-COPY", "copies have another target", odd.index, "no model can tell them apart")
     shared = test[test.isin(set(train))]
     if len(shared):
-        yield f"TAB-COPY: {len(shared)} test rows stand in train too: {examples(shared.index)}"
+        yield about(
+            "warn", "TAB-COPY", "test rows stand in train too", shared.index, "nothing; their targets are known"
+        )
 
 
-def _some(table: pd.DataFrame, rows: int) -> pd.DataFrame:
+def some(table: pd.DataFrame, rows: int) -> pd.DataFrame:
     return table if len(table) <= rows else table.sample(rows, random_state=0)
 
 
