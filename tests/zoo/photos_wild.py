@@ -1,0 +1,140 @@
+"""Competitions of photos from nature: camera traps at places of their own, and species listed in JSON files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zoo import judging, making
+from zoo.entry import Entry
+
+TRAIN, TEST = 36, 8
+ANIMALS = ("0", "1", "8", "13", "16")  # numbers with gaps
+KINDS = [n % 5 for n in range(TRAIN + TEST)]
+SHADES = making.shades(KINDS, 5)
+
+
+def judge_animals(submission: Path, folder: Path) -> list[str]:
+    return judging.form(submission, folder / "sample_submission.csv") or judging.names(submission, ANIMALS)
+
+
+def camera(n: int) -> dict[str, Any]:
+    """What the host says of picture n: test's cameras stand elsewhere; both took pictures in the same years."""
+    place = 20 + n % 6 if n < TRAIN else 90 + n % 2
+    date = f"201{1 + n % 3}-0{1 + n % 7}-13 23:43:{n % 60:02d}"
+    return {"date": date, "frame": n % 3 + 1, "location": place, "sequence": f"6f0{n // 3:03x}", "frames": 3}
+
+
+def iwildcam_2019(folder: Path) -> None:
+    """id and file_name both lead to the picture; the sample's names of id and label are not train's."""
+    ids, rows = making.uuids(TRAIN + TEST), []
+    for n, id in enumerate(ids):
+        said = camera(n)
+        shot = [said["date"], f"{id}.jpg", said["frame"], id, said["location"], "justin brown", said["sequence"], 3]
+        rows.append([*shot, 1024, 747])
+    columns = "date_captured,file_name,frame_num,id,location,rights_holder,seq_id,seq_num_frames,width,height"
+    train = [[ANIMALS[KINDS[n]], *rows[n]] for n in range(TRAIN)]
+    making.table(folder / "train.csv", f"category_id,{columns}", train)
+    making.table(folder / "test.csv", columns, rows[TRAIN:])
+    making.table(folder / "sample_submission.csv", "Id,Predicted", [(id, 0) for id in ids[TRAIN:]])
+    making.pictures(folder / "train_images", dict(zip(ids[:TRAIN], SHADES, strict=False)), ".jpg", (32, 44))
+    making.pictures(folder / "test_images", dict(zip(ids[TRAIN:], SHADES[TRAIN:], strict=True)), ".jpg", (32, 44))
+
+
+def iwildcam_2020(folder: Path) -> None:
+    """No tables but the sample: images and their classes stand in COCO's JSON, without boxes; detections beside them."""
+    ids, images = making.uuids(TRAIN + TEST), []
+    for n, id in enumerate(ids):
+        said = camera(n)
+        shot = {"seq_num_frames": 3, "location": said["location"], "datetime": f"{said['date']}.000"}
+        size = {"frame_num": said["frame"], "seq_id": said["sequence"], "width": 1920, "height": 1080}
+        images.append(shot | size | {"file_name": f"{id}.jpg", "id": id})
+    made = making.uuids(TRAIN, seed=1)
+    marks = [{"count": 1, "image_id": ids[n], "category_id": int(ANIMALS[KINDS[n]]), "id": made[n]} for n in range(TRAIN)]
+    categories = [{"id": int(number), "name": f"animal {number}", "count": 9} for number in ANIMALS]
+    listed = {"annotations": marks, "images": images[:TRAIN], "categories": categories, "info": {"version": "1.0"}}
+    making.document(folder / "iwildcam2020_train_annotations.json", listed)
+    asked = {"images": images[TRAIN:], "categories": categories, "info": {"version": "1.0"}}
+    making.document(folder / "iwildcam2020_test_information.json", asked)
+    found = [{"id": id, "max_detection_conf": 0.9, "detections": []} for id in ids]
+    making.document(folder / "iwildcam2020_megadetector_results.json", {"images": found, "info": {}})
+    making.table(folder / "sample_submission.csv", "Id,Category", [(id, 0) for id in ids[TRAIN:]])
+    making.pictures(folder / "train", dict(zip(ids[:TRAIN], SHADES, strict=False)), ".jpg", (32, 44))
+    making.pictures(folder / "test", dict(zip(ids[TRAIN:], SHADES[TRAIN:], strict=True)), ".jpg", (32, 44))
+
+
+def inaturalist_2019(folder: Path) -> None:
+    """COCO's JSON of classes for train, val and test; paths in file_name; ids are numbers, and so are the classes."""
+    groups = ("Amphibians", "Birds", "Plants")
+    images: list[dict[str, Any]] = []
+    for n, name in enumerate(making.hexes(TRAIN + TEST, 32)):
+        place = f"train_val2019/{groups[KINDS[n] % 3]}/{KINDS[n]}" if n < TRAIN else "test2019"
+        making.picture(folder / place / f"{name}.jpg", SHADES[n], n, (44, 32))
+        images.append({"license": 0, "file_name": f"{place}/{name}.jpg", "rights_holder": "Ed", "height": 800,
+                       "width": 600, "id": n})  # fmt: skip
+    marks = [{"image_id": n, "category_id": KINDS[n], "id": n} for n in range(TRAIN)]
+    categories = [{"kingdom": "Animalia", "genus": "Anura", "name": f"Species {k}", "id": k} for k in range(5)]
+    rest = {"info": {"year": 2019}, "licenses": [{"id": 0, "name": "", "url": ""}], "categories": categories}
+    for part, some in (("train", slice(0, 30)), ("val", slice(30, TRAIN))):
+        making.document(folder / f"{part}2019.json", rest | {"images": images[some], "annotations": marks[some]})
+    making.document(folder / "test2019.json", rest | {"images": images[TRAIN:]})
+    asked = [(n, "3 1 4 0 2") for n in range(TRAIN, TRAIN + TEST)]
+    making.table(folder / "kaggle_sample_submission.csv", "id,predicted", asked)
+
+
+def judge_inaturalist(submission: Path, folder: Path) -> list[str]:
+    """One class or more, best first; the host scores the first."""
+    wrong = judging.form(submission, folder / "kaggle_sample_submission.csv")
+    return wrong or judging.names(submission, map(str, range(5)), " ", range(1, 6))
+
+
+WILD = [
+    Entry(
+        slug="iwildcam-2019-fgvc6",
+        build=iwildcam_2019,
+        judge=judge_animals,
+        metric="f1_macro",
+        infers={
+            "test": "test.csv",
+            "id": "id",
+            "target": "category_id",
+            "kind": "multiclass",
+            "image.train": "train_images/{id}.jpg",
+            "image.test": "test_images/{id}.jpg",
+            "folds.scheme": "stratified",
+            "folds.group": "location",
+        },
+    ),
+    Entry(
+        slug="iwildcam-2020-fgvc7",
+        build=iwildcam_2020,
+        judge=judge_animals,
+        infers={
+            "train": "iwildcam2020_train_annotations.json",
+            "test": "iwildcam2020_test_information.json",
+            "id": "id",
+            "target": "category_id",
+            "kind": "multiclass",
+            "metric": "accuracy",
+            "image.train": "train/{id}.jpg",
+            "image.test": "test/{id}.jpg",
+            "folds.group": "location",
+        },
+    ),
+    Entry(
+        slug="inaturalist-2019-fgvc6",
+        build=inaturalist_2019,
+        judge=judge_inaturalist,
+        metric="top_error@1",
+        infers={
+            "sample": "kaggle_sample_submission.csv",
+            "train": "train2019.json",
+            "test": "test2019.json",
+            "id": "id",
+            "target": "category_id",
+            "kind": "multiclass",
+            "image.train": "{file_name}",
+            "image.test": "{file_name}",
+        },
+    ),
+]
