@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from competition import dicom
 from competition.errors import examples
 from competition.inspect.guess import Guess, Tables, question
 from competition.tables import IMAGE_SUFFIXES, read_rows
@@ -131,7 +132,8 @@ def _choose(part: str, fitting: list[str], source: str) -> str:
     fewest = min(t.count("{") for t in fitting)
     for keep in (
         lambda t: t.count("{") == fewest,
-        lambda t: not any(word in t.lower() for word in ASIDE),
+        lambda t: not _aside(t),
+        lambda t: not t.lower().endswith(dicom.SUFFIXES),  # beside the same pictures ready to be read
         lambda t: part in t.lower(),
     ):
         fitting = [t for t in fitting if keep(t)] or fitting
@@ -139,6 +141,10 @@ def _choose(part: str, fitting: list[str], source: str) -> str:
         what = f"several folders have a picture for every row of {part}"
         raise question("image", what, source, examples(fitting), fitting[0])
     return fitting[0]
+
+
+def _aside(path: str) -> bool:
+    return any(word in path.lower() for word in ASIDE)
 
 
 def find_train_template(sample: pd.DataFrame, sample_name: str, index: Index) -> Guess:
@@ -190,6 +196,7 @@ def _not_asked(sample: pd.DataFrame, sample_name: str, index: Index) -> list[str
     folders = {os.path.dirname(f) for f in asked}
     files = [f for f in index.files if f not in asked]
     files = [f for f in files if os.path.dirname(f) not in folders] or files
+    files = [f for f in files if not _aside(f)] or files
     files = [f for f in files if "train" in os.path.dirname(f).lower()] or files
     if not files:
         what = "there is no table of training rows, and every picture is one of the sample's"

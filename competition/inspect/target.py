@@ -87,11 +87,16 @@ def find_target(tables: Tables) -> Guess:
 def _by_name(tables: Tables) -> Guess:
     """The column of train that the sample calls otherwise."""
     own, asked = tables.own, tables.asked[0]
-    same = [c for c in own if c.lower() == asked.lower()]
+    same = [c for c in own if _bare(c) == _bare(asked)]
     if len(same) == 1 or len(own) == 1:
-        why = "its name but for the case" if same else "the only column of train beside the id that test lacks"
+        why = "its name but for the spelling" if same else "the only column of train beside the id that test lacks"
         return Guess("target", (same or own)[0], f"{why}; the sample calls it {asked!r}")
     raise _no_target(tables, f"the sample asks for {asked!r}, which train lacks")
+
+
+def _bare(name: str) -> str:
+    """`category_id` and `Category` name the same thing."""
+    return re.sub(r"[\W_]|[_ ]?ids?$", "", name.lower())
 
 
 def _by_classes(tables: Tables) -> Guess:
@@ -315,9 +320,8 @@ def read_metric(value: Any) -> dict[str, Any] | None:
 def find_metric(given: dict[str, Any] | None, shape: Shape, kind: Kind, classes: tuple[str, ...], name: str) -> Guess:
     """The key `metric`; a given one is checked, all but a file of the user's. Raises ConfigFault CFG-VALUE."""
     if given is not None:
-        spec: dict[str, Any] = given | (
-            {"k": shape.k} if given["name"] == "mapk" and "k" not in given and shape.k else {}
-        )
+        ranked = given["name"] in ("mapk", "top_error") and shape.k
+        spec: dict[str, Any] = ({"k": shape.k} if ranked else {}) | given
         if ".py" not in spec["name"]:
             metrics.get(MetricSpec.model_validate(spec), kind, classes, artifacts.competition_yaml(name).parent)
         return Guess("metric", spec["name"] if len(spec) == 1 else spec, "given")

@@ -7,8 +7,10 @@ from pathlib import Path
 from zoo import judging, making
 from zoo.entry import Entry
 
-TRAIN, TEST = 30, 6
-APPLES = ("healthy", "scab", "frog_eye_leaf_spot", "scab frog_eye_leaf_spot complex", "rust", "powdery_mildew complex")
+TRAIN, TEST = 36, 6
+APPLES = ("healthy", "scab", "frog_eye_leaf_spot", "rust", "complex", "powdery_mildew", "scab frog_eye_leaf_spot",
+          "scab frog_eye_leaf_spot complex", "frog_eye_leaf_spot complex", "rust frog_eye_leaf_spot", "rust complex",
+          "powdery_mildew complex")  # fmt: skip
 LABELS_OF_APPLES = ("complex", "frog_eye_leaf_spot", "healthy", "powdery_mildew", "rust", "scab")
 ATTRIBUTES = ("147 616 813", "616 813", "51 147", "813", "51 616 1059", "1059 147")
 TUBES = ("ETT - Abnormal", "ETT - Borderline", "ETT - Normal", "NGT - Abnormal", "NGT - Borderline",
@@ -21,9 +23,10 @@ SHADES = making.shades(SETS, 6)
 def plant_pathology_2021(folder: Path) -> None:
     """Several words in the cells of `labels`; three rows in the public sample, all healthy."""
     names = [f"{name}.jpg" for name in making.hexes(TRAIN + 3, 16)]
-    making.pictures(folder / "train_images", dict(zip(names[:TRAIN], SHADES, strict=False)), "", (32, 48))
-    making.pictures(folder / "test_images", dict(zip(names[TRAIN:], SHADES, strict=False)), "", (32, 48))
-    making.table(folder / "train.csv", "image,labels", [(names[n], APPLES[SETS[n]]) for n in range(TRAIN)])
+    shades = making.shades([n % 12 for n in range(TRAIN)], 12)
+    making.pictures(folder / "train_images", dict(zip(names[:TRAIN], shades, strict=True)), "", (32, 48))
+    making.pictures(folder / "test_images", dict(zip(names[TRAIN:], shades, strict=False)), "", (32, 48))
+    making.table(folder / "train.csv", "image,labels", [(names[n], APPLES[n % 12]) for n in range(TRAIN)])
     making.table(folder / "sample_submission.csv", "image,labels", [(name, "healthy") for name in names[TRAIN:]])
 
 

@@ -12,6 +12,7 @@ TRAIN, TEST = 36, 8
 ANIMALS = ("0", "1", "8", "13", "16")  # numbers with gaps
 KINDS = [n % 5 for n in range(TRAIN + TEST)]
 SHADES = making.shades(KINDS, 5)
+SPECIES = (71, 108, 339, 341, 560)
 
 
 def judge_animals(submission: Path, folder: Path) -> list[str]:
@@ -68,24 +69,24 @@ def inaturalist_2019(folder: Path) -> None:
     groups = ("Amphibians", "Birds", "Plants")
     images: list[dict[str, Any]] = []
     for n, name in enumerate(making.hexes(TRAIN + TEST, 32)):
-        place = f"train_val2019/{groups[KINDS[n] % 3]}/{KINDS[n]}" if n < TRAIN else "test2019"
+        place = f"train_val2019/{groups[KINDS[n] % 3]}/{SPECIES[KINDS[n]]}" if n < TRAIN else "test2019"
         making.picture(folder / place / f"{name}.jpg", SHADES[n], n, (44, 32))
         images.append({"license": 0, "file_name": f"{place}/{name}.jpg", "rights_holder": "Ed", "height": 800,
                        "width": 600, "id": n})  # fmt: skip
-    marks = [{"image_id": n, "category_id": KINDS[n], "id": n} for n in range(TRAIN)]
-    categories = [{"kingdom": "Animalia", "genus": "Anura", "name": f"Species {k}", "id": k} for k in range(5)]
+    marks = [{"image_id": n, "category_id": SPECIES[KINDS[n]], "id": n} for n in range(TRAIN)]
+    categories = [{"kingdom": "Animalia", "genus": "Anura", "name": f"Species {k}", "id": k} for k in SPECIES]
     rest = {"info": {"year": 2019}, "licenses": [{"id": 0, "name": "", "url": ""}], "categories": categories}
     for part, some in (("train", slice(0, 30)), ("val", slice(30, TRAIN))):
         making.document(folder / f"{part}2019.json", rest | {"images": images[some], "annotations": marks[some]})
     making.document(folder / "test2019.json", rest | {"images": images[TRAIN:]})
-    asked = [(n, "3 1 4 0 2") for n in range(TRAIN, TRAIN + TEST)]
+    asked = [(n, "71 108 339 341 560") for n in range(TRAIN, TRAIN + TEST)]
     making.table(folder / "kaggle_sample_submission.csv", "id,predicted", asked)
 
 
 def judge_inaturalist(submission: Path, folder: Path) -> list[str]:
     """One class or more, best first; the host scores the first."""
     wrong = judging.form(submission, folder / "kaggle_sample_submission.csv")
-    return wrong or judging.names(submission, map(str, range(5)), " ", range(1, 6))
+    return wrong or judging.names(submission, map(str, SPECIES), " ", range(1, 6))
 
 
 WILD = [
