@@ -118,7 +118,8 @@ def _coco_content(path: Path) -> dict[str, Any]:
     """What a JSON file holds, empty where it has no pictures and boxes."""
     inside = content(path)
     marks = inside.get("annotations")
-    return inside if isinstance(marks, list) and all("bbox" in mark for mark in marks[:PROBED]) else {}
+    known = inside.get("images") and isinstance(marks, list) and marks
+    return inside if known and all("bbox" in mark for mark in marks[:PROBED]) else {}
 
 
 def _template(root: Path, files: list[str], sample: pd.DataFrame) -> str:

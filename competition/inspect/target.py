@@ -19,6 +19,9 @@ Form = Literal["labels", "probabilities", "ranking", "values", "boxes"]
 SEPARATORS = "|;, "  # the rarest in a label's own name first
 FEW = 20  # whole numbers up to so many are read as classes, more as values
 ORDINAL = re.compile(r"grade|level|stage|severity|rating|quality|score|rank|ordinal", re.I)
+CLASS_NUMBER = re.compile(
+    r"(class|category|species|breed|variety)([_ ]?(ids?|no|num|number|label))?|(.*[_ ])?ids?|\w*[a-z](?-i:Id)", re.I
+)
 LABEL_SETS = re.compile(r"labels$|tags?$|attributes|keywords|genres|categories|classes$", re.I)
 NEGATIVE = {"no", "n", "false", "negative", "neg", "normal", "healthy", "benign", "absent", "ham"}
 DEFAULT_METRICS: dict[tuple[str, Form], str] = {
@@ -91,12 +94,18 @@ def _by_name(tables: Tables) -> Guess:
     if len(same) == 1 or len(own) == 1:
         why = "its name but for the spelling" if same else "the only column of train beside the id that test lacks"
         return Guess("target", (same or own)[0], f"{why}; the sample calls it {asked!r}")
+    said = tables.sample[asked].unique()
+    words = {word for cell in said for word in cell.split()}
+    alike = [c for c in own if words and words <= set(tables.train[c])]
+    if len(alike) == 1:
+        reason = f"the only column with the sample's {examples(sorted(words), 3)}; the sample calls it {asked!r}"
+        return Guess("target", alike[0], reason, sure=False)
     raise _no_target(tables, f"the sample asks for {asked!r}, which train lacks")
 
 
 def _bare(name: str) -> str:
     """`category_id` and `Category` name the same thing."""
-    return re.sub(r"[\W_]|[_ ]?ids?$", "", name.lower())
+    return re.sub(r"[\W_]", "", re.sub(r"[\W_]ids?$", "", name.lower()))
 
 
 def _by_classes(tables: Tables) -> Guess:
@@ -245,7 +254,8 @@ def _of_numbers(name: str, known: pd.Series, sample: pd.Series, pictures: bool) 
     if few and steps and ORDINAL.search(name):
         reason = f"{n} levels, {low:g} to {high:g}, and {name!r} sounds ordered; else set kind: multiclass"
         return Shape("ordinal", "labels", reason, sure=False)
-    if few or (pictures and steps and 5 * n <= len(values) and set(sample) <= set(known)):
+    named = CLASS_NUMBER.fullmatch(name) or (steps and 5 * n <= len(values) and set(sample) <= set(known))
+    if few or (pictures and 2 * n <= len(values) and named):
         reason = f"{n} whole numbers, {low:g} to {high:g}; set kind: ordinal if their order counts, or kind: regression"
         return Shape("multiclass", "labels", reason, sure=False)
     return Shape("regression", "values", f"{n} different whole numbers, {low:g} to {high:g}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from zoo import judging, making
 from zoo.entry import Entry
@@ -10,6 +13,45 @@ from zoo.entry import Entry
 TRAIN, TEST = 24, 8
 FLAGS = [int(n % 4 > 0) for n in range(TRAIN + TEST)]
 SHADES = making.shades(FLAGS, 2)
+ICE = """
+import cv2
+import json
+import numpy as np
+import pandas as pd
+
+def read(data, into):
+    train, test = (pd.DataFrame(json.loads((data / f"{part}.json").read_text())) for part in ("train", "test"))
+    for table in (train, test):
+        for id, *bands in zip(table["id"], table.pop("band_1"), table.pop("band_2")):
+            first, second = (np.reshape(band, (75, 75)) for band in bands)  # radar in dB, of two polarisations
+            shown = 4 * (np.dstack([first, second, (first + second) / 2]) + 45)
+            cv2.imwrite(str(into / f"{id}.png"), shown.clip(0, 255).astype(np.uint8))
+    return train, test, pd.read_csv(data / "sample_submission.csv", dtype=str)
+"""
+BRAIN = """
+import cv2
+import numpy as np
+import pandas as pd
+import pydicom
+
+def read(data, into):
+    train, sample = (pd.read_csv(data / f"{name}.csv", dtype=str) for name in ("train_labels", "sample_submission"))
+    for part, table in (("train", train), ("test", sample)):
+        for patient in table["BraTS21ID"]:
+            scans = [_middle(data / part / patient / series) for series in ("FLAIR", "T1wCE", "T2w")]
+            cv2.imwrite(str(into / f"{patient}.png"), np.dstack(scans))
+    return train, sample[["BraTS21ID"]], sample
+
+def _middle(folder):
+    slices = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem.split("-")[1]))
+    return (pydicom.dcmread(slices[len(slices) // 2]).pixel_array / 16).clip(0, 255).astype(np.uint8)
+"""
+
+
+@cache
+def scan(flag: int) -> bytes:
+    """A DICOM picture of 12 bits, dark for 0 and bright for 1."""
+    return making.dicom(np.linspace(0, (800, 3600)[flag], 256).reshape(16, 16).astype(np.uint16))
 
 
 def judge_probability(submission: Path, folder: Path) -> list[str]:
@@ -43,7 +85,7 @@ def histopathologic(folder: Path) -> None:
 
 
 def melanoma(folder: Path) -> None:
-    """Two columns of train tell the target and test lacks them; patients with several pictures; gaps; JPEG in jpeg/."""
+    """Two columns of train tell the target and test lacks them; patients with several pictures; DICOM and JPEG of each."""
     names = [f"ISIC_{number}" for number in sorted(making.numbers(TRAIN + TEST, 15719, 9999999))]
     names = [f"ISIC_{int(name[5:]):07d}" for name in names]
     rows = [
@@ -59,6 +101,36 @@ def melanoma(folder: Path) -> None:
     making.table(folder / "sample_submission.csv", "image_name,target", [(name, 0) for name in names[TRAIN:]])
     for part, some in (("train", range(TRAIN)), ("test", range(TRAIN, TRAIN + TEST))):
         making.pictures(folder / "jpeg" / part, {names[n]: SHADES[n] for n in some}, ".jpg", (40, 60))
+        (folder / part).mkdir()
+        for n in some:
+            (folder / part / f"{names[n]}.dcm").write_bytes(scan(FLAGS[n]))
+
+
+def icebergs(folder: Path) -> None:
+    """Pictures as lists of numbers in JSON, two bands of 75 x 75; an angle that is "na" in some rows."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for n, id in enumerate(making.hexes(18, 8)):
+        bands = (rng.integers(-3000, -1000, (2, 5625)) + 1500 * FLAGS[n]) / 100
+        angle = "na" if n % 6 == 0 and n < 14 else 30.5 + n / 10
+        rows.append({"id": id, "band_1": bands[0].tolist(), "band_2": bands[1].tolist(), "inc_angle": angle})
+    making.document(folder / "test.json", rows[14:])
+    train = [row | {"is_iceberg": flag} for row, flag in zip(rows[:14], FLAGS, strict=False)]
+    making.document(folder / "train.json", train)
+    making.table(folder / "sample_submission.csv", "id,is_iceberg", [(row["id"], 0.5) for row in rows[14:]])
+
+
+def brain_tumours(folder: Path) -> None:
+    """Four series of DICOM slices a patient; ids with leading zeros; not every series begins at 1."""
+    ids = [f"{n:05d}" for n in (*range(16), *range(100, 104))]
+    for n, id in enumerate(ids):
+        part = folder / ("train" if n < 16 else "test") / id
+        for series, first in (("FLAIR", 1), ("T1w", 1), ("T1wCE", 9), ("T2w", 1)):
+            (part / series).mkdir(parents=True)
+            for number in (first, first + 1):
+                (part / series / f"Image-{number}.dcm").write_bytes(scan(n % 2))
+    making.table(folder / "train_labels.csv", "BraTS21ID,MGMT_value", [(id, n % 2) for n, id in enumerate(ids[:16])])
+    making.table(folder / "sample_submission.csv", "BraTS21ID,MGMT_value", [(id, 0.5) for id in ids[16:]])
 
 
 BINARY = [
@@ -117,6 +189,38 @@ BINARY = [
             "image.train": "jpeg/train/{image_name}.jpg",
             "image.test": "jpeg/test/{image_name}.jpg",
             "folds.group": "patient_id",
+        },
+    ),
+    Entry(
+        slug="statoil-iceberg-classifier-challenge",
+        build=icebergs,
+        judge=judge_probability,
+        metric="logloss",
+        set="read=tables.py:read",
+        beside={"tables.py": ICE},
+        infers={
+            "read": "tables.py:read",
+            "id": "id",
+            "target": "is_iceberg",
+            "kind": "binary",
+            "image.train": "{id}.png",
+            "image.test": "{id}.png",
+        },
+    ),
+    Entry(
+        slug="rsna-miccai-brain-tumor-radiogenomic-classification",
+        build=brain_tumours,
+        judge=judge_probability,
+        set="read=tables.py:read",
+        beside={"tables.py": BRAIN},
+        infers={
+            "read": "tables.py:read",
+            "id": "BraTS21ID",
+            "target": "MGMT_value",
+            "kind": "binary",
+            "metric": "auc",
+            "image.train": "{BraTS21ID}.png",
+            "image.test": "{BraTS21ID}.png",
         },
     ),
 ]

@@ -9,19 +9,26 @@ from zoo import judging, making
 from zoo.entry import Entry
 
 TRAIN, TEST = 36, 8
-ANIMALS = ("0", "1", "8", "13", "16")  # numbers with gaps
+MANY = 84  # of the competition with more classes than numbers are taken for classes without further evidence
+ANIMALS = ("0", "1", "8", "13", "16")
+ANIMALS_2020 = [n * n for n in range(21)]  # numbers with gaps
 KINDS = [n % 5 for n in range(TRAIN + TEST)]
 SHADES = making.shades(KINDS, 5)
 SPECIES = (71, 108, 339, 341, 560)
 
 
-def judge_animals(submission: Path, folder: Path) -> list[str]:
+def judge_2019(submission: Path, folder: Path) -> list[str]:
     return judging.form(submission, folder / "sample_submission.csv") or judging.names(submission, ANIMALS)
 
 
-def camera(n: int) -> dict[str, Any]:
+def judge_2020(submission: Path, folder: Path) -> list[str]:
+    wrong = judging.form(submission, folder / "sample_submission.csv")
+    return wrong or judging.names(submission, map(str, ANIMALS_2020))
+
+
+def camera(n: int, train: int) -> dict[str, Any]:
     """What the host says of picture n: test's cameras stand elsewhere; both took pictures in the same years."""
-    place = 20 + n % 6 if n < TRAIN else 90 + n % 2
+    place = 20 + n % 6 if n < train else 90 + n % 2
     date = f"201{1 + n % 3}-0{1 + n % 7}-13 23:43:{n % 60:02d}"
     return {"date": date, "frame": n % 3 + 1, "location": place, "sequence": f"6f0{n // 3:03x}", "frames": 3}
 
@@ -30,7 +37,7 @@ def iwildcam_2019(folder: Path) -> None:
     """id and file_name both lead to the picture; the sample's names of id and label are not train's."""
     ids, rows = making.uuids(TRAIN + TEST), []
     for n, id in enumerate(ids):
-        said = camera(n)
+        said = camera(n, TRAIN)
         shot = [said["date"], f"{id}.jpg", said["frame"], id, said["location"], "justin brown", said["sequence"], 3]
         rows.append([*shot, 1024, 747])
     columns = "date_captured,file_name,frame_num,id,location,rights_holder,seq_id,seq_num_frames,width,height"
@@ -44,24 +51,26 @@ def iwildcam_2019(folder: Path) -> None:
 
 def iwildcam_2020(folder: Path) -> None:
     """No tables but the sample: images and their classes stand in COCO's JSON, without boxes; detections beside them."""
-    ids, images = making.uuids(TRAIN + TEST), []
+    ids, images = making.uuids(MANY + TEST), []
     for n, id in enumerate(ids):
-        said = camera(n)
+        said = camera(n, MANY)
         shot = {"seq_num_frames": 3, "location": said["location"], "datetime": f"{said['date']}.000"}
         size = {"frame_num": said["frame"], "seq_id": said["sequence"], "width": 1920, "height": 1080}
         images.append(shot | size | {"file_name": f"{id}.jpg", "id": id})
-    made = making.uuids(TRAIN, seed=1)
-    marks = [{"count": 1, "image_id": ids[n], "category_id": int(ANIMALS[KINDS[n]]), "id": made[n]} for n in range(TRAIN)]
-    categories = [{"id": int(number), "name": f"animal {number}", "count": 9} for number in ANIMALS]
-    listed = {"annotations": marks, "images": images[:TRAIN], "categories": categories, "info": {"version": "1.0"}}
+    made = making.uuids(MANY, seed=1)
+    kinds = [ANIMALS_2020[n % 21] for n in range(MANY)]
+    marks = [{"count": 1, "image_id": ids[n], "category_id": kinds[n], "id": made[n]} for n in range(MANY)]
+    categories = [{"id": number, "name": f"animal {number}", "count": 9} for number in ANIMALS_2020]
+    listed = {"annotations": marks, "images": images[:MANY], "categories": categories, "info": {"version": "1.0"}}
     making.document(folder / "iwildcam2020_train_annotations.json", listed)
-    asked = {"images": images[TRAIN:], "categories": categories, "info": {"version": "1.0"}}
+    asked = {"images": images[MANY:], "categories": categories, "info": {"version": "1.0"}}
     making.document(folder / "iwildcam2020_test_information.json", asked)
     found = [{"id": id, "max_detection_conf": 0.9, "detections": []} for id in ids]
     making.document(folder / "iwildcam2020_megadetector_results.json", {"images": found, "info": {}})
-    making.table(folder / "sample_submission.csv", "Id,Category", [(id, 0) for id in ids[TRAIN:]])
-    making.pictures(folder / "train", dict(zip(ids[:TRAIN], SHADES, strict=False)), ".jpg", (32, 44))
-    making.pictures(folder / "test", dict(zip(ids[TRAIN:], SHADES[TRAIN:], strict=True)), ".jpg", (32, 44))
+    making.table(folder / "sample_submission.csv", "Id,Category", [(id, 0) for id in ids[MANY:]])
+    shades = making.shades([n % 21 for n in range(MANY)], 21)
+    making.pictures(folder / "train", dict(zip(ids[:MANY], shades, strict=True)), ".jpg", (32, 44))
+    making.pictures(folder / "test", dict(zip(ids[MANY:], SHADES, strict=False)), ".jpg", (32, 44))
 
 
 def inaturalist_2019(folder: Path) -> None:
@@ -93,7 +102,7 @@ WILD = [
     Entry(
         slug="iwildcam-2019-fgvc6",
         build=iwildcam_2019,
-        judge=judge_animals,
+        judge=judge_2019,
         metric="f1_macro",
         infers={
             "test": "test.csv",
@@ -109,7 +118,7 @@ WILD = [
     Entry(
         slug="iwildcam-2020-fgvc7",
         build=iwildcam_2020,
-        judge=judge_animals,
+        judge=judge_2020,
         infers={
             "train": "iwildcam2020_train_annotations.json",
             "test": "iwildcam2020_test_information.json",
