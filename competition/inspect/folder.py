@@ -12,7 +12,7 @@ import pandas as pd
 from competition.errors import DataFault, Finding, examples, nearest
 from competition.inspect.annotations import Annotations, find_rows
 from competition.inspect.boxnumbers import find_columns
-from competition.inspect.guess import Guess, Tables, question
+from competition.inspect.guess import READ, Guess, Tables, question
 from competition.inspect.listings import find_test_listing, find_train_listing
 from competition.inspect.pictures import Index, find_test_template, find_train_template, hidden, of_pictures
 from competition.tables import read_csv, separator_of
@@ -98,8 +98,8 @@ def find_train(
         return Guess("train", known[0], "the only other CSV file with columns of the sample", sure=False)
     if pictures.files and not known:
         return find_train_template(sample, sample_name, pictures)
-    found = f"CSV files {examples(_csv_files(root), 12)}"
-    raise question("train", "no name tells the table of training rows", root, found, (known or ["train.csv"])[0])
+    found = f"files {examples(sorted(p.name for p in root.iterdir() if p.is_file() and not hidden(p.name)), 12)}"
+    raise question("train", "no name tells the table of training rows", root, found, (known or ["train.csv"])[0], READ)
 
 
 def find_test(

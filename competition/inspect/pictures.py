@@ -11,7 +11,7 @@ import pandas as pd
 
 from competition import dicom
 from competition.errors import examples
-from competition.inspect.guess import Guess, Tables, question
+from competition.inspect.guess import READ, Guess, Tables, question
 from competition.tables import IMAGE_SUFFIXES, read_rows
 
 ENOUGH = 0.9  # share of rows with a picture from which a template is taken for the right one
@@ -76,7 +76,7 @@ def find_image(tables: Tables, index: Index) -> Guess | None:
     for part in found.keys() - fits.keys():
         cells = f"{tables.id}: {examples(parts[part][tables.id], 3)}; pictures: {examples(index.files, 3)}"
         what = f"no column of {part} leads to the pictures"
-        raise question("image", what, tables.names[part], cells, f"images/{{{tables.id}}}.jpg")
+        raise question("image", what, tables.names[part], cells, f"images/{{{tables.id}}}.jpg", READ)
     missing = [f"{n} of {len(parts[part])} rows of {part} have none" for part, (_, n) in fits.items() if n]
     complete = f"all {len(tables.train)} rows of train and {len(tables.test)} of test have a picture"
     value = {part: template for part, (template, _) in fits.items()}

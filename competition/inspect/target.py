@@ -94,9 +94,9 @@ def _by_name(tables: Tables) -> Guess:
     if len(same) == 1 or len(own) == 1:
         why = "its name but for the spelling" if same else "the only column of train beside the id that test lacks"
         return Guess("target", (same or own)[0], f"{why}; the sample calls it {asked!r}")
-    said = tables.sample[asked].unique()
-    words = {word for cell in said for word in cell.split()}
-    alike = [c for c in own if words and words <= set(tables.train[c])]
+    words = {word for cell in tables.sample[asked].unique() for word in cell.split()}
+    telling = len(words) > 1 or not all(map(is_number, words))  # 0 alone is in many columns
+    alike = [c for c in own if telling and words <= set(tables.train[c])]
     if len(alike) == 1:
         reason = f"the only column with the sample's {examples(sorted(words), 3)}; the sample calls it {asked!r}"
         return Guess("target", alike[0], reason, sure=False)
