@@ -13,39 +13,7 @@ from zoo.entry import Entry
 TRAIN, TEST = 24, 8
 FLAGS = [int(n % 4 > 0) for n in range(TRAIN + TEST)]
 SHADES = making.shades(FLAGS, 2)
-ICE = """
-import cv2
-import json
-import numpy as np
-import pandas as pd
-
-def read(data, into):
-    train, test = (pd.DataFrame(json.loads((data / f"{part}.json").read_text())) for part in ("train", "test"))
-    for table in (train, test):
-        for id, *bands in zip(table["id"], table.pop("band_1"), table.pop("band_2")):
-            first, second = (np.reshape(band, (75, 75)) for band in bands)  # radar in dB, of two polarisations
-            shown = 4 * (np.dstack([first, second, (first + second) / 2]) + 45)
-            cv2.imwrite(str(into / f"{id}.png"), shown.clip(0, 255).astype(np.uint8))
-    return train, test, pd.read_csv(data / "sample_submission.csv", dtype=str)
-"""
-BRAIN = """
-import cv2
-import numpy as np
-import pandas as pd
-import pydicom
-
-def read(data, into):
-    train, sample = (pd.read_csv(data / f"{name}.csv", dtype=str) for name in ("train_labels", "sample_submission"))
-    for part, table in (("train", train), ("test", sample)):
-        for patient in table["BraTS21ID"]:
-            scans = [_middle(data / part / patient / series) for series in ("FLAIR", "T1wCE", "T2w")]
-            cv2.imwrite(str(into / f"{patient}.png"), np.dstack(scans))
-    return train, sample[["BraTS21ID"]], sample
-
-def _middle(folder):
-    slices = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem.split("-")[1]))
-    return (pydicom.dcmread(slices[len(slices) // 2]).pixel_array / 16).clip(0, 255).astype(np.uint8)
-"""
+ICE, BRAIN = ((Path(__file__).parent / "beside" / file).read_text() for file in ("icebergs.py", "brains.py"))
 
 
 @cache
@@ -196,10 +164,10 @@ BINARY = [
         build=icebergs,
         judge=judge_probability,
         metric="logloss",
-        set="read=tables.py:read",
-        beside={"tables.py": ICE},
+        set="read=icebergs.py:read",
+        beside={"icebergs.py": ICE},
         infers={
-            "read": "tables.py:read",
+            "read": "icebergs.py:read",
             "id": "id",
             "target": "is_iceberg",
             "kind": "binary",
@@ -211,10 +179,10 @@ BINARY = [
         slug="rsna-miccai-brain-tumor-radiogenomic-classification",
         build=brain_tumours,
         judge=judge_probability,
-        set="read=tables.py:read",
-        beside={"tables.py": BRAIN},
+        set="read=brains.py:read",
+        beside={"brains.py": BRAIN},
         infers={
-            "read": "tables.py:read",
+            "read": "brains.py:read",
             "id": "BraTS21ID",
             "target": "MGMT_value",
             "kind": "binary",
