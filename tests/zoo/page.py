@@ -20,7 +20,8 @@ Each folder is made by code, tiny but in its exact form (names, columns, ids, la
 of its public data page; see `tests/zoo`. `make test` lets `make init` read every one and compares what it infers.
 `make test-all` runs each to the end (folds, training, submission) and has the CSV judged by the host's own checks, written
 without Podium's code. *Stated* is what the user has to say beside `make init DATA=... NAME=...`, because the folder can't
-tell it; it is nearly always the metric. This page is made by `{COMMAND}`.
+tell it, mostly the metric; what is not stated, kind and metric too, is inferred. This page is made by
+`{COMMAND}`.
 """
 
 
@@ -42,12 +43,11 @@ def _table(entries: Sequence[Entry]) -> str:
 def _row(entry: Entry) -> str:
     said = parse_set(entry.set) | dict(entry.infers)
     kind, metric = said["kind"], entry.metric or _metric(said["metric"])
-    inferred = [
-        key for key in entry.infers if not (key == "metric" and entry.metric) and key not in parse_set(entry.set)
-    ]
-    keys = ", ".join(f"`{key}: {_value(entry.infers[key])}`" for key in inferred)
-    folder = " ".join((entry.build.__doc__ or "").split())
-    return f"| {entry.slug} | {kind} | {metric} | {folder} | {keys} | {_stated(entry)} |"
+    shown = [key for key in entry.infers if key not in ("kind", "metric", *parse_set(entry.set))]
+    keys = ", ".join(f"`{key}: {_value(entry.infers[key])}`" for key in shown)
+    folder = " ".join((entry.build.__doc__ or "").split()).replace("<", "\\<")
+    cells = [entry.slug, kind, metric, folder, keys, _stated(entry)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _metric(spec: Any) -> str:
@@ -62,7 +62,7 @@ def _value(value: Any) -> str:
         return "[" + ", ".join(map(_value, value)) + "]" if len(value) <= 5 else f"{len(value)} of them"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_value(part)}" for key, part in value.items()) + "}"
-    return "none" if value is None else "' '" if value == " " else str(value).replace("|", "\\|")
+    return "none" if value is None else "' '" if value == " " else str(value)
 
 
 def _stated(entry: Entry) -> str:
