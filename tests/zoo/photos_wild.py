@@ -73,27 +73,36 @@ def iwildcam_2020(folder: Path) -> None:
     making.pictures(folder / "test", dict(zip(ids[MANY:], SHADES, strict=False)), ".jpg", (32, 44))
 
 
+def inaturalist_2017(folder: Path) -> None:
+    """As in 2019, but scored by the best of five."""
+    _inaturalist(folder, 2017, "train_val_images")
+
+
 def inaturalist_2019(folder: Path) -> None:
     """COCO's JSON of classes for train, val and test; paths in file_name; ids are numbers, and so are the classes."""
+    _inaturalist(folder, 2019, "train_val2019")
+
+
+def _inaturalist(folder: Path, year: int, of_train: str) -> None:
     groups = ("Amphibians", "Birds", "Plants")
     images: list[dict[str, Any]] = []
     for n, name in enumerate(making.hexes(TRAIN + TEST, 32)):
-        place = f"train_val2019/{groups[KINDS[n] % 3]}/{SPECIES[KINDS[n]]}" if n < TRAIN else "test2019"
+        place = f"{of_train}/{groups[KINDS[n] % 3]}/{SPECIES[KINDS[n]]}" if n < TRAIN else f"test{year}"
         making.picture(folder / place / f"{name}.jpg", SHADES[n], n, (44, 32))
         images.append({"license": 0, "file_name": f"{place}/{name}.jpg", "rights_holder": "Ed", "height": 800,
                        "width": 600, "id": n})  # fmt: skip
     marks = [{"image_id": n, "category_id": SPECIES[KINDS[n]], "id": n} for n in range(TRAIN)]
     categories = [{"kingdom": "Animalia", "genus": "Anura", "name": f"Species {k}", "id": k} for k in SPECIES]
-    rest = {"info": {"year": 2019}, "licenses": [{"id": 0, "name": "", "url": ""}], "categories": categories}
+    rest = {"info": {"year": year}, "licenses": [{"id": 0, "name": "", "url": ""}], "categories": categories}
     for part, some in (("train", slice(0, 30)), ("val", slice(30, TRAIN))):
-        making.document(folder / f"{part}2019.json", rest | {"images": images[some], "annotations": marks[some]})
-    making.document(folder / "test2019.json", rest | {"images": images[TRAIN:]})
+        making.document(folder / f"{part}{year}.json", rest | {"images": images[some], "annotations": marks[some]})
+    making.document(folder / f"test{year}.json", rest | {"images": images[TRAIN:]})
     asked = [(n, "71 108 339 341 560") for n in range(TRAIN, TRAIN + TEST)]
     making.table(folder / "kaggle_sample_submission.csv", "id,predicted", asked)
 
 
 def judge_inaturalist(submission: Path, folder: Path) -> list[str]:
-    """One class or more, best first; the host scores the first."""
+    """One class or more, best first; the host scores the first (2019) or any of five (2017)."""
     wrong = judging.form(submission, folder / "kaggle_sample_submission.csv")
     return wrong or judging.names(submission, map(str, SPECIES), " ", range(1, 6))
 
@@ -131,20 +140,26 @@ WILD = [
             "folds.group": "location",
         },
     ),
-    Entry(
-        slug="inaturalist-2019-fgvc6",
-        build=inaturalist_2019,
-        judge=judge_inaturalist,
-        metric="top_error@1",
-        infers={
-            "sample": "kaggle_sample_submission.csv",
-            "train": "train2019.json",
-            "test": "test2019.json",
-            "id": "id",
-            "target": "category_id",
-            "kind": "multiclass",
-            "image.train": "{file_name}",
-            "image.test": "{file_name}",
-        },
+    *(
+        Entry(
+            slug=slug,
+            build=build,
+            judge=judge_inaturalist,
+            metric=metric,
+            infers={
+                "sample": "kaggle_sample_submission.csv",
+                "train": f"train{year}.json",
+                "test": f"test{year}.json",
+                "id": "id",
+                "target": "category_id",
+                "kind": "multiclass",
+                "image.train": "{file_name}",
+                "image.test": "{file_name}",
+            },
+        )
+        for slug, year, build, metric in (
+            ("inaturalist-challenge-at-fgvc-2017", 2017, inaturalist_2017, "top_error"),
+            ("inaturalist-2019-fgvc6", 2019, inaturalist_2019, "top_error@1"),
+        )
     ),
 ]
