@@ -108,9 +108,9 @@ def test_check_tells_pictures_and_copies(competition: Callable[..., str], capsys
         shutil.copy("data/images/000.png", f"data/images/{copy}.png")
     assert cli.main(["check", "toy"]) == 0
     said = capsys.readouterr().out
-    assert "2 training pictures are copies" in said
-    assert "copies with another label" in said
-    assert "1 test pictures are copies of training pictures" in said
+    assert "FOLD-DUPE (2): training pictures are copies" in said
+    assert "LABEL-CONFLICT (2): copies have another label" in said
+    assert "TEST-DUPE (1): test pictures are copies of training pictures" in said
     remove("002", "003")
     each_picture(b"")
     assert cli.main(["check", "toy"]) == 3

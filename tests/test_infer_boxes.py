@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from competition.inspect.audit import describe_boxes, duplicates, read_pictures
 from PIL import Image
 
 from competition import artifacts, data
+from competition.check import copies, doubles, groups
+from competition.check.audit import describe_boxes
 from competition.config import load_run
 from competition.detection.task import DetectionTask
 from competition.errors import ConfigFault, Fault
@@ -276,9 +277,10 @@ def test_a_check_tells_the_boxes_and_the_copies() -> None:
     assert lines[2].startswith("12 boxes in 6 pictures, 2 in the middle one and 2 at most; 0 pictures without")
     assert lines[3].startswith("100% of the boxes are small")
     assert lines[4] == "training pictures of 100 x 80 (6)"
-    copies, differing, shared = duplicates(loaded, read_pictures(loaded))
-    assert copies.startswith("6 training pictures are copies") and shared.startswith("3 test pictures are copies")
-    assert differing.startswith("6 of them have copies with other boxes")
+    seen = groups.seen(loaded)
+    notes = list(doubles.notes(loaded, copies.find(seen, lambda *_: None), None))
+    assert [(note.code, note.count) for note in notes] == [("FOLD-DUPE", 6), ("LABEL-CONFLICT", 6), ("TEST-DUPE", 3)]
+    assert "other boxes" in notes[1].what
 
 
 def test_a_first_run_of_a_detector_is_one_that_loads(capsys: pytest.CaptureFixture[str]) -> None:

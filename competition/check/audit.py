@@ -11,6 +11,7 @@ import pandas as pd
 
 from competition import artifacts, board, folds, form
 from competition.check import copies, doubles, groups, ids, labels, leaks, page, pictures, sheet, shift
+from competition.check.facts import Facts
 from competition.check.notes import Note, heard, of_sentence, ordered
 from competition.data import Data, load
 from competition.engine import signals
@@ -25,24 +26,25 @@ def audit(name: str) -> None:
     """Shows the page and writes both files. Raises DataFault with all that must be mended, by kind."""
     with board.board(), signals():
         data = load(name)
-        told = columns.of(data)
+        types = columns.of(data)
         facts = None if data.train.pictures is None else groups.seen(data)
         fold, found = split(data)
         found += [of_sentence(note) for note in data.notes]
-        found += heard(lambda: list(labels.notes(data))) + heard(lambda: list(ids.notes(data, fold, told)))
+        found += heard(lambda: list(labels.notes(data))) + heard(lambda: list(ids.notes(data, fold, types)))
         found += heard(lambda: [of_sentence(note) for note in form.infer(data).notes])
         if data.problem.inputs or facts is None:
-            found += heard(lambda: list(leaks.notes(data, told)))
+            found += heard(lambda: list(leaks.notes(data, types)))
         if facts is not None:
             pairs = copies.find(facts, groups.progress(data, "copies"))
             found += [*doubles.notes(data, pairs, fold), *shift.leaking(data, facts), *pictures.notes(data, facts)]
         board.show(f"{name}: test against train", 0, 1, "")
-        sources = shift.sources(data, facts, told)
+        sources = shift.sources(data, facts, types)
         board.show(f"{name}: test against train", 1, 1, "told")
         found = ordered([*found, *shift.notes(data, sources)])
-        page.show(data, summary(data), sources, found)
+        told = summary(data, facts)
+        page.show(data, told, sources, found)
         path = artifacts.check_folder(name)
-        artifacts.write_json(path / "findings.json", page.record(data, sources, found))
+        artifacts.write_json(path / "findings.json", page.record(data, told, sources, found))
         artifacts.write_bytes(path / "check.png", sheet.draw(data, facts, sources, found))
         board.say(f"written: {path / 'findings.json'}, {path / 'check.png'}")
         errors = [note.finding() for note in found if note.severity == "error"]
@@ -69,10 +71,12 @@ def split(data: Data) -> tuple[pd.Series | None, list[Note]]:
     return (drawn[0].loc[data.train.ids] if drawn else None), found
 
 
-def summary(data: Data) -> list[str]:
+def summary(data: Data, facts: Facts | None) -> list[str]:
     """Sentences on what there is."""
     lines = [f"{len(data.train):,} training and {len(data.test):,} test rows, {data.problem.kind}, "
              f"{len(data.problem.columns)} prediction columns, metric {data.problem.metric.name}"]  # fmt: skip
+    lines += [labels.described(data)] if data.config.kind != "regression" else []
+    lines += [pictures.described(facts)] if facts is not None else []
     return lines + (describe_boxes(data) if data.config.kind == "boxes" else [])
 
 

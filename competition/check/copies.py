@@ -66,8 +66,9 @@ def find(facts: Facts, progress: Progress) -> pd.DataFrame:
 
 def originals(pictures: pd.Series, pairs: pd.DataFrame) -> pd.Series:
     """By id: of equal files the path of the first, whether it is of these rows or not."""
-    equal = pairs[pairs["likeness"] == 1].set_index("second")["first"]
-    return pictures.map(equal).fillna(pictures)
+    equal = pairs[pairs["likeness"] == 1]
+    first = dict(zip(equal["second"], equal["first"], strict=True))
+    return pictures.map(lambda path: first.get(path, path))
 
 
 def groups(pictures: pd.Series, pairs: pd.DataFrame) -> pd.Series:

@@ -21,15 +21,19 @@ MOVED, SPREADS = 0.05, 4.0  # share of a class, and standard deviations of it, f
 
 
 def notes(data: Data) -> Iterator[Note]:
-    counts = count(data)
-    yield from twins(counts)
-    if len(counts):
-        boxes = data.config.kind == "boxes"
-        share = counts / (counts.sum() if boxes else len(data.train))
-        most, least = (f"{label!r} has {share[label]:.2%}" for label in (counts.idxmax(), counts.idxmin()))
-        what = f"{len(counts)} classes: {most} of the {'boxes' if boxes else 'training rows'}, {least} ({counts.min():,.0f})"
-        yield Note("info", "LABEL-SHARE", what)
+    yield from twins(count(data))
     yield from shares(data)
+
+
+def described(data: Data) -> str:
+    """The shares of the commonest and the rarest class; of labels, in rows; empty for regression."""
+    counts = count(data)
+    if not len(counts):
+        return ""
+    of = "boxes" if data.config.kind == "boxes" else "rows"
+    share = counts / (counts.sum() if of == "boxes" else len(data.train))
+    most, least = (f"{label!r} has {share[label]:.2%}" for label in (counts.idxmax(), counts.idxmin()))
+    return f"{len(counts)} classes: {most} of the training {of}, {least} ({counts.min():,.0f})"
 
 
 def count(data: Data) -> pd.Series:

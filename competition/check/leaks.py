@@ -44,7 +44,8 @@ def leaking(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> Itera
     for name, strength in telling(frame, columns, data).items():
         if strength > LEAK:
             mend = "make sure that it is known when test is predicted, or list it under columns: ignore:"
-            yield about("warn", "TAB-LEAK", f"a column alone tells the target ({of} {strength:.4f})", [name], mend)
+            what = f"column {name!r} alone tells the target ({of} {strength:.4f})"
+            yield Note("warn", "TAB-LEAK", what, mend=mend)
 
 
 def telling(frame: pd.DataFrame, columns: Sequence[Column], data: Data) -> dict[str, float]:

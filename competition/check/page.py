@@ -51,12 +51,13 @@ def drift(sources: Sequence[Source]) -> str:
     return f"test told from train, AUC (0.5 is no difference): {told}"
 
 
-def record(data: Data, sources: Sequence[Source], notes: Sequence[Note]) -> dict[str, Any]:
+def record(data: Data, summary: Sequence[str], sources: Sequence[Source], notes: Sequence[Note]) -> dict[str, Any]:
     """As plain values: the data's hash, the findings, and the sources with what tells by them."""
     return {
         "competition": data.name,
         "made": artifacts.now(),
         "data": data.hash,
+        "summary": list(summary),
         "findings": [note.record() for note in notes],
         "adversarial": {s.name: {"auc": round(s.told.auc, 4), "by": list(s.told.by[:10])} for s in sources},
     }

@@ -56,6 +56,7 @@ def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
     wrong = suffix.isin(FORMS) & (suffix.map(FORMS) != whole["form"])
     colours = whole["mode"].isin(["RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
     mode = whole["mode"]
+    palette = mode.isin(["P", "PA", "1"]) & (whole["form"] != "GIF")  # which knows no other colours
     said = suffix + " holding " + whole["form"]
     for severity, code, which, what, mend, caption in (
         ("warn", "IMG-EXT", wrong, "the file's name tells another format than its content", "it is read as what it is; "
@@ -68,7 +69,7 @@ def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
          "flatten them on the ground that they are meant to be seen on", (100 * whole["clear"]).map("{:.0f}% clear".format)),
         ("info", "IMG-EXIF", whole["turned"] != 1, "an EXIF note turns them; it is followed once, everywhere",
          "boxes of such pictures: see boxes.upright", "EXIF " + whole["turned"].astype(str)),
-        ("info", "IMG-PALETTE", mode.isin(["P", "PA", "1"]), "colours come from a palette, or are black and white only",
+        ("info", "IMG-PALETTE", palette, "colours come from a palette, or are black and white only",
          "nothing: they are read as RGB", mode),
         ("info", "IMG-GREY", mode.isin(["L", "LA"]) & colours.any(), "grey pictures among coloured ones",
          "nothing: they are read as RGB; is it the same share in test?", mode),
@@ -101,15 +102,23 @@ def _sizes(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
             found = whole.index[which]
             tiles = tuple((path, f"{names[path]}\n{extent[path]}") for path in found[:TILES])
             yield about("warn", code, what, names[found], mend, tiles=tiles)
+
+
+def described(facts: Facts) -> str:
+    """How many pictures, of which sizes and aspects."""
+    whole = facts.whole
+    if not len(whole):
+        return f"{len(facts.table):,} pictures, none of which can be used"
+    extent = whole["width"].astype(str) + " x " + whole["height"].astype(str)
     common = extent.value_counts()
-    low, middle, high = np.quantile(short, [0.01, 0.5, 0.99])
+    low, middle, high = np.quantile(whole[["width", "height"]].min(axis=1), [0.01, 0.5, 0.99])
     ratio = np.quantile(whole["width"] / whole["height"], [0.01, 0.5, 0.99])
     told = ", ".join(f"{size} ({n:,})" for size, n in common.head(3).items())
     more = f" and {len(common) - 3} other sizes" if len(common) > 3 else ""
-    span = (
-        f"shorter side {low:.0f}, {middle:.0f}, {high:.0f} pixels, width over height {ratio[0]:.2f}, {ratio[1]:.2f}, "
+    return (
+        f"{len(facts.table):,} pictures: {told}{more}; shorter side {low:.0f}, {middle:.0f}, {high:.0f} pixels, width over "
+        f"height {ratio[0]:.2f}, {ratio[1]:.2f}, {ratio[2]:.2f} (1%, middle, 99%)"
     )
-    yield Note("info", "IMG-SIZE", f"{told}{more}; {span}{ratio[2]:.2f} (1%, middle, 99%)", len(whole))
 
 
 def _names(paths: pd.Index, data: Data, names: pd.Series) -> Iterator[Note]:

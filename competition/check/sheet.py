@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 ACROSS = 8  # pictures of a strip
 STRIPS = 12
-LETTERS, LINES, SMALL = 27, 4, 7.5  # above a picture's width, for what is told, in points
-INCHES = 1.5  # of a picture's side
+LETTERS, LINES, SMALL = 26, 4, 7.5  # above a picture's width, for what is told, in points
+INCHES, WIDE = 1.5, 1.62  # of a picture's side, and with the room between two
+CHARTS, MARGIN, CAPTION, LINE = 3.6, 0.95, 0.33, 0.135  # inches: the charts' row, left of each; of captions, of a line
+TILE = CAPTION + INCHES + 0.15
 SIDE = 180  # pixels
 POINTS = 3000  # pictures that the chart of sizes shows
 CLASSES = 20
+Put = Callable[[float, float, float, float], "Axes"]
 COLOURS = {"error": "#c8403a", "warn": "#c8861e", "info": "#6b7280"}
 
 
@@ -37,13 +40,23 @@ def draw(data: Data, facts: Facts | None, sources: Sequence[Source], notes: Sequ
     from matplotlib.figure import Figure
 
     strips = packed([note for note in notes if note.tiles])[:STRIPS]
-    heights = [3.0, *[INCHES + 0.95] * len(strips)]
-    figure = Figure(figsize=(ACROSS * (INCHES + 0.12), sum(heights)), layout="constrained")
-    figure.suptitle(f"{data.name}: {title(notes)}", fontsize=12, fontweight="bold", parse_math=False)
-    rows = np.atleast_1d(np.asarray(figure.subfigures(len(heights), 1, height_ratios=heights), dtype=object)).ravel()
-    _charts(rows[0], data, facts, sources)
-    for row, strip in zip(rows[1:], strips, strict=True):
-        _strip(row, strip)
+    told = [[_told(note) for note in strip] for strip in strips]
+    heads = [LINE * max(map(len, lines)) for lines in told]
+    width, height = ACROSS * WIDE, CHARTS + sum(head + TILE for head in heads)
+    figure = Figure(figsize=(width, height))
+
+    def put(left: float, top: float, wide: float, high: float) -> Axes:
+        """Axes at this place in inches, from the left upper corner: a layout engine takes 20 times as long."""
+        return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+
+    figure.text(
+        0.5, 1 - 0.1 / height, f"{data.name}: {title(notes)}", ha="center", va="top", fontsize=12, parse_math=False
+    )
+    _charts(put, width, data, facts, sources)
+    top = CHARTS
+    for strip, lines, head in zip(strips, told, heads, strict=True):
+        _strip(put, top, head, strip, lines)
+        top += head + TILE
     return png(figure)
 
 
@@ -63,13 +76,15 @@ def title(notes: Sequence[Note]) -> str:
     return ", ".join(told) or "nothing to tell"
 
 
-def _charts(figure, data: Data, facts: Facts | None, sources: Sequence[Source]) -> None:
+def _charts(put: Put, width: float, data: Data, facts: Facts | None, sources: Sequence[Source]) -> None:
     charts = [lambda axes: _target(axes, data)]
     if facts is not None and len(facts.whole):
         charts.insert(0, lambda axes: _sizes(axes, data, facts))
     if sources:
         charts.append(lambda axes: _drift(axes, sources))
-    for axes, chart in zip(figure.subplots(1, len(charts), squeeze=False)[0], charts, strict=True):
+    each = width / len(charts)
+    for n, chart in enumerate(charts):
+        axes = put(n * each + MARGIN, 0.65, each - MARGIN - 0.15, CHARTS - 1.25)
         chart(axes)
         axes.tick_params(labelsize=8, length=0)
         axes.spines[["top", "right"]].set_visible(False)
@@ -128,20 +143,18 @@ def _drift(axes: Axes, sources: Sequence[Source]) -> None:
     axes.set_title(f"test told from train: AUC (0.5: none; dotted: {DRIFT})", fontsize=9)
 
 
-def _strip(figure, notes: Sequence[Note]) -> None:
-    told = [_told(note) for note in notes]
-    figure.suptitle("\n".join([" "] * (1 + max(map(len, told)))), fontsize=SMALL)  # room for what is told of each
-    tiles = figure.subplots(1, ACROSS, squeeze=False)[0]
-    for axes in tiles:
-        axes.set_axis_off()
+def _strip(put: Put, top: float, head: float, notes: Sequence[Note], told: Sequence[list[str]]) -> None:
     at = 0
     for note, lines in zip(notes, told, strict=True):
-        kind = {"fontsize": SMALL, "color": COLOURS[note.severity], "va": "top", "parse_math": False}
-        figure.text((at + 0.03) / ACROSS, 0.99, "\n".join(lines), in_layout=False, **kind)
-        for axes, (path, caption) in zip(tiles[at:], note.tiles):
+        for n, (path, caption) in enumerate(note.tiles):
+            axes = put((at + n) * WIDE + 0.06, top + head + CAPTION, INCHES, INCHES)
+            axes.set_axis_off()
             axes.imshow(_picture(path), interpolation="bilinear")
             caption = "\n".join(shortened(line, LETTERS) for line in caption.split("\n"))
             axes.set_title(caption, fontsize=6.5, pad=2, parse_math=False)
+            if n == 0:
+                axes.text(0, 1 + (head + CAPTION) / INCHES, "\n".join(lines), transform=axes.transAxes, va="top",
+                          fontsize=SMALL, color=COLOURS[note.severity], parse_math=False)  # fmt: skip
         at += len(note.tiles)
 
 
