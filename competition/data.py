@@ -75,13 +75,14 @@ def load(name: str) -> Data:
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
     _check_ids(config, tables, sample, sample_id)
+    told = _numbered_anew(config, tables)
     test = tables["test"].drop_duplicates(config.id)
     test = test.set_index(test[config.id].rename("id"))
     if config.kind == "boxes":
         target = loading.read(name, config, tables["train"], test)
     else:
         target = targets.read(tables["train"].set_index(tables["train"][config.id].rename("id")), config)
-    train, classes, notes = target.table, target.classes, target.notes
+    train, classes, notes = target.table, target.classes, target.notes + told
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
     found = describing(train, config)
@@ -177,14 +178,14 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
                 )
             )
     for one, other in combinations(tables, 2):
-        overlap = set(tables[one][config.id]) & set(tables[other][config.id])
-        if overlap and getattr(config, one) != getattr(config, other) and "path" not in tables[one].columns:
+        overlap = _shared(config, tables, one, other)
+        if overlap and _same_rows(config, tables, one, other, overlap):
             problems.append(
                 Finding(
                     "ID-OVERLAP",
                     f"ids stand in {one} and in {other}",
                     f"column {config.id!r}",
-                    examples(sorted(overlap)),
+                    examples(overlap),
                     "remove them from one of the two",
                     risk="rows would be scored by a model that has seen them",
                 )
@@ -205,3 +206,34 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
         )  # fmt: skip
     if problems:
         raise DataFault(*problems)
+
+
+def _shared(config: Competition, tables: dict[str, pd.DataFrame], one: str, other: str) -> list[str]:
+    """Ids that two tables have in common; none of one table that serves as both, nor where the files' names are the ids."""
+    if getattr(config, one) == getattr(config, other) or "path" in tables[one].columns:
+        return []
+    return sorted(set(tables[one][config.id]) & set(tables[other][config.id]))
+
+
+def _same_rows(config: Competition, tables: dict[str, pd.DataFrame], one: str, other: str, ids: list[str]) -> bool:
+    """Whether these ids of two tables mean the same rows: the same pictures, or in most of them the same cells.
+
+    Where each table counts its rows from 1, an id's cells agree by chance alone; where rows were copied, all of them do.
+    """
+    rows = [tables[part].drop_duplicates(config.id).set_index(config.id, drop=False).loc[ids] for part in (one, other)]
+    if config.image is not None:
+        named = [part if getattr(config.image, part) else "test" for part in (one, other)]
+        paths = [pictures(table, config, part) for table, part in zip(rows, named, strict=True)]
+        return bool((paths[0] == paths[1]).any())
+    shared = [c for c in rows[0].columns if c in rows[1].columns and c not in (config.id, *config.targets)]
+    return bool((rows[0][shared] == rows[1][shared]).all(axis=1).mean() > 0.5)
+
+
+def _numbered_anew(config: Competition, tables: dict[str, pd.DataFrame]) -> tuple[str, ...]:
+    """A sentence for each two tables that use the same ids for other rows; of tables that `_check_ids` has passed."""
+    pairs = [(one, other, _shared(config, tables, one, other)) for one, other in combinations(tables, 2)]
+    return tuple(
+        f"{len(ids)} ids stand in {one} and in {other}, of different rows: each table counts its own ({examples(ids)})"
+        for one, other, ids in pairs
+        if ids
+    )

@@ -79,10 +79,13 @@ def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]
 def _time(tables: Tables, n: int) -> tuple[str | None, str]:
     """The column by which test lies after train, and why; or what speaks against it."""
     note = ""
-    shared = [c for c in tables.train.columns if c in tables.test.columns and c != tables.id and c not in tables.own]
+    shared = [c for c in tables.train.columns if c in tables.test.columns and c not in (*tables.own, "path", "stem")]
     for order in dates.orders(tables.train, tables.test, shared):
         if order.apart and order.different > n:
             return order.column, f"test begins at {order.start}, after train ends at {order.end}"
+        if order.stretches and order.different > n:
+            why = "no row of test has its neighbours in train, and none of a held-out block will"
+            return order.column, f"test is {order.stretches} stretches of time of its own between train's: {why}"
         note = note or f"column {order.column!r} is a time, but test does not lie after train by it"
     lacking = [c for c in tables.own if dates.hold_dates(tables.train[c])]
     return None, note or (f"column {lacking[0]!r} is a time that test lacks" if lacking else "")
