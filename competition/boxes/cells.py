@@ -29,7 +29,7 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
     given = ~train[columns].apply(lambda cells: cells.str.strip().isin(MISSING)).all(axis=1)
     given, notes = _without_words(train[columns[0]], given) if len(columns) == 1 else (given, [])
     rows = train[given]
-    label = class_cells(rows, config)
+    label, crowd = class_cells(rows, config), _crowds(rows)
     lines = [f"{config.train}, line {n + 2}" for n in given.to_numpy().nonzero()[0]]
     if len(columns) == 4:
         numbers = rows[columns].to_numpy().tolist()
@@ -37,9 +37,9 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
     else:
         found = _one_column(rows[columns[0]], lines, config)
     boxes = {"corners": [], "sizes": [], "centers": []}
-    for id, own, line, cell in zip(rows[config.id].tolist(), label.tolist(), lines, found, strict=True):
+    for id, own, many, line, cell in zip(rows[config.id].tolist(), label.tolist(), crowd, lines, found, strict=True):
         for name, numbers, form in cell:
-            boxes[form].append(Box(id, name or own, numbers, False, line))
+            boxes[form].append(Box(id, name or own, numbers, many, line))
     table = pd.concat([raw.table(some, form) for form, some in boxes.items()])
     table, told = _without_placeholders(table, config)
     return table, notes + told
@@ -63,6 +63,12 @@ def class_cells(rows: pd.DataFrame, config: Competition) -> pd.Series:
         return pd.Series("", index=rows.index)
     cells = rows[config.targets[0]].str.strip()
     return cells.where(said(cells) | cells.isin(config.classes or ()), "")
+
+
+def _crowds(rows: pd.DataFrame) -> list[bool]:
+    """Which rows a column such as IsGroupOf marks as no single object."""
+    marked = [column for column in rows.columns if spellings.plain(column) in spellings.CROWD]
+    return rows[marked].isin(["1", "1.0", "True", "true"]).any(axis=1).tolist()
 
 
 def _without_placeholders(table: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[str]]:

@@ -78,8 +78,8 @@ def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]
 
 def _time(tables: Tables, n: int) -> tuple[str | None, str]:
     """The column by which test lies after train, and why; or what speaks against it."""
-    note = ""
-    shared = [c for c in tables.train.columns if c in tables.test.columns and c not in (*tables.own, "path", "stem")]
+    note, left = "", {*tables.own, "path", "stem"}
+    shared = [c for c in tables.train.columns if c in tables.test.columns and c not in left]
     for order in dates.orders(tables.train, tables.test, shared):
         if order.apart and order.different > n:
             return order.column, f"test begins at {order.start}, after train ends at {order.end}"
