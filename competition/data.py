@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks, metrics, prepared, prior, targets
+from competition import artifacts, dates, hooks, metrics, prepared, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
 from competition.errors import DataFault, Finding, examples, nearest
+from competition.ids import groups, numbered_anew, same_rows, shared
 from competition.keys import Competition
 from competition.tables import is_csv, pictures, read_csv, read_rows
 from competition.task import Problem, Rows
@@ -77,7 +78,9 @@ def load(name: str) -> Data:
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
     _check_ids(config, tables, sample, sample_id)
-    told = _numbered_anew(config, tables)
+    told = numbered_anew(config, tables)
+    if config.folds.of_ids:
+        tables["train"] = tables["train"].assign(**{config.folds.of_ids: groups(tables["train"], config)})
     test = tables["test"].drop_duplicates(config.id)
     test = test.set_index(test[config.id].rename("id"))
     if config.kind == "boxes":
@@ -134,10 +137,12 @@ def _further(config: Competition, table: pd.DataFrame, inputs: tuple[str, ...]) 
 
 
 def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
-    """Columns of train beside the id, the targets and what a picture's path is made of."""
+    """Columns of train beside the id, targets and what a picture's path is made of. An id that is a time describes too."""
+    some = train[config.id].head(100).tolist()
+    is_time = dates.likely(some) and dates.hold_dates(train[config.id])
     templates = f"{config.image.train}{config.image.test}" if config.image else ""
-    skip = {config.id, *config.targets, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
-    return tuple(column for column in train.columns if column not in skip)
+    skip = {*config.targets, config.folds.of_ids, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
+    return tuple(column for column in train.columns if column not in skip and (column != config.id or is_time))
 
 
 def a_row_a_box(sample: pd.DataFrame) -> bool:
@@ -147,7 +152,7 @@ def a_row_a_box(sample: pd.DataFrame) -> bool:
 
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
     own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
-    wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c]
+    wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c and c != config.folds.of_ids]
     wanted += [(part, config.id) for part in tables if part != "train" and getattr(config, part) != config.sample]
     return [
         Finding("CSV-HEADER", "a column is missing", f"{config.data}/{getattr(config, part)}, column {column!r}",
@@ -180,8 +185,8 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
                 )
             )
     for one, other in combinations(tables, 2):
-        overlap = _shared(config, tables, one, other)
-        if overlap and _same_rows(config, tables, one, other, overlap):
+        overlap = shared(config, tables, one, other)
+        if overlap and same_rows(config, tables, one, other, overlap):
             problems.append(
                 Finding(
                     "ID-OVERLAP",
@@ -208,34 +213,3 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
         )  # fmt: skip
     if problems:
         raise DataFault(*problems)
-
-
-def _shared(config: Competition, tables: dict[str, pd.DataFrame], one: str, other: str) -> list[str]:
-    """Ids that two tables have in common; none of one table that serves as both, nor where the files' names are the ids."""
-    if getattr(config, one) == getattr(config, other) or "path" in tables[one].columns:
-        return []
-    return sorted(set(tables[one][config.id]) & set(tables[other][config.id]))
-
-
-def _same_rows(config: Competition, tables: dict[str, pd.DataFrame], one: str, other: str, ids: list[str]) -> bool:
-    """Whether these ids of two tables mean the same rows: the same pictures, or in most of them the same cells.
-
-    Where each table counts its rows from 1, an id's cells agree by chance alone; where rows were copied, all of them do.
-    """
-    rows = [tables[part].drop_duplicates(config.id).set_index(config.id, drop=False).loc[ids] for part in (one, other)]
-    if config.image is not None:
-        named = [part if getattr(config.image, part) else "test" for part in (one, other)]
-        paths = [pictures(table, config, part) for table, part in zip(rows, named, strict=True)]
-        return bool((paths[0] == paths[1]).any())
-    shared = [c for c in rows[0].columns if c in rows[1].columns and c not in (config.id, *config.targets)]
-    return bool((rows[0][shared] == rows[1][shared]).all(axis=1).mean() > 0.5)
-
-
-def _numbered_anew(config: Competition, tables: dict[str, pd.DataFrame]) -> tuple[str, ...]:
-    """A sentence for each two tables that use the same ids for other rows; of tables that `_check_ids` has passed."""
-    pairs = [(one, other, _shared(config, tables, one, other)) for one, other in combinations(tables, 2)]
-    return tuple(
-        f"{len(ids)} ids stand in {one} and in {other}, of different rows: each table counts its own ({examples(ids)})"
-        for one, other, ids in pairs
-        if ids
-    )

@@ -41,10 +41,21 @@ class Folds(Strict):
         "time: blocks in the order of `time`, each fold trained on the blocks before it; test_like: stratified, of the "
         "half of the rows that looks most like test, while the other half is always in training",
     )
-    group: str | None = fit(None, "column whose equal values stay in one fold (patient, site, video)")
+    group: str | None = fit(
+        None,
+        "column whose equal values stay in one fold (patient, site, video); or a template of the ids whose field is the "
+        "group, such as `{group}_*` of `0001_01`",
+    )
     time: str | None = fit(None, "column to order by, for scheme time")
     repeats: int = fit(1, "how many times the rows are split anew; predictions are averaged", ge=1)
     seed: int = fit(0, "seed of the split", ge=0)
+
+    @field_validator("group")
+    @classmethod
+    def _one_field(cls, value: Any) -> Any:
+        if value is not None and set("{}") & set(value) and (value.count("{group}"), value.count("{")) != (1, 1):
+            raise ValueError("a template of the ids has one field, {group}: '{group}_*'")
+        return value
 
     @model_validator(mode="after")
     def _time_needs_column(self) -> Folds:
@@ -53,6 +64,11 @@ class Folds(Strict):
         if self.scheme == "time" and (self.repeats > 1 or self.group):
             raise ValueError("scheme: time takes neither repeats nor group")
         return self
+
+    @property
+    def of_ids(self) -> str | None:
+        """The template of the ids by which rows are grouped."""
+        return self.group if self.group and "{" in self.group else None
 
 
 class MetricSpec(Strict):

@@ -303,7 +303,7 @@ def fitted_to(shape: Shape, metric: str, tables: Tables, targets: list[str]) -> 
 
 
 def read_metric(value: Any) -> dict[str, Any] | None:
-    """`auc`, `mapk@5`, `voc_map@0.4` (the metric's first parameter), {"name": "mapk", "k": 5} -> {"name": ..., parameters}."""
+    """`auc`, `mapk@5`, `voc_map@0.4` (the first parameter), {"name": "mapk", "k": 5} -> {"name": ..., parameters}."""
     if value is None or isinstance(value, dict):
         return value
     name, at, parameter = str(value).partition("@")

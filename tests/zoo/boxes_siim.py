@@ -40,11 +40,9 @@ def siim(folder: Path) -> None:
 
 def judge_siim(submission: Path, folder: Path) -> list[str]:
     """The host's own file, with rows of both kinds."""
-    return (
-        judging.form(submission, folder / "sample_submission.csv")
-        or grammar.boxes(submission, SIDE, STUDY_CLASSES, nothing="negative 1 0 0 1 1", ending="_study")
-        + grammar.boxes(submission, SIDE, ("opacity", "none"), nothing="none 1 0 0 1 1", ending="_image")
-    )
+    return judging.form(submission, folder / "sample_submission.csv") or grammar.boxes(
+        submission, SIDE, STUDY_CLASSES, nothing="negative 1 0 0 1 1", ending="_study"
+    ) + grammar.boxes(submission, SIDE, ("opacity", "none"), nothing="none 1 0 0 1 1", ending="_image")
 
 
 def judge_images(submission: Path, folder: Path) -> list[str]:
@@ -58,7 +56,9 @@ def judge_studies(submission: Path, folder: Path) -> list[str]:
 
 
 def _ids(submission: Path, folder: Path, ending: str) -> list[str]:
-    asked, found = ([row[0] for row in judging.rows(path)[1:]] for path in (folder / "sample_submission.csv", submission))
+    asked, found = (
+        [row[0] for row in judging.rows(path)[1:]] for path in (folder / "sample_submission.csv", submission)
+    )
     return ["ids are not the sample's"] * (sorted(found) != sorted(id for id in asked if id.endswith(ending)))
 
 

@@ -137,7 +137,9 @@ def porto_seguro(folder: Path) -> None:
     rows: list[list[object]] = []
     for n in range(300):
         risky = rng.random() < 0.2
-        cells = [int(rng.integers(top)) if isinstance(top, int) else round(top * rng.random(), 6) for top in PORTO.values()]
+        cells = [
+            int(rng.integers(top)) if isinstance(top, int) else round(top * rng.random(), 6) for top in PORTO.values()
+        ]
         gaps = [name in ("reg_03", "car_03_cat", "car_14") and rng.random() < 0.3 for name in PORTO]
         cells = [-1 if gap else cell for cell, gap in zip(cells, gaps, strict=True)]
         cells[0] = int(rng.integers(3, 7) if risky else rng.integers(0, 5))
@@ -154,7 +156,9 @@ def santander(folder: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [[int(flag), *(rng.normal(size=200) + flag).round(4)] for flag in rng.random(160) < 0.3]
     columns = ",".join(f"var_{k}" for k in range(200))
-    making.table(folder / "train.csv", f"ID_code,target,{columns}", [[f"train_{n}", *r] for n, r in enumerate(rows[:120])])
+    making.table(
+        folder / "train.csv", f"ID_code,target,{columns}", [[f"train_{n}", *r] for n, r in enumerate(rows[:120])]
+    )
     making.table(folder / "test.csv", f"ID_code,{columns}", [[f"test_{n}", *r[1:]] for n, r in enumerate(rows[120:])])
     making.table(folder / "sample_submission.csv", "ID_code,target", [(f"test_{n}", 0) for n in range(40)])
 
@@ -191,6 +195,7 @@ CLASSES = [
             "target": "Transported",
             "metric": "accuracy",
             "folds.scheme": "stratified",
+            "folds.group": "{group}_*",
         },
         command="tabular",
     ),

@@ -38,7 +38,9 @@ def ieee_fraud(folder: Path) -> None:
         spelt = [f"id{'_-'[part == 'test']}{n}" for n in numbers]
         some = [[first + n, *(_identity(rng, number) for number in numbers), ("desktop", "mobile")[n % 2], "Windows"]
                 for n in range(0, count, 4)]  # fmt: skip
-        making.table(folder / f"{part}_identity.csv", ",".join(["TransactionID", *spelt, "DeviceType", "DeviceInfo"]), some)
+        making.table(
+            folder / f"{part}_identity.csv", ",".join(["TransactionID", *spelt, "DeviceType", "DeviceInfo"]), some
+        )
     asked = [(3_663_549 + n, 0.5) for n in range(30)]
     making.table(folder / "sample_submission.csv", "TransactionID,isFraud", asked)
 
@@ -55,7 +57,9 @@ def _transaction(rng: np.random.Generator, fraud: int, seconds: int) -> list[obj
 
 def _identity(rng: np.random.Generator, number: str) -> object:
     words = IDENTITY_WORDS.get(number)
-    return words[int(rng.integers(len(words)))] if words else "" if rng.random() < 0.3 else float(rng.integers(-10, 600))
+    return (
+        words[int(rng.integers(len(words)))] if words else "" if rng.random() < 0.3 else float(rng.integers(-10, 600))
+    )
 
 
 JOINED = [

@@ -68,7 +68,9 @@ def conductors(folder: Path) -> None:
     for part, count in (("train", 100), ("test", 25)):
         for n in range(1, count + 1):
             share = rng.dirichlet([1, 1, 1]).round(4)
-            group, atoms = [(33, 80.0), (194, 40.0), (227, 80.0), (12, 10.0)][int(rng.integers(4))]
+            group, atoms = [(33, 80.0), (194, 40.0), (227, 80.0), (12, 10.0), (167, 30.0), (206, 80.0)][
+                int(rng.integers(6))
+            ]
             cells = [group, atoms, *share, *rng.normal(10, 3, 3).round(4), *rng.normal(90, 1, 3).round(4)]
             energies = [round(0.1 + 0.2 * share[0], 4), round(2 + 3 * share[0], 4)]
             tables[part].append([n, *cells, *(energies if part == "train" else ())])
@@ -113,7 +115,11 @@ def store_sales(folder: Path) -> None:
     making.table(folder / "test.csv", "id,date,store_nbr,family,onpromotion", [[*r[:4], r[5]] for r in rows[cut:]])
     making.table(folder / "sample_submission.csv", "id,sales", [(r[0], "0.0") for r in rows[cut:]])
     making.table(folder / "oil.csv", "date,dcoilwtico", [(day, "" if n == 0 else 46.8) for n, day in enumerate(days)])
-    making.table(folder / "stores.csv", "store_nbr,city,state,type,cluster", [(s, "Quito", "Pichincha", "D", 13) for s in (1, 10)])
+    making.table(
+        folder / "stores.csv",
+        "store_nbr,city,state,type,cluster",
+        [(s, "Quito", "Pichincha", "D", 13) for s in (1, 10)],
+    )
     making.table(folder / "holidays_events.csv", "date,type,locale,locale_name,description,transferred",
                  [("2017-07-03", "Holiday", "Local", "El Carmen", "Cantonizacion de El Carmen", "False")])  # fmt: skip
     making.table(folder / "transactions.csv", "date,store_nbr,transactions", [(day, 1, 1700) for day in days[:20]])
@@ -137,7 +143,13 @@ VALUES = [
         build=house_prices,
         judge=judge_from_zero,
         metric="rmsle",
-        infers={"id": "Id", "kind": "regression", "target": "SalePrice", "metric": "rmsle", "folds.scheme": "stratified"},
+        infers={
+            "id": "Id",
+            "kind": "regression",
+            "target": "SalePrice",
+            "metric": "rmsle",
+            "folds.scheme": "stratified",
+        },
         command="tabular",
     ),
     Entry(
@@ -167,6 +179,7 @@ VALUES = [
             "target": ["formation_energy_ev_natom", "bandgap_energy_ev"],
             "metric": "mean_column_rmsle",
             "folds.scheme": "stratified",
+            "folds.group": None,
         },
         command="tabular",
     ),

@@ -9,6 +9,8 @@ def read(data, into):
 
 
 def _joined(data, part):
-    transactions, identities = (pd.read_csv(data / f"{part}_{name}.csv", dtype=str) for name in ("transaction", "identity"))
+    transactions, identities = (
+        pd.read_csv(data / f"{part}_{name}.csv", dtype=str) for name in ("transaction", "identity")
+    )
     identities.columns = identities.columns.str.replace("-", "_")  # id_01 in train, id-01 in test
     return transactions.merge(identities, on="TransactionID", how="left")
