@@ -239,6 +239,10 @@ def test_a_column_may_mark_boxes_of_many_objects(workspace: Path):
     competition(**values)
     truth = data.load("toy").train.truth
     assert truth is not None and truth["crowd"].tolist() == [True, False, False, True]
+    write_tables(table.assign(difficult=["1", "2", "3", "", "1"]))  # levels, no flags
+    competition(**values)
+    levels = data.load("toy").train.truth
+    assert levels is not None and not levels["crowd"].any()
 
 
 def test_columns_that_differ_within_a_picture_are_left_out(workspace: Path):

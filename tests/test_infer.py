@@ -97,6 +97,13 @@ PICTURES: dict[str, tuple[Layout, dict[str, Any]]] = {
         LABELS | pictures("images/{}.jpg", 18),
         {"id": "id", "target": "label", "kind": "multiclass", "metric": "accuracy", "image": JPG, "folds.n": 3},
     ),
+    "two folders that both count from 0": (
+        LABELS
+        | pictures("train/{}.jpg", 12)
+        | pictures("test/{}.jpg", 6)
+        | {"test.csv": table("id", 6), "sample_submission.csv": table("id,label", 6, ["cat"])},
+        {"image": {"train": "train/{id}.jpg", "test": "test/{id}.jpg"}},
+    ),
     "one folder, ids with suffix": (
         {
             "train.csv": table("file,label", 12, THREE, id="{}.png"),

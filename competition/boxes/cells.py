@@ -19,6 +19,7 @@ from competition.keys import Competition
 from competition.tables import MISSING, said
 
 PLACEHOLDER = [0.0, 0.0, 1.0, 1.0]  # hosts write `none 1 0 0 1 1` or `14 1 0 0 1 1` where nothing was found
+FLAGS = ("1", "1.0", "true")
 Found = tuple[str, list[Any], str]  # label, empty where the cell has none; four numbers; their form
 
 
@@ -66,9 +67,12 @@ def class_cells(rows: pd.DataFrame, config: Competition) -> pd.Series:
 
 
 def _crowds(rows: pd.DataFrame) -> list[bool]:
-    """Which rows a column such as IsGroupOf marks as no single object."""
-    marked = [column for column in rows.columns if spellings.plain(column) in spellings.CROWD]
-    return rows[marked].isin(["1", "1.0", "True", "true"]).any(axis=1).tolist()
+    """Which rows a column of flags such as IsGroupOf marks as no single object."""
+    named = (rows[column].str.lower() for column in rows.columns if spellings.plain(column) in spellings.CROWD)
+    marked = pd.Series(False, rows.index)
+    for cells in (cells for cells in named if cells.isin([*FLAGS, "-1", "0", "0.0", "false", ""]).all()):
+        marked |= cells.isin(FLAGS)
+    return marked.tolist()
 
 
 def _without_placeholders(table: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[str]]:
