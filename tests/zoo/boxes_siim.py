@@ -47,19 +47,24 @@ def judge_siim(submission: Path, folder: Path) -> list[str]:
 
 def judge_images(submission: Path, folder: Path) -> list[str]:
     strings = grammar.boxes(submission, SIDE, ["opacity"], nothing="none 1 0 0 1 1")
-    return _ids(submission, folder, "_image") + strings
+    return _form(submission, folder, ["id", "PredictionString"], "_image") or strings
 
 
 def judge_studies(submission: Path, folder: Path) -> list[str]:
-    header = ["the header has not the four classes"] * (judging.rows(submission)[0] != ["id", *COLUMNS.split(",")])
-    return header + _ids(submission, folder, "_study") + judging.numbers(submission, 0, 1) + judging.sums(submission)
-
-
-def _ids(submission: Path, folder: Path, ending: str) -> list[str]:
-    asked, found = (
-        [row[0] for row in judging.rows(path)[1:]] for path in (folder / "sample_submission.csv", submission)
+    return (
+        _form(submission, folder, ["id", *COLUMNS.split(",")], "_study")
+        or judging.numbers(submission, 0, 1)
+        or judging.sums(submission)
     )
-    return ["ids are not the sample's"] * (sorted(found) != sorted(id for id in asked if id.endswith(ending)))
+
+
+def _form(submission: Path, folder: Path, header: list[str], ending: str) -> list[str]:
+    """Complaints on a file for the sample's rows of one kind."""
+    (found, *body), asked = judging.rows(submission), judging.rows(folder / "sample_submission.csv")[1:]
+    if found != header:
+        return [f"header {found}, not {header}"]
+    wanted = sorted(row[0] for row in asked if row[0].endswith(ending))
+    return ["ids are not the sample's"] * (sorted(row[0] for row in body) != wanted)
 
 
 SIIM_BOXES = [
