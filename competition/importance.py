@@ -62,8 +62,9 @@ class Held:
 
 
 def check(run: Run) -> None:
-    """Raises ConfigFault CFG-TASK where a model of the run learns from something else than columns."""
-    others = [leaf for leaf in _leaves(run) if not isinstance(leaf.task, Explained)]
+    """Raises ConfigFault CFG-TASK where a model of the run learns from no columns."""
+    problem = load(run.competition).problem
+    others = [leaf for leaf in _leaves(run) if not isinstance(leaf.task, Explained) or not leaf.task.reads(problem)]
     if others:
         raise ConfigFault(
             *(
@@ -72,7 +73,7 @@ def check(run: Run) -> None:
                     what="importance is of columns, and this run learns from none",
                     where=f"RUN={run.name}",
                     found=f"task: {task_name(leaf.task)}" + (f" in {leaf.name}" if leaf.name != run.name else ""),
-                    mend="name a run of the task tabular",
+                    mend="name a run of the task tabular, or one of pictures with `columns:`",
                 )
                 for leaf in others
             )
@@ -119,7 +120,7 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
     adjusted = adjustment.read(score["adjustments_by_fold"][split.plain])
     tables = _predictions(
         parts,
-        valid.table.loc[ids],
+        valid.take(ids),
         ["", *(column for column in columns for _ in range(repeats))],
         lambda said: adjustment.apply(adjusted, _combined(run, split.name, said, problem)),
         np.random.default_rng(fold_seed(run.seed, split)),
@@ -210,19 +211,22 @@ def _pieces(at: Opened) -> list[Piece]:
 
 def _predictions(
     parts: list[Part],
-    table: pd.DataFrame,
+    held: Rows,
     names: list[str],
     whole: Callable[[Said], pd.DataFrame],
     rng: np.random.Generator,
     show: str,
 ) -> list[pd.DataFrame]:
-    """The table predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
+    """The rows predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
+    table = held.table
     most = max(1, STACKED // len(table)) if all(part.run.task.rowwise for part in parts) else 1
     said: list[pd.DataFrame] = []
     for start in range(0, len(names), most):
         some = names[start : start + most]
         stack = pd.concat([_shuffled(table, name, rng) for name in some])
-        rows = Rows(stack.set_axis(pd.RangeIndex(len(stack)).astype(str)))
+        ids = pd.RangeIndex(len(stack)).astype(str)
+        pictures = None if held.pictures is None else pd.concat([held.pictures] * len(some)).set_axis(ids)
+        rows = Rows(stack.set_axis(ids), pictures=pictures)
         found: Said = {}
         for n, part in enumerate(parts):
             before, steps = start * len(parts) + n * len(some), len(names) * len(parts)
