@@ -16,7 +16,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from competition import adjustment, artifacts, board, chart, decide, runs
+from competition import adjustment, artifacts, board, chart, decide, runs, stacked
 from competition.blending.means import Decision
 from competition.config import Run, task_name
 from competition.data import load
@@ -64,7 +64,11 @@ class Held:
 def check(run: Run) -> None:
     """Raises ConfigFault CFG-TASK where a model of the run learns from no columns."""
     problem = load(run.competition).problem
-    others = [leaf for leaf in _leaves(run) if not isinstance(leaf.task, Explained) or not leaf.task.reads(problem)]
+    others = [
+        leaf
+        for leaf in _leaves(run)
+        if not isinstance(leaf.task, Explained) or not (stacked.given(leaf) or leaf.task.reads(problem))
+    ]
     if others:
         raise ConfigFault(
             *(
@@ -92,10 +96,11 @@ def explain(at: Opened, engine: Engine) -> pd.DataFrame:
 
     Returns [columns], the best first: permutation (the score that is lost), its std over folds, shap.
     """
-    tasks = [model.task for model in models(at.run)]
-    read = {column for task in tasks for column in task.reads(at.data.problem)}
-    columns = [column for column in at.data.problem.inputs if column in read]
-    device = "cpu" if all(task.device == "cpu" for task in tasks) else "auto"
+    found = models(at.run)
+    problems = [stacked.seen(model, at.table.splits[0]).problem for model in found]
+    read = {column for model, problem in zip(found, problems, strict=True) for column in model.task.reads(problem)}
+    columns = [column for column in dict.fromkeys(c for p in problems for c in p.inputs) if column in read]
+    device = "cpu" if all(model.task.device == "cpu" for model in found) else "auto"
     held = engine.map(functools.partial(explain_fold, at.run, columns), _pieces(at), device, at.run.jobs)
     worth = summary(at, held)
     score = artifacts.read_json(at.folder / "score.json")
@@ -113,8 +118,7 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
     parts = [Part(model, open_fold(model, split), view) for model, view in _views(run, split.name, problem)]
     for part in parts:
         intact(part.fold.folder)
-    valid = parts[0].fold.valid
-    assert valid is not None
+    valid = _held(parts)
     repeats = max(1, min(REPEATS, SHUFFLES // max(1, len(columns))))
     score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
     adjusted = adjustment.read(score["adjustments_by_fold"][split.plain])
@@ -132,6 +136,14 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
         shuffled={column: tables[1 + n * repeats :][:repeats] for n, column in enumerate(columns)},
         shap=_shap(parts[0], valid.take(ids[:shap_rows])) if run.members is None else None,
     )
+
+
+def _held(parts: Sequence[Part]) -> Rows:
+    """The held-out rows of a fold, with the columns of all parts."""
+    held = [part.fold.valid for part in parts]
+    table = pd.concat([rows.table for rows in held if rows is not None], axis=1)
+    assert held[0] is not None
+    return replace(held[0], table=table.loc[:, ~table.columns.duplicated()])
 
 
 def summary(at: Opened, held: Sequence[Held]) -> pd.DataFrame:

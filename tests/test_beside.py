@@ -192,7 +192,7 @@ def test_everything_else_takes_columns_along(competition: Callable[..., str]):
     assert not Path("runs/toy/new/fold0").exists()
     assert podium("tune", run, "--trials", "2") == 0
     Path(f"runs/{run}/fold0/{beside.FILE}").write_bytes(b"")
-    assert podium("predict", run, "--set", "views=[plain, hflip]") == 4, "CKPT-CORRUPT"
+    assert podium("submission", run, "--set", "views=[plain, hflip]") == 4, "CKPT-CORRUPT"
 
 
 @pytest.mark.slow
