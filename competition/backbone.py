@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import timm
 import timm.data
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from timm.models import group_parameters
 from timm.optim import create_optimizer_v2, list_optimizers
-from timm.optim._param_groups import param_groups_layer_decay
+from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from competition import artifacts
@@ -92,20 +93,25 @@ def data_config(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]
     return config["mean"], config["std"]
 
 
-def optimizer(model: nn.Module, knobs: Training, head: set[int]) -> torch.optim.Optimizer:
+def optimizer(
+    model: nn.Module, knobs: Training, head: set[int], added: Sequence[nn.Module] = ()
+) -> torch.optim.Optimizer:
     """timm's optimizer over groups of equal rate and decay: few groups, so the fused kernels have long lists.
 
-    head: `id` of the new parameters. `lr_scale` is layer_decay ** (distance from the last layer group), times head_lr
-    for these; loop.py applies it.
+    head: `id` of the new parameters. added: new parts beside timm's model. `lr_scale` is layer_decay ** (distance from the
+    last layer group), times head_lr for what is new; loop.py applies it.
     """
     merged: dict[tuple[float, float], list[nn.Parameter]] = {}
     skip = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # ty: ignore[not-callable]
     groups = param_groups_layer_decay(
         model, knobs.weight_decay, no_weight_decay_list=skip, layer_decay=knobs.layer_decay
     )
+    for part in added:
+        groups += param_groups_weight_decay(part, knobs.weight_decay)
+    head = head | {id(p) for part in added for p in part.parameters()}
     for group in groups:
         for p in group["params"]:
-            scale = float(group["lr_scale"]) * (knobs.head_lr if id(p) in head else 1.0)
+            scale = float(group.get("lr_scale", 1.0)) * (knobs.head_lr if id(p) in head else 1.0)
             merged.setdefault((scale, float(group["weight_decay"])), []).append(p)
     parts = [{"params": ps, "lr_scale": scale, "weight_decay": decay} for (scale, decay), ps in merged.items()]
     fused: dict[str, Any] = {"fused": True} if knobs.opt in ("adamw", "adam") else {}
@@ -190,7 +196,7 @@ def _from_file(make: Make, knobs: Training, path: Path, head_of: HeadOf) -> nn.M
     with torch.random.fork_rng(devices=[]):
         fresh = make()
     try:
-        loaded = make(pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+        loaded = make(pretrained=True, pretrained_cfg_overlay=_source(path))
     except (RuntimeError, KeyError, ValueError, OSError) as e:
         raise ConfigFault(other_network(path, str(e).strip().splitlines()[0][:200])) from None
     head = head_of(loaded)
@@ -202,6 +208,14 @@ def _from_file(make: Make, knobs: Training, path: Path, head_of: HeadOf) -> nn.M
             other_network(path, f"{untouched} of {len(body)} tensors of {knobs.backbone} are not in the file")
         )
     return loaded
+
+
+def _source(path: Path) -> dict[str, Any]:
+    """What timm is told of the file; of a network with table columns beside it only timm's part."""
+    if "columns" not in provenance(path):
+        return {"file": str(path)}
+    prefix = "network."
+    return {"state_dict": {k.removeprefix(prefix): v for k, v in load_file(path).items() if k.startswith(prefix)}}
 
 
 def other_network(path: Path, found: str) -> Finding:

@@ -197,8 +197,10 @@ def made_of_itself(key: str, member: str, name: str) -> Finding:
 
 
 def made_of(run: Run) -> list[tuple[str, str]]:
-    """(key, run) of all that this one is made of: a blend's members, a soup's ingredients, whose labels it learns from."""
-    named = {"members": run.members or () if run.preset is None else (), "of": getattr(run.task, "of", ())}
+    """(key, run) of all that this one is made of: a blend's members, a soup's ingredients, whose predictions are
+    columns of it, whose labels it learns from."""
+    named = {"members": run.members or () if run.preset is None else ()}
+    named |= {key: getattr(run.task, key, ()) for key in ("of", "runs")}
     parents = [("pseudo.run", run.pseudo.run)] if run.pseudo else []
     return [(key, name) for key, names in named.items() for name in names] + parents
 

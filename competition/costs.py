@@ -82,7 +82,7 @@ def _steps(run: Run, began: float, split: Split) -> Cost:
             times.append(time.monotonic() - before)
             left = max(0.0, ends - time.monotonic())
             board.show(f"{run.name} {split.name}: steps", round(SECONDS - left), round(SECONDS), f"{len(times)} steps")
-        loop.keep(job.model, job.notes, fold)
+        loop.keep(job.model, job, fold)
         views = _views(plain, fold, LOOKED * plain.batch)
     return Cost(
         start, float(np.mean(times[WARM:])) * job.steps, len(fold.train), views, steps=len(times) - WARM, norms=norms

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks, metrics, prepared, prior, targets
+from competition import artifacts, dates, hooks, metrics, prepared, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
 from competition.errors import DataFault, Finding, examples, nearest
+from competition.ids import groups, numbered_anew, same_rows, shared
 from competition.keys import AUTO, Competition
 from competition.tables import is_csv, pictures, read_csv, read_rows
 from competition.task import Problem, Rows
@@ -77,13 +78,16 @@ def load(name: str) -> Data:
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
     _check_ids(config, tables, sample, sample_id)
+    told = numbered_anew(config, tables)
+    if config.folds.of_ids:
+        tables["train"] = tables["train"].assign(**{config.folds.of_ids: groups(tables["train"], config)})
     test = tables["test"].drop_duplicates(config.id)
     test = test.set_index(test[config.id].rename("id"))
     if config.kind == "boxes":
         target = loading.read(name, config, tables["train"], test)
     else:
         target = targets.read(tables["train"].set_index(tables["train"][config.id].rename("id")), config)
-    train, classes, notes = target.table, target.classes, target.notes
+    train, classes, notes = target.table, target.classes, target.notes + told
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
     found = describing(train, config)
@@ -133,10 +137,12 @@ def _further(config: Competition, table: pd.DataFrame, inputs: tuple[str, ...]) 
 
 
 def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
-    """Columns of train beside the id, the targets and what a picture's path is made of."""
+    """Columns of train beside the id, targets and what a picture's path is made of. An id that is a time describes too."""
+    some = train[config.id].head(100).tolist()
+    is_time = dates.likely(some) and dates.hold_dates(train[config.id])
     templates = f"{config.image.train}{config.image.test}" if config.image else ""
-    skip = {config.id, *config.targets, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
-    return tuple(column for column in train.columns if column not in skip)
+    skip = {*config.targets, config.folds.of_ids, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
+    return tuple(column for column in train.columns if column not in skip and (column != config.id or is_time))
 
 
 def a_row_a_box(sample: pd.DataFrame) -> bool:
@@ -146,7 +152,11 @@ def a_row_a_box(sample: pd.DataFrame) -> bool:
 
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
     own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
-    wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c and c != AUTO]
+    wanted = [
+        ("train", c)
+        for c in (*own, config.folds.group, config.folds.time)
+        if c and c not in (config.folds.of_ids, AUTO)
+    ]
     wanted += [(part, config.id) for part in tables if part != "train" and getattr(config, part) != config.sample]
     return [
         Finding("CSV-HEADER", "a column is missing", f"{config.data}/{getattr(config, part)}, column {column!r}",
@@ -179,14 +189,14 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
                 )
             )
     for one, other in combinations(tables, 2):
-        overlap = set(tables[one][config.id]) & set(tables[other][config.id])
-        if overlap and getattr(config, one) != getattr(config, other) and "path" not in tables[one].columns:
+        overlap = shared(config, tables, one, other)
+        if overlap and same_rows(config, tables, one, other, overlap):
             problems.append(
                 Finding(
                     "ID-OVERLAP",
                     f"ids stand in {one} and in {other}",
                     f"column {config.id!r}",
-                    examples(sorted(overlap)),
+                    examples(overlap),
                     "remove them from one of the two",
                     risk="rows would be scored by a model that has seen them",
                 )

@@ -16,7 +16,7 @@ SHARE = 0.95  # of the distinct cells of a column that must be read for it to be
 MIXED = 3  # forms that one column may mix
 LATE = 0.99  # test lies after train where its rows come after this share of train's
 SAMPLE = 100  # distinct cells that are looked at before all are read
-TIMES = re.compile(r".*(date|timestamp|epoch).*|time|year|month|week|day", re.I)
+TIMES = re.compile(r".*(date|timestamp|epoch).*|.*dt|time|year|month|week|day", re.I)
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -104,8 +104,9 @@ def times(cells: pd.Series) -> pd.Series:
 class Order:
     """How test lies to train by a column of time.
 
-    later: share of test rows after 99% of train's. apart: every test row is after every train row. end: train's last
-    cell, start: test's first. dated: dates, not numbers. different: times in train.
+    later: share of test rows after 99% of train's. apart: every test row is after every train row. stretches: into how
+    many stretches of time of its own test falls, between train's; 0 where the two mix, or one stretch is all. end: train's
+    last cell, start: test's first. dated: dates, not numbers. different: times in train.
     """
 
     column: str
@@ -113,6 +114,7 @@ class Order:
     different: int
     later: float
     apart: bool
+    stretches: int
     end: str
     start: str
 
@@ -130,7 +132,19 @@ def orders(train: pd.DataFrame, test: pd.DataFrame, columns: Iterable[str]) -> I
             continue
         later = float((new > old.quantile(LATE)).sum() / new.notna().sum())
         apart = bool(old.notna().all() and new.notna().all() and new.min() > old.max())
-        yield Order(name, dated, old.nunique(), later, apart, both[old.idxmax()], both[new.idxmin()])
+        ends = both[old.idxmax()], both[new.idxmin()]
+        yield Order(name, dated, old.nunique(), later, apart, _stretches(old, new), *ends)
+
+
+def _stretches(old: pd.Series, new: pd.Series) -> int:
+    """`Order.stretches`. The two mix where they share a time, or test has a quarter of the stretches of a random draw."""
+    times = np.unique(old.dropna()), np.unique(new.dropna())
+    order = np.argsort(np.concatenate(times), kind="stable")
+    is_test = np.repeat([0, 1], [len(times[0]), len(times[1])])[order]
+    found = int((np.diff(is_test, prepend=0) == 1).sum())
+    drawn = len(times[0]) * len(times[1]) / len(is_test)
+    mixed = len(np.intersect1d(*times)) > 0 or found > drawn / 4
+    return 0 if mixed or found < 2 else found
 
 
 def _parts(cell: str) -> tuple[str, int, int, int, int] | None:

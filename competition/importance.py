@@ -16,7 +16,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from competition import adjustment, artifacts, board, chart, decide, runs
+from competition import adjustment, artifacts, board, chart, decide, runs, stacked
 from competition.blending.means import Decision
 from competition.config import Run, task_name
 from competition.data import load
@@ -62,8 +62,13 @@ class Held:
 
 
 def check(run: Run) -> None:
-    """Raises ConfigFault CFG-TASK where a model of the run learns from something else than columns."""
-    others = [leaf for leaf in _leaves(run) if not isinstance(leaf.task, Explained)]
+    """Raises ConfigFault CFG-TASK where a model of the run learns from no columns."""
+    problem = load(run.competition).problem
+    others = [
+        leaf
+        for leaf in _leaves(run)
+        if not isinstance(leaf.task, Explained) or not (stacked.given(leaf) or leaf.task.reads(problem))
+    ]
     if others:
         raise ConfigFault(
             *(
@@ -72,7 +77,7 @@ def check(run: Run) -> None:
                     what="importance is of columns, and this run learns from none",
                     where=f"RUN={run.name}",
                     found=f"task: {task_name(leaf.task)}" + (f" in {leaf.name}" if leaf.name != run.name else ""),
-                    mend="name a run of the task tabular",
+                    mend="name a run of the task tabular, or one of pictures with `columns:`",
                 )
                 for leaf in others
             )
@@ -91,10 +96,11 @@ def explain(at: Opened, engine: Engine) -> pd.DataFrame:
 
     Returns [columns], the best first: permutation (the score that is lost), its std over folds, shap.
     """
-    tasks = [model.task for model in models(at.run)]
-    read = {column for task in tasks for column in task.reads(at.data.problem)}
-    columns = [column for column in at.data.problem.inputs if column in read]
-    device = "cpu" if all(task.device == "cpu" for task in tasks) else "auto"
+    found = models(at.run)
+    problems = [stacked.seen(model, at.table.splits[0]).problem for model in found]
+    read = {column for model, problem in zip(found, problems, strict=True) for column in model.task.reads(problem)}
+    columns = [column for column in dict.fromkeys(c for p in problems for c in p.inputs) if column in read]
+    device = "cpu" if all(model.task.device == "cpu" for model in found) else "auto"
     held = engine.map(functools.partial(explain_fold, at.run, columns), _pieces(at), device, at.run.jobs)
     worth = summary(at, held)
     score = artifacts.read_json(at.folder / "score.json")
@@ -112,14 +118,13 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
     parts = [Part(model, open_fold(model, split), view) for model, view in _views(run, split.name, problem)]
     for part in parts:
         intact(part.fold.folder)
-    valid = parts[0].fold.valid
-    assert valid is not None
+    valid = _held(parts)
     repeats = max(1, min(REPEATS, SHUFFLES // max(1, len(columns))))
     score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
     adjusted = adjustment.read(score["adjustments_by_fold"][split.plain])
     tables = _predictions(
         parts,
-        valid.table.loc[ids],
+        valid.take(ids),
         ["", *(column for column in columns for _ in range(repeats))],
         lambda said: adjustment.apply(adjusted, _combined(run, split.name, said, problem)),
         np.random.default_rng(fold_seed(run.seed, split)),
@@ -131,6 +136,14 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
         shuffled={column: tables[1 + n * repeats :][:repeats] for n, column in enumerate(columns)},
         shap=_shap(parts[0], valid.take(ids[:shap_rows])) if run.members is None else None,
     )
+
+
+def _held(parts: Sequence[Part]) -> Rows:
+    """The held-out rows of a fold, with the columns of all parts."""
+    held = [part.fold.valid for part in parts]
+    table = pd.concat([rows.table for rows in held if rows is not None], axis=1)
+    assert held[0] is not None
+    return replace(held[0], table=table.loc[:, ~table.columns.duplicated()])
 
 
 def summary(at: Opened, held: Sequence[Held]) -> pd.DataFrame:
@@ -210,19 +223,22 @@ def _pieces(at: Opened) -> list[Piece]:
 
 def _predictions(
     parts: list[Part],
-    table: pd.DataFrame,
+    held: Rows,
     names: list[str],
     whole: Callable[[Said], pd.DataFrame],
     rng: np.random.Generator,
     show: str,
 ) -> list[pd.DataFrame]:
-    """The table predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
+    """The rows predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
+    table = held.table
     most = max(1, STACKED // len(table)) if all(part.run.task.rowwise for part in parts) else 1
     said: list[pd.DataFrame] = []
     for start in range(0, len(names), most):
         some = names[start : start + most]
         stack = pd.concat([_shuffled(table, name, rng) for name in some])
-        rows = Rows(stack.set_axis(pd.RangeIndex(len(stack)).astype(str)))
+        ids = pd.RangeIndex(len(stack)).astype(str)
+        pictures = None if held.pictures is None else pd.concat([held.pictures] * len(some)).set_axis(ids)
+        rows = Rows(stack.set_axis(ids), pictures=pictures)
         found: Said = {}
         for n, part in enumerate(parts):
             before, steps = start * len(parts) + n * len(some), len(names) * len(parts)

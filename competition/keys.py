@@ -1,5 +1,5 @@
-"""The keys of competition.yaml, of a run's section `pseudo`, and the parts that keys play. `python -m competition schema`
-prints every key.
+"""The keys of competition.yaml, of a run's sections `pseudo` and `embeddings`, and the parts that keys play; all are
+printed by `python -m competition schema`.
 
 Each field plays one of three parts (DESIGN 9.6): *fit* fields are the identity of a run, a change of *predict* fields
 redoes its predictions, *machine* fields (workers, device) never count.
@@ -44,12 +44,20 @@ class Folds(Strict):
     )
     group: str | None = fit(
         None,
-        "column whose equal values stay in one fold (patient, site, video); auto: copies do, of pictures also those "
-        "that were scaled, encoded anew, cropped or mirrored, of tables rows that are the same in every column",
+        "column whose equal values stay in one fold (patient, site, video); or a template of the ids whose field is the "
+        "group, such as `{group}_*` of `0001_01`; auto: copies stay in one, of pictures also those that were scaled, "
+        "encoded anew, cropped or mirrored, of tables rows that are the same in every column",
     )
     time: str | None = fit(None, "column to order by, for scheme time")
     repeats: int = fit(1, "how many times the rows are split anew; predictions are averaged", ge=1)
     seed: int = fit(0, "seed of the split", ge=0)
+
+    @field_validator("group")
+    @classmethod
+    def _one_field(cls, value: Any) -> Any:
+        if value is not None and set("{}") & set(value) and (value.count("{group}"), value.count("{")) != (1, 1):
+            raise ValueError("a template of the ids has one field, {group}: '{group}_*'")
+        return value
 
     @model_validator(mode="after")
     def _time_needs_column(self) -> Folds:
@@ -58,6 +66,11 @@ class Folds(Strict):
         if self.scheme == "time" and (self.repeats > 1 or self.group):
             raise ValueError("scheme: time takes neither repeats nor group")
         return self
+
+    @property
+    def of_ids(self) -> str | None:
+        """The template of the ids by which rows are grouped."""
+        return self.group if self.group and "{" in self.group else None
 
 
 class MetricSpec(Strict):
@@ -146,6 +159,29 @@ class Pseudo(Strict):
         lt=1,
     )
     weight: float = fit(1.0, "how much such a row counts beside a labelled one", gt=0)
+
+
+class Embeddings(Strict):
+    """Section `embeddings` of a tabular run: the backbone that looks at the pictures, as it comes."""
+
+    backbone: str = fit(..., "any timm model, with or without a pretrained tag")
+    pretrained: Literal[True] | str = fit(
+        True, "true: weights from the hub; a local weights file, not of this competition"
+    )
+    size: int = fit(224, "side of the square that it sees, pixels", ge=8, le=4096)
+    fit_to: Literal["squash", "pad", "crop"] = fit("squash", "how a picture becomes square, as of `task: image`")
+    dims: int = fit(
+        32, "main directions of its pooled features that are columns, found on the fold's training rows", ge=1
+    )
+
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _never_saw_a_label(cls, value: Any) -> Any:
+        if value is not True and not isinstance(value, str):
+            raise ValueError("true, or a weights file: what was never trained sees little")
+        if isinstance(value, str) and value.startswith("run:"):
+            raise ValueError("a run has learned its training rows' labels; `runs:` takes what it says out of fold")
+        return value
 
 
 class Competition(Strict):

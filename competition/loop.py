@@ -49,7 +49,7 @@ class Job:
 
     steps: optimizer steps of an epoch. batches(epoch, first): the epoch's batches from step `first` on. loss(model,
     batch): mean over the rows. validate(model): the score to show, or None; must not draw random numbers. notes: what
-    the saved weights remember of how they are used.
+    the saved weights remember of how they are used. beside: further files of the model, by name.
     """
 
     model: nn.Module
@@ -59,6 +59,7 @@ class Job:
     loss: Callable[[nn.Module, Any], Tensor]
     validate: Callable[[nn.Module, int], float] | None
     notes: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, bytes] = field(default_factory=dict)
 
 
 def device_of(name: str) -> torch.device:
@@ -100,14 +101,17 @@ def fit(job: Job, knobs: Training, fold: Fold) -> dict[str, Any]:
     """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the faults of `train`."""
     identity = artifacts.digest(json.dumps(fold.origin, sort_keys=True), str(fold.seed))
     final, record = train(job, knobs, fold, device_of(knobs.device), identity)
-    keep(final, job.notes, fold)
+    keep(final, job, fold)
     return record | {"parameters": sum(p.numel() for p in job.model.parameters())}
 
 
-def keep(model: nn.Module, notes: dict[str, str], fold: Fold) -> None:
-    """Writes the weights into the fold's folder, with where they come from and what they must remember."""
+def keep(model: nn.Module, job: Job, fold: Fold) -> None:
+    """Writes the weights into the fold's folder, with where they come from and what they must remember, and what lies
+    beside them."""
+    for name, content in job.beside.items():
+        artifacts.write_bytes(fold.folder / name, content)
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | notes))
+    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | job.notes))
 
 
 def begin(job: Job, knobs: Training, device: torch.device) -> State:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
-from competition import artifacts, board, config, costs, portfolio, pseudo, runs, train
+from competition import artifacts, board, config, costs, portfolio, pseudo, runs, stacked, train
 from competition.config import Run
 from competition.costs import Cost
 from competition.engine import Engine, slots
@@ -121,7 +121,7 @@ def left(run: Run, engine: Engine, predicted: bool = True) -> float:
     if run.preset is not None:
         return 0.0 if (artifacts.run_folder(run.name) / "score.json").exists() else _clock(run, None)
     at = look(run)
-    missing = [work if predicted else replace(work, views=()) for work in works(at)]
+    missing = [work if predicted else replace(work, views=()) for work in (works(at) if _measurable(at) else ())]
     return estimate(at, engine).whole(missing) if any(w.rows or w.views for w in missing) else 0.0
 
 
@@ -130,6 +130,8 @@ def look(run: Run) -> Opened:
     at = runs.look(run)
     if run.pseudo is not None:
         (pseudo.check if pseudo.known(run.pseudo) else pseudo.refuse)(at)
+    if stacked.given(run) and stacked.known(at):
+        stacked.check(at)
     return at
 
 
@@ -225,6 +227,8 @@ def chosen(found: Sequence[Option], estimate: Estimate, size: int | None, allowe
 
 def _single(at: Opened, engine: Engine, allowed: float | None) -> float:
     run, missing = at.run, works(at)
+    if not _measurable(at):
+        return 0.0
     if not isinstance(run.task, Stepped) and not any(work.rows or work.views for work in missing):
         board.say(f"{run.name}: all folds are trained and predicted; nothing is left")
         return 0.0
@@ -246,6 +250,16 @@ def _single(at: Opened, engine: Engine, allowed: float | None) -> float:
     if allowed is not None:
         _offer(at, found, allowed)
     return seconds
+
+
+def _measurable(at: Opened) -> bool:
+    """Whether the columns that other runs give are there, or can be had; says where they are not."""
+    ready = not stacked.given(at.run) or stacked.known(at)
+    if not ready:
+        board.say(
+            f"{at.run.name}: what it takes itself is left out until {', '.join(stacked.parents(at.run))} is predicted"
+        )
+    return ready
 
 
 def _offer(at: Opened, found: Estimate, allowed: float) -> None:

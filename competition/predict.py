@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, decide, runs
+from competition import artifacts, board, decide, runs, stacked
 from competition.artifacts import read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -73,7 +73,7 @@ def predict_fold(run: Run, split: Split) -> None:
     """One fold's rows in every view that is missing, in whatever process the engine chose."""
     fold = open_fold(run, split)
     intact(fold.folder)
-    have, data = predicted_views(run, split), load(run.competition)
+    have, data = predicted_views(run, split), stacked.seen(run, split)
     parts = {name: rows for name, rows in (("oof", fold.valid), *runs.unknown(run, data).items()) if rows is not None}
     steps = (len(run.task.views) - len(have)) * sum(map(len, parts.values()))
     before = 0

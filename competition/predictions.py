@@ -13,10 +13,12 @@ from competition.artifacts import read_json, read_table
 from competition.boxes import fusion
 from competition.boxes.table import holds_boxes
 from competition.config import Run
+from competition.data import Data
 from competition.decide import Stack
 from competition.errors import ConfigFault, Finding, examples
+from competition.folds import FoldTable
 from competition.runs import Opened
-from competition.split import Split
+from competition.split import ALL, Split
 from competition.task import Problem
 
 VIEW = "view"
@@ -65,6 +67,15 @@ def fold_said(name: str, split: Split, problem: Problem, part: str = "test") -> 
     by_fold = read_json(artifacts.run_folder(name) / "score.json")["weights_by_fold"]
     decision = decide.read(by_fold[split.plain], problem)
     return decision.combine(views(decision.weights))
+
+
+def said(name: str, data: Data, table: FoldTable, split: Split, part: str = "test") -> pd.DataFrame:
+    """`fold_said`; for the refit on all rows, which is never scored, what the models of all folds say."""
+    if split.fold != ALL:
+        return fold_said(name, split, data.problem, part)
+    firsts = [s for s in table.splits if s.repeat == 0]
+    every = {name: as_one([fold_said(name, s, data.problem, part) for s in firsts])}
+    return decide.equal(every, data.problem).combine(every)
 
 
 def fold_files(run: Run, split: Split, part: str) -> list[Path]:

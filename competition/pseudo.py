@@ -16,17 +16,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, decide, predictions, runs
+from competition import artifacts, predictions, runs, stacked
 from competition.boxes.table import EDGES, holds_boxes
 from competition.config import Run
-from competition.data import Data, load
+from competition.data import Data
 from competition.errors import ConfigFault, DataFault, Finding, examples
 from competition.folds import FoldTable
 from competition.folds import load as load_folds
 from competition.imported import ImportedTask
 from competition.keys import Pseudo
 from competition.metrics import CLASSES, COLUMNS
-from competition.predictions import as_one
 from competition.runs import Opened
 from competition.split import ALL, Split
 from competition.task import Fold, Problem, Rows, pick, together
@@ -39,7 +38,7 @@ def joined(fold: Fold, run: Run, split: Split) -> Fold:
     """The fold as the run learns from it, with what `pseudo:` labels, if any; inner splits hold out real rows only."""
     if run.pseudo is None:
         return fold
-    data = load(run.competition)
+    data = stacked.seen(run, split)
     real, more = fold.train, labelled(run.pseudo, data, labels(run, data, split))
     weight = pd.Series(1.0, real.ids) if real.weight is None else real.weight
     both = together(replace(real, weight=weight), replace(more, weight=pd.Series(run.pseudo.weight, more.ids)))
@@ -114,11 +113,7 @@ def renamed(rows: Rows) -> Rows:
 
 def said(spec: Pseudo, data: Data, split: Split) -> pd.DataFrame:
     """What the parent's models of this fold say; for the refit on all rows, which is never scored, those of all folds."""
-    if split.fold != ALL:
-        return predictions.fold_said(spec.run, split, data.problem, spec.rows)
-    firsts = [s for s in load_folds(data).splits if s.repeat == 0]
-    every = {spec.run: as_one([predictions.fold_said(spec.run, s, data.problem, spec.rows) for s in firsts])}
-    return decide.equal(every, data.problem).combine(every)
+    return predictions.said(spec.run, data, load_folds(data), split, spec.rows)
 
 
 def kept(at: Opened) -> bool:
@@ -202,16 +197,26 @@ def _impossible(at: Opened, spec: Pseudo) -> list[Finding]:
         found = "rows: unlabeled, and competition.yaml names none"
         mend = "unlabeled: <file> there, or `rows: test` here"
         problems.append(Finding("CFG-VALUE", what, f"{where}, key pseudo.rows", found, mend))
+    if spec.rows == "unlabeled" and getattr(at.run.task, "recalls", False):
+        found, mend = "rows: unlabeled, which lack the run's columns of other models", "rows: test"
+        problems.append(Finding("CFG-VALUE", what, f"{where}, key pseudo.rows", found, mend))
     return problems
 
 
 def _leaking(at: Opened, spec: Pseudo) -> list[Finding]:
     """Where the parent can't say what it knows without a fold."""
     parent = runs.resolve(spec.run)
-    imported = [leaf.name for leaf in runs.leaves(parent) if isinstance(leaf.task, ImportedTask)]
+    below = [run for leaf in runs.leaves(parent) for run in (leaf, *_stacked(leaf))]
+    imported = [run.name for run in below if isinstance(run.task, ImportedTask)]
     reasons = [f"{name} is imported: one prediction a row, of all folds" for name in imported]
     if parent.members is not None and at.table.table.shape[1] > 1:
         reasons.append("a blend has weights without fold k for the first repeat only")
     where, what = f"{artifacts.run_yaml(at.run.name)}, key pseudo.run", "pseudo-labels that have seen the scored fold"
     risk, mend = "the score would rise by what the labels know of it", "name a run that is trained here, fold by fold"
     return [Finding("PSEUDO-LEAK", what, where, reason, mend, risk=risk) for reason in reasons]
+
+
+def _stacked(run: Run) -> list[Run]:
+    """The runs with a task whose predictions are columns of this one, at any depth."""
+    inner = [leaf for name in getattr(run.task, "runs", ()) for leaf in runs.leaves(runs.resolve(name))]
+    return [one for leaf in inner for one in (leaf, *_stacked(leaf))]

@@ -95,7 +95,8 @@ def members(run: Run) -> list[Run]:
 
 
 def needs(run: Run) -> list[Run]:
-    """The runs that must be predicted before this one begins: a blend's members, whose labels it learns from."""
+    """The runs that must be predicted before this one begins: a blend's members, whose predictions or labels it learns
+    from."""
     return [resolve(name) for key, name in config.made_of(run) if key != "of"]
 
 
@@ -123,7 +124,8 @@ def sources(name: str) -> set[str]:
 
 
 def unknown(run: Run, data: Data) -> dict[str, Rows]:
-    """The rows without labels that the run predicts: of an imported one test alone, of a blend what all members do."""
+    """The rows without labels that the run predicts: of an imported one and of one with columns of other models
+    test alone, of a blend what all members do."""
     recalled = any(getattr(leaf.task, "recalls", False) for leaf in leaves(run))
     return {"test": data.test} if recalled else data.unknown
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from competition.config import TASKS, Run, task_class
-from competition.keys import Boxes, Competition, Folds, ImagePaths, Pseudo
+from competition.keys import Boxes, Competition, Embeddings, Folds, ImagePaths, Pseudo
 from competition.metrics import METRICS
 from competition.tuning.keys import Range, Tune
 
@@ -27,6 +27,7 @@ def schema() -> list[tuple[str, str, str, str, str]]:
         ("<run>.yaml", "tune.", Tune),
         ("<run>.yaml", "pseudo.", Pseudo),
         *((f"<run>.yaml, task: {name}", "", task_class(name)) for name in TASKS),
+        ("<run>.yaml, task: tabular", "embeddings.", Embeddings),
     ]
     rows = [("<run>.yaml", "extends", "str", "", "another run file, whose values are taken where this one is silent")]
     for section, prefix, model in sections:

@@ -29,7 +29,7 @@ from competition.split import Split
 from competition.task import Fold, Problem, Progress, Rows, pick
 
 NETWORKS = ("image", "detection")  # tasks whose fold is one network
-WEIGHTS = "model.safetensors"
+WEIGHTS, MODEL = "model.safetensors", "model*"
 OWN_NOTES = ("run", "fold")  # of a weights file; all others must agree, for they say how the network is used
 Names = tuple[str, ...]
 
@@ -98,7 +98,7 @@ class SoupTask(Strict):
         chosen, tried = greedy(self.of, tasting.score)
         shown = {" + ".join(some): _plain(fold.problem.metric.shown(score)) for some, score in tried.items()}
         paths = [weights_file(name, fold.name) for name in chosen]
-        artifacts.write_bytes(fold.folder / WEIGHTS, averaged(paths, fold.origin))
+        lay(paths, fold)
         note = f"soup of {' + '.join(chosen)}; on the other folds {fold.problem.metric.name} was "
         fold.log(0, {"note": note + ", ".join(f"{score} of {some}" for some, score in shown.items())})
         return {"chosen": list(chosen), "tried": shown}
@@ -161,9 +161,10 @@ class Tasting:
         folder = self.fold.folder.parent / "tasted" / f"{name}-{key}"
         with artifacts.locked(folder, wait=-1):
             if not (folder / "score.json").exists():
-                artifacts.write_bytes(folder / WEIGHTS, averaged(paths, self.fold.origin))
+                lay(paths, replace(self.fold, folder=folder))
                 score = self._taste(folder, name)
-                (folder / WEIGHTS).unlink()
+                for file in folder.glob(MODEL):
+                    file.unlink()
                 artifacts.write_json(folder / "score.json", {"of": list(some), "fold": name, "score": score})
         self.done += len(self.rows[name])
         return artifacts.read_json(folder / "score.json")["score"]
@@ -190,6 +191,14 @@ def others(table: FoldTable, name: str) -> list[Split]:
     here = next(split for split in table.splits if split.name == name)
     rest = [split for split in table.splits if split.repeat == here.repeat and split.fold != here.fold]
     return sorted(rest, key=lambda split: (split.fold < here.fold, split.fold))
+
+
+def lay(paths: Sequence[Path], fold: Fold) -> None:
+    """Writes the mean of the weights into the fold's folder, and what lies beside them, which is alike where notes are."""
+    for file in paths[0].parent.glob(MODEL):
+        if file.name != WEIGHTS:
+            artifacts.write_bytes(fold.folder / file.name, file.read_bytes())
+    artifacts.write_bytes(fold.folder / WEIGHTS, averaged(paths, fold.origin))
 
 
 def averaged(paths: Sequence[Path], origin: dict[str, str]) -> bytes:

@@ -23,6 +23,7 @@ from competition import (
     rates,
     runs,
     scoring,
+    stacked,
     submit,
 )
 from competition import plan as planning
@@ -175,17 +176,19 @@ def _complete(run: Run, engine: Engine, made: set[str], overrides: str = "", tim
 
 
 def _complete_first(run: Run, engine: Engine, made: set[str]) -> None:
-    """A blend's members; the run whose labels it learns from, where labels are still to be had."""
-    if run.pseudo is not None and not any(map(_without_labels, runs.members(run) if run.preset else [run])):
+    """A blend's members; the runs whose labels or predictions it learns from, where these are still to be had."""
+    learns = run.pseudo is not None or stacked.parents(run)
+    if learns and not any(map(_without_sources, runs.members(run) if run.preset else [run])):
         return
     for other in runs.needs(run):
         if other.name not in made:
             _complete(other, engine, made)
 
 
-def _without_labels(run: Run) -> bool:
+def _without_sources(run: Run) -> bool:
     at = runs.look(run)
-    return bool(training.untrained(at)) and not pseudo.kept(at)
+    kept = (run.pseudo is None or pseudo.kept(at)) and (not stacked.given(run) or stacked.kept(at))
+    return bool(training.untrained(at)) and not kept
 
 
 def _train(run: Run, engine: Engine, made: set[str], overrides: str = "") -> None:

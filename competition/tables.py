@@ -160,16 +160,17 @@ def natural(values: set[str]) -> tuple[str, ...]:
     return tuple(sorted(values, key=lambda v: (float(v), v)) if numeric else sorted(values))
 
 
+def pattern(template: str) -> re.Pattern[str]:
+    """A template as a regular expression: a field is a part of a name, the shortest that fits, and * any part."""
+    parts = enumerate(re.split(r"{(\w+)}", template))
+    return re.compile("".join(f"(?P<{p}>[^/]+?)" if i % 2 else re.escape(p).replace(r"\*", "[^/]*") for i, p in parts))
+
+
 def _read_template(root: Path, template: str) -> pd.DataFrame:
     """One row a file: the template's fields, `path` (below the data folder) and `stem`, unique."""
-    pattern = re.compile(
-        "".join(
-            f"(?P<{p}>[^/]+?)" if i % 2 else re.escape(p).replace(r"\*", "[^/]*")
-            for i, p in enumerate(re.split(r"{(\w+)}", template))
-        )
-    )
+    fits = pattern(template)
     files = sorted(str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
-    rows = [(m.groupdict(), f) for f in files if not Path(f).name.startswith(".") and (m := pattern.fullmatch(f))]
+    rows = [(m.groupdict(), f) for f in files if not Path(f).name.startswith(".") and (m := fits.fullmatch(f))]
     if not rows:
         raise DataFault(
             Finding(

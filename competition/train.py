@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, folds, pseudo, runs
+from competition import artifacts, board, folds, pseudo, runs, stacked
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
@@ -69,8 +69,10 @@ def done(run: Run, split: Split) -> bool:
 
 
 def prepare(at: Opened) -> None:
-    """`check`, and whether pictures and functions are those that the run began with."""
-    runs.check_inputs(at, check(at))
+    """`check`, and whether pictures, functions and columns of other models are those that the run began with."""
+    stacked.keep(at)
+    inputs = check(at)
+    runs.check_inputs(at, artifacts.digest(inputs, stacked.content(at)) if stacked.given(at.run) else inputs)
 
 
 def check(at: Opened) -> str:
@@ -82,7 +84,7 @@ def check(at: Opened) -> str:
             raise Stopped(f"stopped while {text}")
 
     _takes(at)
-    return fill_caches(at.run, at.data, show)
+    return fill_caches(at.run, stacked.seen(at.run, at.table.splits[0]), show)
 
 
 def fill_caches(run: Run, data: Data, progress: Progress) -> str:
@@ -135,7 +137,7 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
 
 def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
     """The fold as its task sees it."""
-    data = load(run.competition)
+    data = stacked.seen(run, split)
     table = folds.load(data)
     train_ids, held_out = table.ids(split)
     folder = artifacts.run_folder(run.name) / split.name

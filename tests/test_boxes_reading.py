@@ -231,6 +231,20 @@ def test_one_class_needs_no_column(workspace: Path):
     assert set(data.load("toy").train.truth["label"]) == {"wheat"}
 
 
+def test_a_column_may_mark_boxes_of_many_objects(workspace: Path):
+    write_pictures(*IDS, *TEST)
+    values = four_columns()
+    table = pd.read_csv("data/train.csv", dtype=str, keep_default_na=False)
+    write_tables(table.assign(IsGroupOf=["1", "0", "-1", "", "true"]))
+    competition(**values)
+    truth = data.load("toy").train.truth
+    assert truth is not None and truth["crowd"].tolist() == [True, False, False, True]
+    write_tables(table.assign(difficult=["1", "2", "3", "", "1"]))  # levels, no flags
+    competition(**values)
+    levels = data.load("toy").train.truth
+    assert levels is not None and not levels["crowd"].any()
+
+
 def test_columns_that_differ_within_a_picture_are_left_out(workspace: Path):
     values = four_columns()
     table = pd.read_csv("data/train.csv", dtype=str, keep_default_na=False)

@@ -102,6 +102,11 @@ def test_types_and_their_reasons(cells: list[str], kind: str, reason: str) -> No
     assert reason in column.reason
 
 
+def test_whole_numbers_under_a_name_that_says_category_are_names() -> None:
+    assert one(["1", "104", "-1"], "ps_car_11_cat").type == "category"
+    assert one(["1.5", "104", "-1"], "ps_car_11_cat").type == one(["1", "104", "-1"], "scat").type == "number"
+
+
 def test_unnamed_numbers_of_rows_and_copies_are_left_out() -> None:
     table = pd.DataFrame(
         {"Unnamed: 0": list("9753"), "a": list("1224"), "b": list("1224"), "": list("4567")}, dtype=str

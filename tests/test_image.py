@@ -56,7 +56,7 @@ def test_mixed_targets_equal_timms(mixup: float, cutmix: float):
     labels = torch.arange(8) % 5
     one_hot = torch.nn.functional.one_hot(labels, 5).float()
     task = ImageTask(mixup=mixup, cutmix=cutmix)
-    mixed, targets, _ = feed.mix(images.copy(), one_hot, torch.ones(8), task, np.random.default_rng(3))
+    mixed, targets, _ = feed.mix(images.copy(), (one_hot, torch.ones(8)), task, np.random.default_rng(3))
     again = np.random.default_rng(3)
     again.random()
     share = float(again.beta(mixup or cutmix, mixup or cutmix))
@@ -341,7 +341,7 @@ def squared(run: torch.nn.Module, batch: feed.ImageBatch) -> torch.Tensor:
 def test_pieces_give_the_gradient_of_the_whole_batch():
     torch.manual_seed(0)
     network = torch.nn.Linear(3, 2)
-    batch = feed.ImageBatch(torch.randn(8, 3), torch.randn(8, 2), torch.rand(8))
+    batch = feed.ImageBatch(torch.randn(8, 3), torch.randn(8, 2), torch.rand(8), torch.empty(8, 0))
     grads = []
     for pieces in (1, 4):
         optimizer = torch.optim.SGD(network.parameters(), lr=0.0)

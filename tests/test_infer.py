@@ -97,6 +97,13 @@ PICTURES: dict[str, tuple[Layout, dict[str, Any]]] = {
         LABELS | pictures("images/{}.jpg", 18),
         {"id": "id", "target": "label", "kind": "multiclass", "metric": "accuracy", "image": JPG, "folds.n": 3},
     ),
+    "two folders that both count from 0": (
+        LABELS
+        | pictures("train/{}.jpg", 12)
+        | pictures("test/{}.jpg", 6)
+        | {"test.csv": table("id", 6), "sample_submission.csv": table("id,label", 6, ["cat"])},
+        {"image": {"train": "train/{id}.jpg", "test": "test/{id}.jpg"}},
+    ),
     "one folder, ids with suffix": (
         {
             "train.csv": table("file,label", 12, THREE, id="{}.png"),
@@ -382,6 +389,54 @@ TABLES: dict[str, tuple[Layout, dict[str, Any]]] = {
         },
         {"folds.scheme": "stratified", "folds.time": None},
     ),
+    "stretches of time between train's": (
+        {
+            "train.csv": table("id,date,sales", 76, [f"2024-{i // 19 + 1:02}-{i % 19 + 1:02}" for i in range(76)], [1.5, 9]),
+            "test.csv": table("id,date", 36, [f"2024-{i // 9 + 1:02}-{i % 9 + 20:02}" for i in range(36)], start=76),
+            "sample_submission.csv": table("id,sales", 36, [0], start=76),
+        },
+        {"folds.scheme": "time", "folds.time": "date"},
+    ),
+    "the id is the time": (
+        {
+            "train.csv": table("date,size,sales", 19, [1, 2], [1.5, 2.5, 9], start=10, id="2024-01-{} 10:00:00"),
+            "test.csv": table("date,size", 6, [1, 2], start=10, id="2024-02-{} 10:00:00"),
+            "sample_submission.csv": table("date,sales", 6, [0], start=10, id="2024-02-{} 10:00:00"),
+        },
+        {"id": "date", "folds.scheme": "time", "folds.time": "date"},
+    ),
+    "seconds of one clock": (
+        {
+            "train.csv": table("id,TransactionDT,sales", 60, [86400 + 7 * i for i in range(60)], [1.5, 2.5, 9]),
+            "test.csv": table("id,TransactionDT", 6, [90000 + 7 * i for i in range(6)], start=60),
+            "sample_submission.csv": table("id,sales", 6, [0], start=60),
+        },
+        {"folds.scheme": "time", "folds.time": "TransactionDT"},
+    ),
+    "groups that test shares": (
+        {
+            "train.csv": table("id,customer,label", 60, [f"c{i // 6}" for i in range(60)], TWO),
+            "test.csv": table("id,customer", 6, ["c1", "c2", "new"], start=60),
+            "sample_submission.csv": table("id,label", 6, ["cat"], start=60),
+        },
+        {"folds.group": None},
+    ),
+    "groups in the ids": (
+        {
+            "train.csv": [["id", "size", "label"], *[[f"{i // 3:04}_{i % 3}", i % 5, TWO[i % 2]] for i in range(60)]],
+            "test.csv": [["id", "size"], *[[f"{i // 3:04}_{i % 3}", i % 5] for i in range(60, 72)]],
+            "sample_submission.csv": [["id", "label"], *[[f"{i // 3:04}_{i % 3}", "cat"] for i in range(60, 72)]],
+        },
+        {"folds.group": "{group}_*", "folds.scheme": "stratified"},
+    ),
+    "starts of ids that test shares": (
+        {
+            "train.csv": [["id", "size", "label"], *[[f"{i % 20:04}_{i}", i % 5, TWO[i % 2]] for i in range(60)]],
+            "test.csv": [["id", "size"], *[[f"{i % 20:04}_{i}", i % 5] for i in range(60, 72)]],
+            "sample_submission.csv": [["id", "label"], *[[f"{i % 20:04}_{i}", "cat"] for i in range(60, 72)]],
+        },
+        {"folds.group": None},
+    ),
     "a rare class": (tabular(["cat"] * 28 + ["dog"] * 2, ["cat"]), {"folds.n": 3}),
 }  # fmt: skip
 
@@ -417,6 +472,7 @@ def test_the_metric_is_sure_only_when_given() -> None:
         ("mapk@5", THREE, "multiclass", {"name": "mapk", "k": 5}),
         ("MAP@3", THREE, "multiclass", {"name": "mapk", "k": 3}),
         ("mapk", THREE, "multiclass", "mapk"),
+        ("quantile@0.9", [0.5, 1.5, 2], "regression", {"name": "quantile", "alpha": 0.9}),
         ("AUC", [0, 1], "binary", "auc"),
         ("qwk", [0, 1, 2, 3], "ordinal", "qwk"),
         ("mae", [0, 1, 2, 3], "regression", "mae"),

@@ -21,6 +21,7 @@ from competition import artifacts, cli, decide, metrics
 from competition.config import TASKS, task_class
 from competition.data import load
 from competition.folds import load as load_folds
+from competition.keys import ROW_KINDS
 from competition.task import pick
 from competition.tracking import read as read_history
 
@@ -34,10 +35,16 @@ def state(folder: Path) -> dict[str, tuple[int, str]]:
 LEARNERS = sorted(TASKS.keys() - {"imported", "soup"})  # which learn nothing: tests/test_import.py, tests/test_soup.py
 
 
-@pytest.mark.parametrize("task, kind", [(task, kind) for task in LEARNERS for kind in task_class(task).kinds])
-def test_contract_of_every_task_and_kind(kind: str, task: str, competition: Callable[..., str], workspace: Path):
+KINDS = [(task, kind, "") for task in LEARNERS for kind in task_class(task).kinds]
+BESIDE = [("image", kind, "columns=all") for kind in ROW_KINDS]
+
+
+@pytest.mark.parametrize("task, kind, keys", [*KINDS, *(pytest.param(*p, marks=pytest.mark.slow) for p in BESIDE)])
+def test_contract_of_every_task_and_kind(
+    kind: str, task: str, keys: str, competition: Callable[..., str], workspace: Path
+):
     """From the YAML to a checked CSV: OOF has each training row once, the score is theirs, a second call does nothing."""
-    run = competition(kind, task=task)
+    run = competition(kind, run=keys, task=task, columns=bool(keys))
     before = state(workspace / "data")
     assert cli.main(["submission", run]) == 0
     data, folder = load("toy"), Path("runs/toy/base")

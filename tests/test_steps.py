@@ -44,7 +44,7 @@ def batches(epoch: int, first: int) -> Iterator[ImageBatch]:
     for step in range(first, 5):
         rng = torch.Generator().manual_seed(100 * epoch + step)
         x = torch.randn(8, 3, generator=rng) * 2 + 1
-        yield ImageBatch(x, x[:, :2] * 0.5, torch.ones(8))
+        yield ImageBatch(x, x[:, :2] * 0.5, torch.ones(8), torch.empty(8, 0))
 
 
 def squared(run: nn.Module, batch: ImageBatch) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import cli, data, yaml
+from competition import artifacts, cli, data, yaml
 from competition.data import load
 from competition.inspect import columns
 from competition.tabular.columns import Column, Columns, infer, read, resolve
@@ -311,6 +312,50 @@ def test_double_ids_are_refused(tables, capsys: pytest.CaptureFixture):
     path = Path("data/train.csv")
     path.write_text(path.read_text() + "0007,1.5,red,3,1\n")
     assert "'0007'" in refuse("ID-DUP", capsys)
+
+
+def test_ids_of_train_may_be_counted_anew_in_test_but_not_be_its_rows(tables, capsys: pytest.CaptureFixture):
+    def counted(train: pd.DataFrame, test: pd.DataFrame):
+        return train, test.assign(id=train["id"].head(TEST).to_numpy())
+
+    def copied(train: pd.DataFrame, test: pd.DataFrame):
+        return train, pd.concat([test, train.head(3)[test.columns]])
+
+    tables(counted)
+    assert init() == 0
+    assert f"{TEST} ids stand in train and in test, of different rows" in " ".join(capsys.readouterr().out.split())
+    shutil.rmtree("configs/toy")
+    tables(copied)
+    assert "'0000', '0001', '0002'" in refuse("ID-OVERLAP", capsys)
+
+
+def test_an_id_that_is_a_time_is_a_column_too(tables):
+    def timed(train: pd.DataFrame, test: pd.DataFrame) -> None:
+        for first, part in ((0, train), (ROWS, test)):
+            part["id"] = (pd.Timestamp("2024-01-01") + pd.to_timedelta(first + np.arange(len(part)), "h")).astype(str)
+
+    tables(timed)
+    assert init() == 0
+    assert data.load("toy").problem.inputs == ("id", "size", "colour", "other")
+    assert baseline()["columns"]["date"] == ["id"]
+
+
+def test_groups_by_a_template_of_the_ids(tables, capsys: pytest.CaptureFixture):
+    def grouped(train: pd.DataFrame, test: pd.DataFrame) -> None:
+        for name, part in (("a", train), ("b", test)):
+            part["id"] = [f"{name}{i // 4}_{i % 4}" for i in range(len(part))]
+
+    tables(grouped)
+    assert init() == 0
+    loaded = data.load("toy")
+    assert loaded.config.folds.group == "{group}_*" and "{group}_*" not in loaded.problem.inputs
+    assert podium("folds", "toy") == 0
+    folds = pd.read_csv("folds/toy.csv", dtype=str)
+    assert (folds.groupby(folds["id"].str.split("_").str[0])["fold"].nunique() == 1).all()
+    path = artifacts.competition_yaml("toy")
+    path.write_text(path.read_text().replace("{group}_*", "{group}-*"))
+    assert podium("folds", "toy") == 3
+    assert "'a0_0'" in "".join(capsys.readouterr().err.split("FOLD-GROUP")[1:])
 
 
 def test_a_constant_target_is_refused(tables, capsys: pytest.CaptureFixture):

@@ -19,6 +19,7 @@ from competition.keys import Competition
 from competition.tables import MISSING, said
 
 PLACEHOLDER = [0.0, 0.0, 1.0, 1.0]  # hosts write `none 1 0 0 1 1` or `14 1 0 0 1 1` where nothing was found
+FLAGS = ("1", "1.0", "true")
 Found = tuple[str, list[Any], str]  # label, empty where the cell has none; four numbers; their form
 
 
@@ -29,7 +30,7 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
     given = ~train[columns].apply(lambda cells: cells.str.strip().isin(MISSING)).all(axis=1)
     given, notes = _without_words(train[columns[0]], given) if len(columns) == 1 else (given, [])
     rows = train[given]
-    label = class_cells(rows, config)
+    label, crowd = class_cells(rows, config), _crowds(rows)
     lines = [f"{config.train}, line {n + 2}" for n in given.to_numpy().nonzero()[0]]
     if len(columns) == 4:
         numbers = rows[columns].to_numpy().tolist()
@@ -37,9 +38,9 @@ def read(train: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[s
     else:
         found = _one_column(rows[columns[0]], lines, config)
     boxes = {"corners": [], "sizes": [], "centers": []}
-    for id, own, line, cell in zip(rows[config.id].tolist(), label.tolist(), lines, found, strict=True):
+    for id, own, many, line, cell in zip(rows[config.id].tolist(), label.tolist(), crowd, lines, found, strict=True):
         for name, numbers, form in cell:
-            boxes[form].append(Box(id, name or own, numbers, False, line))
+            boxes[form].append(Box(id, name or own, numbers, many, line))
     table = pd.concat([raw.table(some, form) for form, some in boxes.items()])
     table, told = _without_placeholders(table, config)
     return table, notes + told
@@ -63,6 +64,15 @@ def class_cells(rows: pd.DataFrame, config: Competition) -> pd.Series:
         return pd.Series("", index=rows.index)
     cells = rows[config.targets[0]].str.strip()
     return cells.where(said(cells) | cells.isin(config.classes or ()), "")
+
+
+def _crowds(rows: pd.DataFrame) -> list[bool]:
+    """Which rows a column of flags such as IsGroupOf marks as no single object."""
+    named = (rows[column].str.lower() for column in rows.columns if spellings.plain(column) in spellings.CROWD)
+    marked = pd.Series(False, rows.index)
+    for cells in (cells for cells in named if cells.isin([*FLAGS, "-1", "0", "0.0", "false", ""]).all()):
+        marked |= cells.isin(FLAGS)
+    return marked.tolist()
 
 
 def _without_placeholders(table: pd.DataFrame, config: Competition) -> tuple[pd.DataFrame, list[str]]:

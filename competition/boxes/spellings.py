@@ -25,6 +25,7 @@ FOUR: tuple[tuple[str, tuple[str, str, str, str]], ...] = (
 LABEL = (
     "label", "class", "category", "name", "classname", "labelname", "object", "classid", "categoryid", "labelid",
 )  # fmt: skip
+CROWD = ("iscrowd", "isgroupof", "crowd", "difficult")
 SCORE = ("score", "confidence", "conf", "prob", "probability")
 
 

@@ -5,8 +5,9 @@ Nothing here depends on the number of workers, on what ran before or on a resume
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,35 +24,40 @@ ORDER, MIX = 1, 2  # purposes of random draws, so that no two streams are the sa
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """images: [b, size, size, 3] uint8; targets: [b, columns] float; weights: [b] float, mean 1 over the training rows."""
+    """images: [b, size, size, 3] uint8; targets: [b, columns] float; weights: [b] float, mean 1 over the training rows;
+    cells: [b, features] float of table columns, none of them where the run reads none.
+    """
 
     images: Tensor
     targets: Tensor
     weights: Tensor
+    cells: Tensor
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: slice) -> ImageBatch:
-        return ImageBatch(self.images[rows], self.targets[rows], self.weights[rows])
+        return ImageBatch(self.images[rows], self.targets[rows], self.weights[rows], self.cells[rows])
 
     def to(self, device: torch.device) -> ImageBatch:
         if device.type == "cpu":
             return self
-        parts = (self.images, self.targets, self.weights)
+        parts = (self.images, self.targets, self.weights, self.cells)
         return ImageBatch(
             *(p.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else p.to(device) for p in parts)
         )
 
 
 class Feed:
-    """Batches of the rows `picture_rows` of a cache. targets: [n, columns]; weights: [n]; odds: [n] or None (balanced)."""
+    """Batches of the rows `picture_rows` of a cache. targets: [n, columns]; weights: [n]; odds: [n] or None (balanced);
+    cells: [n, features] or None."""
 
     def __init__(self, task: ImageTask, cache: Cache, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray,
-                 odds: np.ndarray | None, seed: int, workers: int):  # fmt: skip
+                 odds: np.ndarray | None, seed: int, workers: int, cells: np.ndarray | None = None):  # fmt: skip
         self.task, self.cache, self.rows, self.odds, self.seed, self.workers = task, cache, rows, odds, seed, workers
         self.targets = torch.tensor(targets, dtype=torch.float32)
         self.weights = torch.tensor(weights, dtype=torch.float32)
+        self.cells = torch.empty(len(rows), 0) if cells is None else torch.from_numpy(cells)
         self.augment = Augment(task.augment, task.size, task.symmetry, seed)
         self.batch = min(task.batch, len(rows))
         self.steps = max(1, len(rows) // self.batch)
@@ -71,22 +77,21 @@ class Feed:
         for i, position in enumerate(positions):
             sample = int(position) if self.odds is None else int(position) + len(self.rows) * (step * self.batch + i)
             images[i] = self.augment(self.cache.pictures[self.rows[position]], epoch, sample)
-        targets, weights = self.targets[positions], self.weights[positions]
+        rows = self.targets[positions], self.weights[positions], self.cells[positions]
         if epoch < self.task.epochs - self.task.mix_off and (self.task.mixup or self.task.cutmix):
             rng = np.random.default_rng([self.seed, MIX, epoch, step])
-            images, targets, weights = mix(images, targets, weights, self.task, rng)
-        return ImageBatch(torch.from_numpy(images), targets, weights)
+            images, *rows = mix(images, rows, self.task, rng)
+        return ImageBatch(torch.from_numpy(images), *rows)
 
 
-def mix(
-    images: np.ndarray, targets: Tensor, weights: Tensor, task: ImageTask, rng: np.random.Generator
-) -> tuple[np.ndarray, Tensor, Tensor]:
+def mix(images: np.ndarray, rows: Sequence[Tensor], task: ImageTask, rng: np.random.Generator) -> tuple[Any, ...]:
     """Mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019) of a batch with a shuffle of itself, one share a batch.
 
-    images: [b, h, w, 3] uint8; targets: [b, columns]. Equal in its targets to timm's Mixup for the same share and partner.
+    images: [b, h, w, 3] uint8. rows: targets, weights and cells of tables, [b, ...] each, mixed by the share of the pixels.
+    Equal in its targets to timm's Mixup for the same share and partner.
     """
     if rng.random() >= task.mix_prob:
-        return images, targets, weights
+        return images, *rows
     use_cutmix = bool(task.cutmix) and (not task.mixup or rng.random() < 0.5)
     alpha = task.cutmix if use_cutmix else task.mixup
     share = float(rng.beta(alpha, alpha))
@@ -98,7 +103,7 @@ def mix(
     else:
         flat, other = images.reshape(len(images), -1), images[partner].reshape(len(images), -1)
         images = cv2.addWeighted(flat, share, other, 1 - share, 0).reshape(images.shape)
-    return images, targets * share + targets[partner] * (1 - share), weights * share + weights[partner] * (1 - share)
+    return images, *(part * share + part[partner] * (1 - share) for part in rows)
 
 
 def cut_box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int, float]:

@@ -15,7 +15,8 @@ from torch.nn import functional
 from competition import artifacts, backbone, cache, loop
 from competition.augment import check as check_augment
 from competition.errors import ConfigFault, Finding
-from competition.image import model
+from competition.image import beside, model
+from competition.image.beside import Beside
 from competition.image.feed import Feed, ImageBatch, smooth
 from competition.image.predicting import forward, to_table
 from competition.image.scale import Scale
@@ -30,7 +31,8 @@ from competition.task import Fold, Problem, Progress, Rows
 def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -> str:
     """Checks model, augmentation and views, decodes the pictures; the hash of all pictures."""
     loop.device_of(task.device)
-    model.check(task, len(problem.columns))
+    model.check(task, len(problem.columns), columns=task.columns is not None)
+    beside.check(task, problem, rows)
     check_augment(task.augment, task.size, task.symmetry, kept(task.size)[0])
     check_views(task.views, VIEWS)
     return cache.build(paths_of(rows), folder_of(task, problem), task.fit_to, kept(task.size), progress).digest
@@ -67,21 +69,27 @@ def job(task: ImageTask, fold: Fold) -> loop.Job:
     device = loop.device_of(task.device)
     pictures = cache.load(folder_of(task, fold.problem))
     scale = Scale.of(fold.problem, fold.train)
-    feed = make_feed(task, fold, pictures, scale, device)
-    network = model.create(task, len(fold.problem.columns), fold.origin, fold.name)
-    mean, std = backbone.data_config(network)
-    backbone.freeze(network, task.freeze)
+    told = None if task.columns is None else beside.fit(task, fold)
+    feed = make_feed(task, fold, pictures, scale, device, told)
+    features = None if told is None else told.cells.shape[1]
+    network = model.create(task, len(fold.problem.columns), fold.origin, fold.name, features)
+    mean, std = backbone.data_config(model.timm_part(network))
+    backbone.freeze(model.timm_part(network), task.freeze)
     network = network.to(device=device).to(memory_format=torch.channels_last)
     rows = pixel_rows(mean, std, task.size, device)
     loss = loss_of(fold.problem, task)
 
     def mean_loss(run: nn.Module, batch: ImageBatch) -> Tensor:
-        return loss(run(normalise(batch.images, *rows)), batch.targets, batch.weights)
+        seen = normalise(batch.images, *rows)
+        outputs = run(seen) if told is None else run(seen, batch.cells)
+        return loss(outputs, batch.targets, batch.weights)
+
+    valid_cells = told.features.transform(fold.valid.table).values if told and fold.valid else None
 
     def validate(run: nn.Module, epoch: int) -> float:
         assert fold.valid is not None
         was = run.training
-        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device)
+        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells)
         run.train(was)
         return fold.report(epoch, to_table(outputs, fold.valid.ids, fold.problem, scale))
 
@@ -92,11 +100,15 @@ def job(task: ImageTask, fold: Fold) -> loop.Job:
         batches=feed.batches,
         loss=mean_loss,
         validate=validate if fold.valid is not None else None,
-        notes={"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std), "scale": scale.to_json()},
+        notes={"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std), "scale": scale.to_json()}
+        | ({"columns": told.note} if told else {}),
+        beside={beside.FILE: beside.to_bytes(told)} if told else {},
     )
 
 
-def make_feed(task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, device: torch.device) -> Feed:
+def make_feed(
+    task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, device: torch.device, told: Beside | None
+) -> Feed:
     assert fold.train.truth is not None and fold.train.pictures is not None
     truth = fold.train.truth[list(fold.problem.columns)].to_numpy()
     weights = np.ones(len(truth)) if fold.train.weight is None else fold.train.weight.to_numpy()
@@ -106,7 +118,8 @@ def make_feed(task: ImageTask, fold: Fold, pictures: cache.Cache, scale: Scale, 
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
     workers = feeders(task.workers, device.type)
     rows = pictures.rows(fold.train.pictures)
-    return Feed(task, pictures, rows, scale.forward(truth), weights, odds, fold.seed, workers)
+    cells = None if told is None else told.cells
+    return Feed(task, pictures, rows, scale.forward(truth), weights, odds, fold.seed, workers, cells)
 
 
 def rarities(truth: np.ndarray, problem: Problem) -> np.ndarray:

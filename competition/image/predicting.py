@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from competition import cache, loop
-from competition.image import model
+from competition.image import beside, model
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
 from competition.image.views import VIEWS, kept
@@ -38,24 +38,30 @@ def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
     def progress(done: int) -> None:
         fold.progress(done, len(rows), f"view {view}")
 
-    outputs = forward(network, pictures, rows, task, view, pixels, device, progress)
+    cells = beside.cells_of(fold.folder, rows) if "columns" in notes else None
+    outputs = forward(network, pictures, rows, task, view, pixels, device, cells, progress)
     return to_table(outputs, rows.ids, fold.problem, Scale.from_json(notes["scale"]))
 
 
 @torch.inference_mode()
 def forward(network: nn.Module, pictures: cache.Cache, rows: Rows, task: ImageTask, view: str,
-            pixels: tuple[Sequence[float], Sequence[float]], device: torch.device,
+            pixels: tuple[Sequence[float], Sequence[float]], device: torch.device, cells: np.ndarray | None = None,
             progress: Callable[[int], None] = lambda done: None) -> Tensor:  # fmt: skip
-    """[rows, columns] raw outputs on the CPU, float32. Halves its batch when memory runs out."""
+    """[rows, columns] raw outputs on the CPU, float32. Halves its batch when memory runs out.
+
+    cells: [rows, features] of table columns, for a network that takes them.
+    """
     assert rows.pictures is not None
     positions, batch, start, parts = pictures.rows(rows.pictures), 4 * task.batch, 0, []
     mean, std = pixel_rows(*pixels, pictures.pictures.shape[2], device)
     dtype = loop.amp_dtype(task.amp, device)
     while start < len(positions):
         try:
-            images = torch.from_numpy(pictures.pictures[positions[start : start + batch]]).to(device)
+            some = slice(start, start + batch)
+            images = torch.from_numpy(pictures.pictures[positions[some]]).to(device)
+            told = () if cells is None else (torch.from_numpy(cells[some]).to(device),)
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                parts.append(network(see(normalise(images, mean, std), view, task.size)).float().cpu())
+                parts.append(network(see(normalise(images, mean, std), view, task.size), *told).float().cpu())
         except RuntimeError as e:
             if not loop.is_out_of_memory(e) or batch == 1:
                 raise
@@ -92,6 +98,8 @@ def _network(
     """The fold's network, kept for its other views."""
     with safe_open(path, "pt") as f:
         notes = f.metadata()
-    network = model.build(Training(backbone=backbone, size=size), outputs)
-    network.load_state_dict(load_file(path))
+    network, weights = model.build(Training(backbone=backbone, size=size), outputs), load_file(path)
+    if "columns" in notes:
+        network = model.WithColumns(network, weights["branch.0.weight"].shape[1], outputs)
+    network.load_state_dict(weights)
     return network.to(device=device).to(memory_format=torch.channels_last).eval(), notes

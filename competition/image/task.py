@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
+from pydantic import field_validator, model_validator
 
 from competition.keys import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
+from competition.tabular.columns import Columns
 from competition.task import Fold, Problem, Progress, Rows
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ VIEWS_OF: dict[Symmetry, tuple[str, ...]] = {
 
 
 class ImageTask(Training):
-    """`task: image`: a timm backbone on one picture a row."""
+    """`task: image`: a timm backbone on one picture a row, and on columns of its table where it is told so."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ROW_KINDS
 
@@ -40,6 +43,10 @@ class ImageTask(Training):
     cutmix: float = fit(0.0, "alpha of cutmix; 0: off; with both on, each batch draws one", ge=0)
     mix_prob: float = fit(1.0, "share of batches that are mixed", ge=0, le=1)
     mix_off: int = fit(0, "last epochs without mixup and cutmix", ge=0)
+    columns: Literal["all"] | tuple[str, ...] | None = fit(
+        None, "columns of the tables that the head takes beside the picture: a list, or all that train and test share"
+    )
+    types: Columns = fit(Columns(), "types of those columns that are not as inferred: {category: [site]}")
     smoothing: float = fit(0.0, "label smoothing (multiclass, ordinal)", ge=0, lt=1)
     balance: Literal["none", "weights", "sampling"] = fit(
         "none", "rare classes: none; weights: count more in the loss; sampling: drawn as often as the others"
@@ -47,6 +54,23 @@ class ImageTask(Training):
     views: tuple[str, ...] = predict(
         (), "test-time views that are tried (OOF decides which stay); empty: those of `symmetry`"
     )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _column_list(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            raise ValueError("a list of columns, or all; how they are read is said by `types:`")
+        if value is None or value == "all":
+            return value
+        return tuple(str(v) for v in value) if isinstance(value, (list, tuple)) else (str(value),)
+
+    @model_validator(mode="after")
+    def _typed_columns_are_read(self) -> ImageTask:
+        typed = [name for listed in self.types.model_dump().values() for name in listed]
+        idle = [name for name in typed if self.columns is None or (self.columns != "all" and name not in self.columns)]
+        if idle:
+            raise ValueError(f"types: {idle[0]!r} is none of `columns:`")
+        return self
 
     def model_post_init(self, context: Any) -> None:
         if not self.views:
@@ -75,6 +99,16 @@ class ImageTask(Training):
         from competition.image import fitting
 
         return fitting.job(self, fold)
+
+    @property
+    def rowwise(self) -> bool:
+        return True
+
+    def reads(self, problem: Problem) -> Sequence[str]:
+        return problem.inputs if self.columns == "all" else self.columns or ()
+
+    def contributions(self, rows: Rows, fold: Fold) -> pd.DataFrame | None:
+        return None
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.image import predicting

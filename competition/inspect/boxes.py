@@ -162,6 +162,8 @@ def find_target(
         return Guess("target", None, f"the {marks.what} files have the classes")
     if asked.strings and asked.words is None:
         return Guess("target", None, "one class: the sample's boxes have a score and four numbers, and no class")
+    if len(columns) == 1 and boxes[columns[0]].str.match(r"\s*[^\W\d]").any():
+        return Guess("target", None, f"the cells of {columns[0]!r} name the class of each box")
     train, words = tables.train, {w for w in asked.words or () if w.lower() not in NOTHING}
     told = () if tables.names["test"] == tables.names["sample"] else tables.test.columns  # what test tells is no class
     could = [

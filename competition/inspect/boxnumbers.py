@@ -26,9 +26,9 @@ def find_columns(train: pd.DataFrame, asked: Iterable[str] = ()) -> Guess | None
     spelled = four(train.columns)
     if spelled:
         return Guess("boxes.columns", list(spelled[1]), "their names")
-    for column in train.columns:
+    for column in (c for c in train.columns if CELLS.search(c) or c in asked):
         cells = _probe(train[column])
-        if (CELLS.search(column) or column in asked) and len(cells) and all(map(boxes_in, cells.head(50))):
+        if len(cells) and all(map(boxes_in, cells.head(50))):
             return Guess("boxes.columns", [column], f"its cells hold boxes, such as {cells.iloc[0][:60]}")
     return None
 
@@ -83,13 +83,13 @@ def boxes_in(cell: str) -> list[Any]:
     """The boxes of a cell, each four numbers in a list or a dict of them; empty where it holds none.
 
     `[834, 222, 56, 36]`, lists of such lists, lists of dicts, and words: `99 692 160 764;641 27 697 115`, also with a
-    class before the four numbers of each.
+    class before the four numbers of each, or a class and a score.
     """
     text = cell.strip()
     if text[:1] in ("[", "{", "("):
         return _flat(_literal(text))
     words = [w for w in re.split(r"[\s;|,]+", text) if w]
-    for size, skip in ((4, 0), (5, 1)):
+    for size, skip in ((4, 0), (5, 1), (6, 2)):
         groups = [words[i + skip : i + size] for i in range(0, len(words), size)]
         if groups and len(words) % size == 0 and all(is_number(w) for group in groups for w in group):
             return [[float(w) for w in group] for group in groups]

@@ -9,9 +9,10 @@ import pandas as pd
 from competition import dates
 from competition.errors import examples
 from competition.inspect.guess import Guess, Tables, question
-from competition.tables import label_sets, said
+from competition.tables import label_sets, pattern, said
 
 FOLDS, FEW_FOLDS, FEW_ROWS = 5, 3, 50
+SHARED = 0.2  # share of the rows from which ids with the same start tell groups
 GROUPS = (
     "patient", "subject", "person", "user", "customer", "speaker", "author", "animal", "household", "hotel", "site",
     "study", "series", "session", "video", "scene", "location", "group",
@@ -68,21 +69,51 @@ def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]
         c for c in hints
         if (sizes[c] > 1).mean() > 0.5 and tables.train[c].nunique() >= n and (tables.train[c].str.strip() != "").all()
     ]  # fmt: skip
-    if fits:
-        reason = f"{tables.train[fits[0]].nunique()} values in {len(tables.train)} rows; "
+    apart = [c for c in fits if not _in_both(tables, c)]
+    if apart:
+        reason = f"{tables.train[apart[0]].nunique()} values in {len(tables.train)} rows; "
         reason += "rows that are alike should share a fold, else the score is too good"
-        return fits[0], reason + (f"; {examples(fits[1:])} could be meant too" if fits[1:] else "")
+        return apart[0], reason + (f"; {examples(apart[1:])} could be meant too" if apart[1:] else "")
+    if fits:
+        return None, f"the name of {examples(fits)} suggests groups, but most rows of test are of groups of train"
+    told = _of_ids(tables, n)
+    if told:
+        return told
     why = f"the name of {examples(hints)} suggests groups, but its values are too few, stand once or are empty"
     return None, why if hints else ""
 
 
+def _in_both(tables: Tables, column: str) -> bool:
+    """Whether test's rows are of train's groups, so that a random split is what test is."""
+    return column in tables.test.columns and bool(tables.test[column].isin(tables.train[column]).mean() > 0.5)
+
+
+def _of_ids(tables: Tables, n: int) -> tuple[str, str] | None:
+    """The template by which ids tell groups, and why: many rows share the start of their id, and train none with test."""
+    for template in ("{group}_*", "{group}-*", "{group}.*"):
+        fits = f"^{pattern(template).pattern}$"
+        train, test = (
+            table[tables.id].drop_duplicates().str.extract(fits)["group"] for table in (tables.train, tables.test)
+        )
+        if train.isna().any() or test.isna().any() or train.isin(test).any():
+            continue
+        share = train.duplicated(keep=False).mean()
+        if min(share, test.duplicated(keep=False).mean()) >= SHARED and train.nunique() >= 2 * n and test.nunique() > 1:
+            reason = f"{share:.0%} of the rows share the start of their id, none with a row of test"
+            return template, f"{reason}; rows that are alike should share a fold, else the score is too good"
+    return None
+
+
 def _time(tables: Tables, n: int) -> tuple[str | None, str]:
     """The column by which test lies after train, and why; or what speaks against it."""
-    note = ""
-    shared = [c for c in tables.train.columns if c in tables.test.columns and c != tables.id and c not in tables.own]
+    note, left = "", {*tables.own, "path", "stem"}
+    shared = [c for c in tables.train.columns if c in tables.test.columns and c not in left]
     for order in dates.orders(tables.train, tables.test, shared):
         if order.apart and order.different > n:
             return order.column, f"test begins at {order.start}, after train ends at {order.end}"
+        if order.stretches and order.different > n:
+            why = "no row of test has its neighbours in train, and none of a held-out block will"
+            return order.column, f"test is {order.stretches} stretches of time of its own between train's: {why}"
         note = note or f"column {order.column!r} is a time, but test does not lie after train by it"
     lacking = [c for c in tables.own if dates.hold_dates(tables.train[c])]
     return None, note or (f"column {lacking[0]!r} is a time that test lacks" if lacking else "")

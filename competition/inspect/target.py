@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from competition import artifacts, metrics
+from competition import artifacts, metrics, yaml
 from competition.errors import ConfigFault, DataFault, Finding, examples
 from competition.inspect.boxnumbers import is_number
 from competition.inspect.guess import Guess, Tables, question
@@ -318,13 +318,14 @@ def fitted_to(shape: Shape, metric: str, tables: Tables, targets: list[str]) -> 
 
 
 def read_metric(value: Any) -> dict[str, Any] | None:
-    """`auc`, `mapk@5`, {"name": "mapk", "k": 5} -> {"name": ..., parameters}."""
+    """`auc`, `mapk@5`, `voc_map@0.4` (the first parameter), {"name": "mapk", "k": 5} -> {"name": ..., parameters}."""
     if value is None or isinstance(value, dict):
         return value
-    name, _, k = str(value).partition("@")
+    name, at, parameter = str(value).partition("@")
     if ".py" not in name:
-        name = "mapk" if name.lower() == "map" and k else name.lower()
-    return {"name": name} | ({"k": int(k)} if k.isdigit() else {})
+        name = "mapk" if name.lower() == "map" and parameter.isdigit() else name.lower()
+    takes = metrics.METRICS[name].params if name in metrics.METRICS else {}
+    return {"name": name} | ({next(iter(takes), "k"): yaml.scalar(parameter)} if at else {})
 
 
 def find_metric(given: dict[str, Any] | None, shape: Shape, kind: Kind, classes: tuple[str, ...], name: str) -> Guess:

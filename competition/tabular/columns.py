@@ -31,6 +31,7 @@ OWN = 0.8  # distinct cells a row, from which on a column of words is text
 WORDS, LENGTH = 3, 30  # a cell on average, from which on it is text
 COUNTED = 10  # rows, from which on 0, 1, 2, ... is no accident
 SHOWN = 10  # columns that get a note each
+NAMES = re.compile(r".*[_ ](cat|category|categorical)", re.I)  # ps_car_11_cat
 UNNAMED = re.compile(r"\s*|Unnamed: ?\d+|index|level_0", re.I)
 CONSTANT, EMPTY, SAME, CODE = "constant", "every cell is missing", "the same as column", "a code"
 
@@ -216,6 +217,8 @@ def _has_leading_zeros(cells: Cells) -> bool:
 def _number(name: str, cells: Cells) -> Column | None:
     if not _is_number(cells) or _has_leading_zeros(cells):
         return None
+    if NAMES.fullmatch(name) and not (cells.numbers % 1 > 0).any():
+        return Column(name, "category", f"its name; {cells.told.sum()} values{_missing(cells)}")
     parts = {"infinite": cells.infinite, "of text": cells.words}
     said = [f"{cells.rows(which)} {what}" for what, which in parts.items() if which.any()]
     return Column(name, "number", ", ".join(["numbers", *said]) + _missing(cells))

@@ -29,8 +29,12 @@ TRUSTED = [
 ]
 
 
+def to_bytes(model: Any) -> bytes:
+    return skops.io.dumps(model)
+
+
 def save(model: Any, path: Path) -> None:
-    artifacts.write_bytes(path, skops.io.dumps(model))
+    artifacts.write_bytes(path, to_bytes(model))
 
 
 def load(path: Path, device: str = "cpu") -> Any:

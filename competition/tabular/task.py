@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
+from pydantic import field_validator
 
-from competition.keys import ROW_KINDS, Kind, Strict, fit, machine
+from competition.keys import ROW_KINDS, Embeddings, Kind, Strict, fit, machine
 from competition.tabular.columns import Columns
 from competition.tabular.presets import PRESETS
 from competition.tabular.spaces import BOOSTED, SPACES, STARTS, WHOLE
@@ -27,6 +28,10 @@ class TabularTask(Strict):
     model: Model = fit("lightgbm", "the library that learns")
     params: dict[str, Any] = fit({}, "parameters of the model's own library, over our defaults: {learning_rate: 0.02}")
     columns: Columns = fit(Columns(), "types of columns that are not as inferred: {category: [zip], ignore: [row]}")
+    runs: tuple[str, ...] = fit(
+        (), "runs of this competition, <competition>/<run>, whose out-of-fold predictions are columns: stacking"
+    )
+    embeddings: Embeddings | None = fit(None, "a backbone whose view of the pictures is columns; a section")
     features: str | None = fit(
         None, "file.py:function, which makes further columns of a table of text; it is called for each part alone"
     )
@@ -39,6 +44,24 @@ class TabularTask(Strict):
     max_levels: int = fit(32, "a category of more levels is encoded by its mean target and its count", ge=2, le=250)
     text_dims: int = fit(16, "numbers that a free text becomes", ge=1)
     device: Literal["auto", "cpu", "cuda"] = machine("auto", "auto: a GPU where there is one and the library has it")
+
+    @field_validator("runs", mode="before")
+    @classmethod
+    def _run_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("runs")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in value if value.count(name) > 1})
+        if twice:
+            raise ValueError(f"stands in the list once: {', '.join(twice)}")
+        return value
+
+    @property
+    def recalls(self) -> bool:
+        """Whether it predicts the rows alone that were there when it began, for others have no such columns."""
+        return bool(self.runs) or self.embeddings is not None
 
     def space(self, kind: Kind) -> dict[str, Any]:
         return {f"params.{name}": entry for name, entry in SPACES[self.model].items()}

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from competition import artifacts, config, folds, pseudo, runs, significance, train
+from competition import artifacts, config, folds, pseudo, runs, significance, stacked, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled
@@ -253,6 +253,8 @@ def adopt(search: Search, run: Run, trained: Run) -> None:
     both = [*search.splits, *(replace(split, seed=1) for split in search.splits)]
     source = artifacts.run_folder(trained.name)
     with trial.patient(lambda: runs.opened(run, wait=1)) as at:
+        if stacked.given(run):
+            stacked.copy(trained, at)
         train.prepare(at)
         if run.pseudo:
             pseudo.copy(trained, at)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from competition import artifacts, board, decide, folds, runs, train
+from competition import artifacts, board, decide, folds, runs, stacked, train
 from competition.boxes import deciding
 from competition.config import Run
 from competition.data import load
@@ -202,7 +202,7 @@ def fold_score(run: Run, split: Split, view: str, label: str, epochs: Epochs | N
     with held(artifacts.run_folder(run.name) / "locks" / split.name):
         if not predicted(run, split):
             if not whole(artifacts.run_folder(run.name) / split.name):  # weights go with a trial that is not worth them
-                train.fill_caches(run, data, _heard)
+                train.fill_caches(run, stacked.seen(run, split), _heard)
                 _fit(run, split, label, epochs)
             _predict(run, split, view)
     metric, truth = data.problem.metric, data.train.truth
