@@ -63,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
     verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
     verb("plan", "what a run takes on this machine, and what of it fits a time", run,
          ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
+    verb("guard", "is a CSV a valid submission? by a sample alone, or by a competition and a run",
+         ("file", {"help": "the CSV; one below submissions/ tells its competition and run"}),
+         ("sample", {"nargs": "?", "default": None, "help": "sample submission to hold it against; needs no config"}),
+         ("--competition", {"default": None, "help": "name of a folder below configs/, for a file elsewhere"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -196,6 +200,12 @@ def plan(options: argparse.Namespace) -> None:
     stages.plan(runs.resolve(options.run), options.time)
 
 
+def guard(options: argparse.Namespace) -> None:
+    from competition import guard
+
+    guard.guard(options.file, options.sample, options.competition)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -220,5 +230,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, lr, plan, demo, schema)}  # fmt: skip
+                                importance, compare, lr, plan, guard, demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}
