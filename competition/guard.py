@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts, board, config, hostread, resemblance, runs, samples, submit
+from competition import artifacts, board, hostread, resemblance, runs, samples, submit
 from competition.boxes.form import BoxForm
 from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Finding, examples
@@ -102,8 +102,6 @@ def known(path: Path, competition: str | None = None) -> Verdict:
         found = "it is not below submissions/, and no competition is named"
         mend = f"make guard FILE={path} SAMPLE=<sample_submission.csv>, or COMP=<name>"
         raise ConfigFault(Finding("CFG-VALUE", "nothing to hold the file against", f"FILE={path}", found, mend))
-    if competition is not None:
-        config.check_name(competition)
     data = load(name)
     faults = submit.check(data, path)
     told = f"by competition {name}"

@@ -149,6 +149,10 @@ class Competition(Strict):
     data: str = fit(
         ..., "folder as downloaded; read only; may lie anywhere (relative: from the folder of the Makefile)"
     )
+    slug: str | None = machine(
+        None,
+        "its name at Kaggle, the last part of the address, for `make upload`; null: the folder's name below configs/",
+    )
     train: str = fit(
         "train.csv",
         "CSV of the training rows, or a path template such as `train/{label}/{name}.jpg`: each file that fits is a "
