@@ -27,13 +27,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from competition import artifacts
+from competition import artifacts, dicom
 from competition.errors import DataFault, EnvironmentFault, Finding, examples
 from competition.prefetch import ahead
 from competition.task import Progress
 
 MAX_PIXELS = 64_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", dicom.FORMAT)
 GREY = 128
 Fit = Literal["squash", "pad", "crop", "corner"]
 Shape = tuple[int, int]  # height, width
@@ -129,6 +129,8 @@ def decode(data: bytes, at_least: int, upright: bool = True, exact: bool = False
     width, height, mode, form = _header(data)
     if width * height > MAX_PIXELS:
         raise BadPicture("IMG-HUGE", f"{width} x {height}")
+    if form == dicom.FORMAT:
+        return _by_pillow(data)
     if mode.startswith(("I", "F")) or (form == "PNG" and data[24] > 8):  # Pillow calls 16-bit colour RGB too
         raise BadPicture("IMG-DEPTH", f"mode {mode}")
     if form in ("JPEG", "MPO") and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
@@ -149,6 +151,13 @@ def decode(data: bytes, at_least: int, upright: bool = True, exact: bool = False
     if picture is None:
         raise BadPicture("IMG-CORRUPT", f"{form}, {len(data):,} bytes")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _by_pillow(data: bytes) -> np.ndarray:
+    try:
+        return np.asarray(Image.open(BytesIO(data), formats=FORMATS).convert("RGB"))
+    except OSError as e:
+        raise BadPicture("IMG-CORRUPT", str(e)) from None
 
 
 def fitted(picture: np.ndarray, shape: Shape, fit_to: Fit) -> np.ndarray:

@@ -15,7 +15,7 @@ from competition.boxes import coco
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 from competition.keys import Competition
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom")
 MISSING = frozenset(
     ("", "?", "-", "NA", "N/A", "na", "n/a", "<NA>", "NaN", "NAN", "nan", "NaT", "NULL", "Null", "null", "NONE", "None",
      "none")
