@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from competition import artifacts, board, chart, ledger
+from competition import artifacts, board, chart, hostread, ledger
 from competition.data import Data, load
 from competition.errors import DataFault, Finding
 from competition.hostread import floats
@@ -82,19 +82,23 @@ def scored(data: Data) -> pd.DataFrame:
 
 def agreement(rows: pd.DataFrame) -> Agreement:
     """Of the rows that have a CV. Both scores have the metric's direction, so 1 is agreement whichever that is."""
-    from scipy.stats import spearmanr
-
     both = rows[np.isfinite(rows["cv"])]
     cv, public = both["cv"].to_numpy(), both["public"].to_numpy()
     if min(len(np.unique(cv)), len(np.unique(public))) < FEW:
         return Agreement(len(both))
-    rng, found = np.random.default_rng(0), []
-    for _ in range(DRAWS):
-        some = rng.integers(len(cv), size=len(cv))
-        if len(np.unique(cv[some])) > 1 and len(np.unique(public[some])) > 1:
-            found.append(spearmanr(cv[some], public[some]).statistic)
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Agreement(len(both), float(spearmanr(cv, public).statistic), float(low), float(high))
+    some = np.random.default_rng(0).integers(len(cv), size=(DRAWS, len(cv)))
+    found = _spearman(cv[some], public[some])
+    low, high = np.nanquantile(found, [0.025, 0.975])  # nan: a draw of one row again and again
+    return Agreement(len(both), float(_spearman(cv[None], public[None])[0]), float(low), float(high))
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[draws] correlation of the ranks in each row of a and b, [draws, rows]; nan where all are equal."""
+    from scipy.stats import rankdata
+
+    x, y = (rankdata(side, axis=1) - (side.shape[1] + 1) / 2 for side in (a, b))
+    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)
 
 
 def advice(rows: pd.DataFrame, data: Data) -> list[str]:
@@ -140,7 +144,7 @@ def likeness(data: Data, a: str, b: str) -> float:
     files = [_file(run) for run in (a, b)]
     if not all(file.is_file() for file in files):
         return math.nan
-    one, two = (pd.read_csv(f, dtype=str, keep_default_na=False, sep=None, engine="python") for f in files)
+    one, two = (pd.read_csv(f, dtype=str, keep_default_na=False, sep=hostread.delimiter_of(f)) for f in files)
     if list(one) != list(two) or data.sample_id not in one or len(one) != len(two):
         return math.nan
     one, two = (t.sort_values(data.sample_id, kind="stable").drop(columns=data.sample_id) for t in (one, two))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ import pytest
 from competition import artifacts, host, leaderboard, ledger, upload
 from competition.cli import main
 from competition.data import load
+from competition.errors import Fault
 from competition.ledger import COLUMNS
 
-STAND_IN = Path(__file__).parent / "stand_in"
+STAND_IN = Path(__file__).parent / "kaggle_stand_in.py"
 CANARY = "kgl-canary-5f3a9b7e21c4"
 FILE = "submissions/toy/base.csv"
 IDENTITY = {"config": "c0ffee00aa", "data": "d", "folds": "f"}
@@ -31,7 +32,11 @@ def hosted(competition, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (home / ".kaggle").mkdir(parents=True)
     state.mkdir()
     (state / "state.json").write_text("{}")
-    monkeypatch.setenv("PATH", f"{STAND_IN}{os.pathsep}{os.environ['PATH']}")
+    program = workspace / "bin" / "kaggle"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable} -IS\n{STAND_IN.read_text()}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(home))
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
@@ -152,8 +157,8 @@ def test_the_slug_is_no_part_of_the_data(hosted: Path):
 
 
 @pytest.mark.parametrize("where", ["KAGGLE_API_TOKEN", "KAGGLE_KEY", "kaggle.json", "access_token"])
-def test_no_token_gets_anywhere(where: str, hosted: Path, monkeypatch: pytest.MonkeyPatch):
-    """Canary: the whole command as a process; every byte that it prints or writes."""
+def test_no_token_gets_anywhere(where: str, hosted: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    """Canary: every byte that the command prints, raises or writes."""
     monkeypatch.delenv("KAGGLE_API_TOKEN")
     home = Path(os.environ["HOME"]) / ".kaggle"
     if where.startswith("KAGGLE"):
@@ -163,19 +168,19 @@ def test_no_token_gets_anywhere(where: str, hosted: Path, monkeypatch: pytest.Mo
         text = json.dumps({"username": "me", "key": CANARY}) if where == "kaggle.json" else CANARY
         (home / where).write_text(text)
         (home / where).chmod(0o644)
-    told = b""
-    for state in ({}, {"echo": True}, {"network": False}):
+    assert main(["upload", FILE]) == 0
+    for state in ({"echo": True}, {"network": False}):
         set_state(hosted, **state)
-        command = [sys.executable, "-m", "competition", "--debug", "upload", FILE, "--force"]
-        root = Path(__file__).parents[1]
-        done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": str(root)}, check=False)
-        told += done.stdout + done.stderr
-    assert b"uploaded submissions/toy/base.csv" in told and b"Traceback" in told
-    assert (b"SEC-TOKEN" in told) == (not where.startswith("KAGGLE"))
-    assert CANARY.encode() not in told
+        assert main(["--json", "upload", FILE, "--force"]) == 4
+        with pytest.raises(Fault) as raised:
+            main(["--debug", "upload", FILE, "--force"])
+        print("".join(traceback.format_exception(raised.value)))
+    told = "".join(capfd.readouterr())
+    assert "uploaded submissions/toy/base.csv" in told and "Bearer ***" in told and "Traceback" in told
+    assert ("SEC-TOKEN" in told) == (not where.startswith("KAGGLE"))
+    assert CANARY not in told
     files = [p for p in Path().rglob("*") if p.is_file() and home not in p.resolve().parents]
     assert len(files) > 5 and not [p for p in files if CANARY.encode() in p.read_bytes()]
-    (home / "kaggle.json").unlink(missing_ok=True)
 
 
 def test_secrets_are_cut_out_whole(hosted: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """A local stand-in for Kaggle's client 2.2.4: the same arguments, prints and exit codes of the calls that Podium makes, and
 a host that keeps its state in the folder KAGGLE_STAND_IN: state.json (limits, what goes wrong) and submissions.json.
 
@@ -14,8 +13,18 @@ import shutil
 import sys
 
 HOST = pathlib.Path(os.environ["KAGGLE_STAND_IN"])
-STATE = {"limit": 5, "today": 0, "joined": True, "network": True, "slug": "leaves", "looks": 1, "score": "0.81234",
-         "status": "COMPLETE", "upload": True, "echo": False}
+STATE = {
+    "limit": 5,
+    "today": 0,
+    "joined": True,
+    "network": True,
+    "slug": "leaves",
+    "looks": 1,
+    "score": "0.81234",
+    "status": "COMPLETE",
+    "upload": True,
+    "echo": False,
+}
 
 
 def parsed() -> argparse.Namespace:
@@ -72,8 +81,10 @@ def main() -> None:
     if state["echo"]:  # a client that tells too much
         fail(f"Traceback: headers {{'Authorization': 'Bearer {token()}'}}")
     if not state["network"]:
-        fail(f"HTTPSConnectionPool(host='api.kaggle.com', port=443): Max retries exceeded with url: {address}/X (Caused by "
-             "NameResolutionError(\"HTTPSConnection(host='api.kaggle.com', port=443): Failed to resolve 'api.kaggle.com'\"))")
+        fail(
+            f"HTTPSConnectionPool(host='api.kaggle.com', port=443): Max retries exceeded with url: {address}/X (Caused by "
+            "NameResolutionError(\"HTTPSConnection(host='api.kaggle.com', port=443): Failed to resolve 'api.kaggle.com'\"))"
+        )
     if options.competition != state["slug"]:
         fail(f"404 Client Error: Not Found for url: {address}/X")
     if not state["joined"] and options.verb != "submission-limits":
@@ -104,9 +115,18 @@ def submit(options: argparse.Namespace, state: dict, rows: list, address: str) -
         print("Could not submit to competition")  # exit code 0
         return
     shutil.copy(file, HOST / f"upload{len(rows)}.csv")
-    rows.append({"ref": 1000 + len(rows), "fileName": file.name, "date": "2026-01-02T03:04:05", "looks": state["looks"],
-                 "description": options.message, "status": "SubmissionStatus.PENDING", "publicScore": "",
-                 "privateScore": ""})
+    rows.append(
+        {
+            "ref": 1000 + len(rows),
+            "fileName": file.name,
+            "date": "2026-01-02T03:04:05",
+            "looks": state["looks"],
+            "description": options.message,
+            "status": "SubmissionStatus.PENDING",
+            "publicScore": "",
+            "privateScore": "",
+        }
+    )
     (HOST / "submissions.json").write_text(json.dumps(rows))
     (HOST / "state.json").write_text(json.dumps(state | {"today": state["today"] + 1}))
     print(f"Successfully submitted to {state['slug']}")
