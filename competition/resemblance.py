@@ -31,8 +31,9 @@ FAR, FAR_SURE = 0.5, 1.0
 NOISE = 3.0  # times sqrt(1/n + 1/m), which are added
 FINE = 0.02  # the least standard deviation of a probability that counts: below it are models that never predict a class
 CHANCE = 1e-9  # of a right file to hold one value alone, below which it is refused
-OVERLAP = 0.01  # share of rows within the range of the others, below which two distributions have nothing in common
-NEARER = 0.25  # of the distance that is left when columns change places
+OVERLAP = 0.05  # share of values within the middle 98% of the others, below which the two have nothing in common
+MOVED = 0.1  # distance from which on columns may have changed places
+NEARER = 0.25  # of the distances that is left once they are put back
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,20 @@ def compare(oof: Measured, test: Measured, moved: bool = False) -> Likeness:
 
 def distances(oof: Measured, test: Measured) -> pd.Series:
     """[measures] distance of each."""
-    a, b = oof.numbers, test.numbers[list(oof.numbers)]
-    scale = _scale(a, b, oof.limited)
+    a, b = _levelled(oof, test)
     area = np.abs(_quantiles(a) - _quantiles(b)).mean(axis=0)
+    scale = _scale(a, b, oof.limited)
     return pd.Series(np.divide(area, scale, out=np.zeros_like(area), where=scale > 0), a.columns)
+
+
+def _levelled(oof: Measured, test: Measured) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The measures; values as their ranks among all of both, for a few large ones would hide all others."""
+    a, b = oof.numbers, test.numbers[list(oof.numbers)]
+    if oof.limited:
+        return a, b
+    whole = np.concatenate([a.to_numpy(float), b.to_numpy(float)])
+    ranks = pd.Series(whole.ravel()).rank(pct=True).to_numpy().reshape(whole.shape)
+    return pd.DataFrame(ranks[: len(a)], columns=a.columns), pd.DataFrame(ranks[len(a) :], columns=a.columns)
 
 
 # Measures -------------------------------------------------------------------------------------------------------------
@@ -167,28 +178,25 @@ def _swapped(oof: Measured, test: Measured, noise: float) -> Iterator[tuple[str,
     """Columns or names that are far from their own out-of-fold distribution, and near to each other's."""
     from scipy.optimize import linear_sum_assignment
 
-    held = list(oof.held)
-    far = distances(oof, test)[held]
-    moved = [c for c in held if far[c] > FAR + NOISE * noise]
-    if not moved:
+    far = distances(oof, test)[list(oof.held)]
+    some = [c for c in oof.held if far[c] > MOVED + NOISE * noise]
+    if len(some) < 2:
         return
-    some = [c for c in held if far[c] > FAR / 2] if len(moved) == 1 else moved
-    a, b = _quantiles(oof.numbers[some]), _quantiles(test.numbers[some])
-    scale = _scale(oof.numbers[some], test.numbers[some], oof.limited)
-    cost = np.abs(b[:, :, None] - a[:, None, :]).mean(axis=0) / np.maximum(scale, 1e-300)  # [of test, of OOF]
+    left, right = (table[some] for table in _levelled(oof, test))
+    scale = np.maximum(_scale(left, right, oof.limited), 1e-300)
+    cost = np.abs(_quantiles(right)[:, :, None] - _quantiles(left)[:, None, :]).mean(axis=0) / scale  # [test, OOF]
     _, to = linear_sum_assignment(cost)
-    own, best = np.diag(cost), cost[np.arange(len(some)), to]
-    turned = to != np.arange(len(some))
-    if turned.any() and best[turned].sum() < NEARER * own[turned].sum() and (best[turned] < FAR + NOISE * noise).all():
-        pairs = [f"{some[i]!r} holds what looks like {some[k]!r}" for i, k in enumerate(to) if turned[i]]
-        yield "columns or classes have changed places", "; ".join(pairs[:5]) + (", ..." if len(pairs) > 5 else "")
+    turned = np.flatnonzero(to != np.arange(len(some)))
+    if len(turned) and cost[turned, to[turned]].sum() < NEARER * cost[turned, turned].sum():
+        pairs = [f"{some[i]!r} holds what looks like {some[to[i]]!r}" for i in turned]
+        yield "columns or classes have changed places", "; ".join(pairs[:5]) + ", ..." * (len(pairs) > 5)
 
 
 def _apart(oof: Measured, test: Measured) -> Iterator[tuple[str, str]]:
     """Values that lie where none of the out-of-fold predictions does."""
     for name in oof.held if not oof.limited else ():
         known, found = oof.numbers[name], test.numbers[name]
-        within = found.between(known.min(), known.max()).mean()
+        within = found.between(known.quantile(0.01), known.quantile(0.99)).mean()
         if known.nunique() > 1 and within < OVERLAP:
             span, said = f"{known.min():.4g}..{known.max():.4g}", f"{found.min():.4g}..{found.max():.4g}"
             yield f"{name!r} has another range than out-of-fold predictions", f"{said}; out of fold {span}"
