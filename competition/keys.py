@@ -161,9 +161,10 @@ class Competition(Strict):
     train: str = fit(
         "train.csv",
         "CSV of the training rows, or a path template such as `train/{label}/{name}.jpg`: each file that fits is a "
-        "row, with the template's fields, `path` and `stem` (file name without extension) as columns",
+        "row, with the template's fields, `path` and `stem` (file name without extension) as columns; or a JSON file that "
+        "lists images as COCO has it, with what its annotations say of an image (category_id) as columns",
     )
-    test: str = fit("test.csv", "CSV or path template of the test rows; the sample may serve")
+    test: str = fit("test.csv", "CSV, path template or JSON file of the test rows; the sample may serve")
     unlabeled: str | None = fit(
         None, "CSV or path template of further rows without labels, for runs with `pseudo: {rows: unlabeled}`"
     )

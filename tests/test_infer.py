@@ -207,6 +207,37 @@ PICTURES: dict[str, tuple[Layout, dict[str, Any]]] = {
             "metric": "accuracy",
         },
     ),
+    "labels in folder names, masks beside them": (
+        FOLDERS
+        | pictures("train_masks/{}.png", 3)
+        | pictures("test/{}.png", 6)
+        | {"sample_submission.csv": table("id,species", 6, ["cat"])},
+        {"train": "train/{species}/{name}.png", "test": "test/{number}.png"},
+    ),
+    "numbers of classes, with gaps": (
+        {
+            "train.csv": table("id,category_id", 75, [n * n for n in range(25)]),
+            "sample_submission.csv": table("id,category_id", 6, [0], start=75),
+            **pictures("images/{}.jpg", 81),
+        },
+        {"target": "category_id", "kind": "multiclass", "metric": "accuracy"},
+    ),
+    "the sample spells the target otherwise": (
+        {
+            "train.csv": table("id,count,category_id", 12, [1, 2], [3, 5, 9]),
+            "sample_submission.csv": table("id,Category", 6, [0], start=12),
+            **pictures("images/{}.jpg", 18),
+        },
+        {"target": "category_id", "kind": "multiclass"},
+    ),
+    "the sample calls the target otherwise, and has its values": (
+        {
+            "train.csv": table("id,chain,hotel", 12, [7, 8], [3, 5, 9]),
+            "sample_submission.csv": table("id,predicted", 6, ["9 3"], start=12),
+            **pictures("images/{}.jpg", 18),
+        },
+        {"target": "hotel", "kind": "multiclass", "metric": {"name": "mapk", "k": 2}},
+    ),
     "labels in folder names, mixed suffixes, sample wide and with suffix": (
         {**FOLDERS, "train/cat/x.jpg": None}
         | pictures("test/{}.jpg", 6, 12)
@@ -319,6 +350,14 @@ TABLES: dict[str, tuple[Layout, dict[str, Any]]] = {
         },
         {"folds.group": "patient_id", "folds.scheme": "stratified"},
     ),
+    "flags called groups": (
+        {
+            "train.csv": table("id,Group,Subject Focus,label", 60, [0, 1], [0, 0, 1], THREE),
+            "test.csv": table("id,Group,Subject Focus", 6, [0, 1], [0], start=60),
+            "sample_submission.csv": table("id,label", 6, ["cat"], start=60),
+        },
+        {"folds.group": None},
+    ),
     "groups of one": (
         {
             "train.csv": table("id,session,label", 60, [f"s{i}" for i in range(60)], TWO),
@@ -391,9 +430,11 @@ def test_a_given_metric_settles_the_kind(metric: str, target: list[object], kind
     load(guesses)
 
 
-def test_mapk_takes_its_length_from_the_sample() -> None:
-    guesses = infer(build(PICTURES["top-k lists"][0]), "leaves", "mapk")
-    assert values(guesses)["metric"] == {"name": "mapk", "k": 3}
+@pytest.mark.parametrize("metric", ["mapk", "top_error"])
+def test_rankings_take_their_length_from_the_sample(metric: str) -> None:
+    folder = build(PICTURES["top-k lists"][0])
+    assert values(infer(folder, "leaves", metric))["metric"] == {"name": metric, "k": 3}
+    assert values(infer(folder, "leaves", f"{metric}@1"))["metric"] == {"name": metric, "k": 1}
 
 
 def test_an_unknown_metric_is_refused() -> None:
@@ -429,6 +470,15 @@ FAULTS: dict[str, tuple[Layout, str, str]] = {
         },
         "INIT-TARGET",
         "'price', 'cost'",
+    ),
+    "two candidate targets, one of which has the sample's 0": (
+        {
+            "train.csv": table("id,sold,price", 60, [0, 1], [2.5, 3.5]),
+            "test.csv": table("id", 6, start=60),
+            "sample_submission.csv": table("id,prediction", 6, [0], start=60),
+        },
+        "INIT-TARGET",
+        "'sold', 'price'",
     ),
     "columns that are no classes": (
         FEATURES | {"train.csv": table("id,size,kind", 12, [1, 2], ["x", "y"]), "sample_submission.csv": WIDE},
@@ -483,7 +533,7 @@ FAULTS: dict[str, tuple[Layout, str, str]] = {
 def test_what_can_not_be_told_is_asked(layout: Layout, code: str, evidence: str) -> None:
     text = fault(layout, code)
     assert evidence in text
-    for mend in re.findall(r"SET='(.*)'", text):  # what is offered can be given
+    for mend in re.findall(r"SET='([^']*)'", text):  # what is offered can be given
         assert set(parse_set(mend)) <= {*Competition.model_fields, "image.train", "image.test", "boxes.columns"}
 
 

@@ -3,22 +3,22 @@ host's own checks accept."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import RUNS, parse, write
-from zoo.boxes import BOXES
+from zoo import judging, page
 from zoo.entry import Entry
-from zoo.photos import PHOTOS
-from zoo.tables import TABLES
 
 from competition import artifacts, config
 from competition.cli import main
 from competition.data import load
 from competition.inspect import infer
 
-ZOO = [*PHOTOS, *BOXES, *TABLES]
+ZOO = [entry for some in page.SECTIONS.values() for entry in some]
 FIRST = ("aerial-cactus-identification", "titanic")  # whose chain `make test` runs; `make test-all` runs all
 TASKS = {"submission": "image", "detect": "detection", "tabular": "tabular"}
 TINY = {
@@ -49,6 +49,15 @@ def flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
     return found | ({"metric": values["metric"]["name"]} if not before and len(values["metric"]) == 1 else {})
 
 
+def spoilt(submission: Path, spoil: Callable[[list[list[str]]], object]) -> Path:
+    """A copy with another header, or a cell that no host reads."""
+    rows = judging.rows(submission)
+    spoil(rows)
+    with open("spoilt.csv", "w", encoding="utf-8", newline="") as f:
+        csv.writer(f, lineterminator="\n").writerows(rows)
+    return Path("spoilt.csv")
+
+
 @pytest.mark.parametrize("entry", ZOO, ids=lambda entry: entry.slug)
 def test_init_infers_it(entry: Entry, workspace: Path) -> None:
     found = entered(entry)
@@ -63,4 +72,12 @@ def test_its_host_accepts_the_submission(entry: Entry, workspace: Path) -> None:
     entered(entry)
     write("configs/zoo/tiny.yaml", RUNS[TASKS[entry.command]] | TINY[entry.command] | parse(entry.run))
     assert main([entry.command, "zoo/tiny"]) == 0
-    assert entry.judge(artifacts.submission_csv("zoo/tiny"), Path("downloads") / entry.slug) == []
+    made, folder = artifacts.submission_csv("zoo/tiny"), Path("downloads") / entry.slug
+    assert entry.judge(made, folder) == []
+    for spoil in (lambda rows: rows[0].reverse(), lambda rows: rows[-1].__setitem__(-1, "no such thing")):
+        assert entry.judge(spoilt(made, spoil), folder), "a judge that accepts this accepts anything"
+
+
+def test_the_page_says_what_the_zoo_says() -> None:
+    written = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    assert written == page.text(), f"renew it: {page.COMMAND}"

@@ -1,4 +1,6 @@
-"""Boxes of COCO: one JSON file with `images`, `annotations` (bbox: x_min, y_min, width, height) and `categories`."""
+"""Boxes of COCO: one JSON file with `images`, `annotations` (bbox: x_min, y_min, width, height) and `categories`. Files of
+the same form whose annotations have no bbox say the class of a whole image; there the images' table has it as a column.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,12 @@ class Coco:
 
 
 def images(path: Path) -> pd.DataFrame:
-    """The file's images as a table of text, a row each. Raises DataFault DET-FORMAT."""
-    return _images(_load(path), path)
+    """The file's images as a table of text, a row each, with what annotations without boxes say of them.
+
+    Raises DataFault DET-FORMAT.
+    """
+    content = _load(path)
+    return _labelled(_images(content, path), content.get("annotations"))
 
 
 def read(path: Path) -> Coco:
@@ -86,6 +92,25 @@ def _images(content: dict[str, Any], path: Path) -> pd.DataFrame:
     if "file_name" in table and "stem" not in table:
         table["stem"] = table["file_name"].map(lambda name: Path(name).stem).astype("str")
     return table
+
+
+def _labelled(table: pd.DataFrame, listed: Any) -> pd.DataFrame:
+    """With columns such as category_id; the values of an image with several annotations are divided by |."""
+    if "id" not in table or not labels(listed):
+        return table
+    columns = dict.fromkeys(key for item in listed for key, value in item.items() if isinstance(value, SCALAR))
+    columns = [key for key in columns if key != "image_id" and key not in table]
+    cells = {key: ["" if item.get(key) is None else str(item[key]) for item in listed] for key in columns}
+    said = pd.DataFrame(cells, index=pd.Index([str(item["image_id"]) for item in listed]), dtype="str")
+    if not said.index.is_unique:
+        said = said.groupby(level=0, sort=False).agg(lambda values: "|".join(dict.fromkeys(values)))
+    return table.join(said, on="id").fillna(dict.fromkeys(columns, ""))
+
+
+def labels(listed: Any) -> bool:
+    """Whether these are annotations of whole images: each names one, and none has a box."""
+    known = isinstance(listed, list) and len(listed) > 0
+    return known and all(isinstance(item, dict) and "image_id" in item and "bbox" not in item for item in listed)
 
 
 def _categories(content: dict[str, Any]) -> dict[str, str] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pandas as pd
 from competition.boxes import yolo
 from competition.errors import examples
 from competition.inspect.guess import Guess, question
+from competition.inspect.listings import content
 from competition.inspect.pictures import ENOUGH, Index, listing, templates
 from competition.tables import natural, read_rows
 
@@ -101,27 +101,25 @@ def _yolo_names(root: Path) -> tuple[str, ...] | None:
 
 def _coco(root: Path, files: list[str]) -> Annotations | None:
     contents = {f: _coco_content(root / f) for f in files if f.endswith(".json")}
-    found = [f for f, content in contents.items() if content]
+    found = [f for f, inside in contents.items() if inside]
     found = [f for f in found if "train" in f.lower()] or found
     if not found:
         return None
     if len(found) > 1:
         what = "several COCO files could hold the training boxes"
         raise question("train", what, root, examples(found), found[0])
-    content = contents[found[0]]
-    names = {c["id"]: str(c["name"]) for c in content.get("categories", ())}
-    labels = _labels((str(a["image_id"]), names.get(a["category_id"], "")) for a in content["annotations"])
+    inside = contents[found[0]]
+    names = {c["id"]: str(c["name"]) for c in inside.get("categories", ())}
+    labels = _labels((str(a["image_id"]), names.get(a["category_id"], "")) for a in inside["annotations"])
     return Annotations("COCO", found[0], found, labels)
 
 
 def _coco_content(path: Path) -> dict[str, Any]:
     """What a JSON file holds, empty where it has no pictures and boxes."""
-    try:
-        content = json.loads(_text(path))
-    except json.JSONDecodeError:
-        return {}
-    known = isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("images", "annotations"))
-    return content if known and all("bbox" in a for a in content["annotations"][:PROBED]) else {}
+    inside = content(path)
+    marks = inside.get("annotations")
+    known = inside.get("images") and isinstance(marks, list) and marks
+    return inside if known and all("bbox" in mark for mark in marks[:PROBED]) else {}
 
 
 def _template(root: Path, files: list[str], sample: pd.DataFrame) -> str:

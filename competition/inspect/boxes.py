@@ -75,12 +75,18 @@ def recognise(
     asked, names = read_asked(sample), list(sample.columns[1:])
     known = all(column in train.columns for column in names)
     found = find_columns(train, names if asked else ())
-    if asked is None or (known and asked.strings and not found):
+    if asked is None or (asked.strings and not found and (known or _ranks(train, sample[names[0]]))):
         return found is not None and not known and bool(pictures.files)
     if found is None and annotations is None and "boxes.columns" not in given and "boxes.source" not in given:
         what, columns = "the sample asks for boxes, and train has none", f"columns {examples(train.columns, 12)}"
         raise question("boxes.columns", what, "train", columns, "[x_min, y_min, x_max, y_max]")
     return True
+
+
+def _ranks(train: pd.DataFrame, cells: pd.Series) -> bool:
+    """Whether the sample's words are all cells of one column: `0 1 2 3 4` is a list of classes, not a box."""
+    words = {word for cell in cells.unique() for word in cell.split()}
+    return bool(words) and any(words <= set(train[column]) for column in train.columns)
 
 
 def answer_boxes(

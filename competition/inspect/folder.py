@@ -12,7 +12,8 @@ import pandas as pd
 from competition.errors import DataFault, Finding, examples, nearest
 from competition.inspect.annotations import Annotations, find_rows
 from competition.inspect.boxnumbers import find_columns
-from competition.inspect.guess import Guess, Tables, question
+from competition.inspect.guess import READ, Guess, Tables, question
+from competition.inspect.listings import find_test_listing, find_train_listing
 from competition.inspect.pictures import Index, find_test_template, find_train_template, hidden, of_pictures
 from competition.tables import read_csv, separator_of
 
@@ -73,7 +74,7 @@ def find_sample(root: Path) -> Guess:
 def find_train(
     sample_name: str, sample: pd.DataFrame, pictures: Index, annotations: Annotations | None = None
 ) -> Guess:
-    """The table with the target or the boxes; without one files with boxes, or else the pictures' folders or names."""
+    """The table with the target or the boxes; without one files with boxes or classes, or the pictures' folders or names."""
     root, asked = pictures.root, set(sample.columns[1:])
     files = [f for f in _csv_files(root) if f != sample_name and ("train" in f.lower() or not _best([f], TEST))]
     headers = {f: set(_header(root / f)) for f in files}
@@ -91,12 +92,14 @@ def find_train(
         return Guess("train", named[0], "its name", sure=len(named) == 1)
     if annotations:
         return find_rows(annotations, root)
+    if listed := find_train_listing(root):
+        return listed
     if len(known) == 1:
         return Guess("train", known[0], "the only other CSV file with columns of the sample", sure=False)
     if pictures.files and not known:
         return find_train_template(sample, sample_name, pictures)
-    found = f"CSV files {examples(_csv_files(root), 12)}"
-    raise question("train", "no name tells the table of training rows", root, found, (known or ["train.csv"])[0])
+    found = f"files {examples(sorted(p.name for p in root.iterdir() if p.is_file() and not hidden(p.name)), 12)}"
+    raise question("train", "no name tells the table of training rows", root, found, (known or ["train.csv"])[0], READ)
 
 
 def find_test(
@@ -106,6 +109,9 @@ def find_test(
     if of_pictures(names["train"]):
         return find_test_template(sample, names["sample"], pictures)
     root = pictures.root
+    listed = names["train"].endswith(".json") and find_test_listing(root, names["train"], sample)
+    if listed:
+        return listed
     files = [f for f in _csv_files(root) if f not in names.values()]
     best = _best(files, TEST)
     if len(best) > 1 or (not best and not pictures.files):

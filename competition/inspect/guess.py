@@ -70,8 +70,12 @@ class Tables:
         return [c for c in self.train.columns if c != self.id and (served or c not in self.test.columns)]
 
 
-def question(key: str, what: str, where: object, found: str, example: object) -> ConfigFault:
-    """What `make init` can't tell. example: the text of a value that would answer it."""
+READ = "; or let a function of yours make the tables, and pictures where it must: SET='read=tables.py:read'"
+
+
+def question(key: str, what: str, where: object, found: str, example: object, otherwise: str = "") -> ConfigFault:
+    """What `make init` can't tell. example: the text of a value that would answer it; otherwise: what else would."""
+    value = example if re.match("[A-Za-z.[]", str(example)) else _quoted(str(example))
     return ConfigFault(
         Finding(
             code=f"INIT-{key.split('.')[0].upper()}",
@@ -79,7 +83,7 @@ def question(key: str, what: str, where: object, found: str, example: object) ->
             where=str(where),
             found=found,
             risk="a wrong guess would train on the wrong thing; nothing was written",
-            mend=f"say it: SET='{key}={example if re.match('[A-Za-z.[]', str(example)) else _quoted(str(example))}'",
+            mend=f"say it: SET='{key}={value}'{otherwise}",
         )
     )
 

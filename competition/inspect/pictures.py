@@ -11,7 +11,7 @@ import pandas as pd
 
 from competition import dicom
 from competition.errors import examples
-from competition.inspect.guess import Guess, Tables, question
+from competition.inspect.guess import READ, Guess, Tables, question
 from competition.tables import IMAGE_SUFFIXES, read_rows
 
 ENOUGH = 0.9  # share of rows with a picture from which a template is taken for the right one
@@ -76,7 +76,7 @@ def find_image(tables: Tables, index: Index) -> Guess | None:
     for part in found.keys() - fits.keys():
         cells = f"{tables.id}: {examples(parts[part][tables.id], 3)}; pictures: {examples(index.files, 3)}"
         what = f"no column of {part} leads to the pictures"
-        raise question("image", what, tables.names[part], cells, f"images/{{{tables.id}}}.jpg")
+        raise question("image", what, tables.names[part], cells, f"images/{{{tables.id}}}.jpg", READ)
     missing = [f"{n} of {len(parts[part])} rows of {part} have none" for part, (_, n) in fits.items() if n]
     complete = f"all {len(tables.train)} rows of train and {len(tables.test)} of test have a picture"
     value = {part: template for part, (template, _) in fits.items()}
@@ -132,7 +132,7 @@ def _choose(part: str, fitting: list[str], source: str) -> str:
     fewest = min(t.count("{") for t in fitting)
     for keep in (
         lambda t: t.count("{") == fewest,
-        lambda t: not any(word in t.lower() for word in ASIDE),
+        lambda t: not _aside(t),
         lambda t: not t.lower().endswith(dicom.SUFFIXES),  # beside the same pictures ready to be read
         lambda t: part in t.lower(),
     ):
@@ -141,6 +141,10 @@ def _choose(part: str, fitting: list[str], source: str) -> str:
         what = f"several folders have a picture for every row of {part}"
         raise question("image", what, source, examples(fitting), fitting[0])
     return fitting[0]
+
+
+def _aside(path: str) -> bool:
+    return any(word in path.lower() for word in ASIDE)
 
 
 def find_train_template(sample: pd.DataFrame, sample_name: str, index: Index) -> Guess:
@@ -192,6 +196,7 @@ def _not_asked(sample: pd.DataFrame, sample_name: str, index: Index) -> list[str
     folders = {os.path.dirname(f) for f in asked}
     files = [f for f in index.files if f not in asked]
     files = [f for f in files if os.path.dirname(f) not in folders] or files
+    files = [f for f in files if not _aside(f)] or files
     files = [f for f in files if "train" in os.path.dirname(f).lower()] or files
     if not files:
         what = "there is no table of training rows, and every picture is one of the sample's"

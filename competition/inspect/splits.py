@@ -62,7 +62,7 @@ def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]
     """The column whose equal values should share a fold, and why; (None, "") where no name suggests one."""
     skip = (tables.id, *targets, "path", "stem")
     hints = [c for hint in GROUPS for c in tables.train.columns if hint in c.lower() and c not in skip]
-    hints = list(dict.fromkeys(hints))
+    hints = [c for c in dict.fromkeys(hints) if tables.train[c].nunique() > 2]  # a flag (Group: 0 or 1) groups nothing
     sizes = {c: tables.train[c].map(tables.train[c].value_counts()) for c in hints}
     fits = [
         c for c in hints

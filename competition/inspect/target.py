@@ -19,6 +19,9 @@ Form = Literal["labels", "probabilities", "ranking", "values", "boxes"]
 SEPARATORS = "|;, "  # the rarest in a label's own name first
 FEW = 20  # whole numbers up to so many are read as classes, more as values
 ORDINAL = re.compile(r"grade|level|stage|severity|rating|quality|score|rank|ordinal", re.I)
+CLASS_NUMBER = re.compile(
+    r"(class|category|species|breed|variety)([_ ]?(ids?|no|num|number|label))?|(.*[_ ])?ids?|\w*[a-z](?-i:Id)", re.I
+)
 LABEL_SETS = re.compile(r"labels$|tags?$|attributes|keywords|genres|categories|classes$", re.I)
 NEGATIVE = {"no", "n", "false", "negative", "neg", "normal", "healthy", "benign", "absent", "ham"}
 DEFAULT_METRICS: dict[tuple[str, Form], str] = {
@@ -87,11 +90,22 @@ def find_target(tables: Tables) -> Guess:
 def _by_name(tables: Tables) -> Guess:
     """The column of train that the sample calls otherwise."""
     own, asked = tables.own, tables.asked[0]
-    same = [c for c in own if c.lower() == asked.lower()]
+    same = [c for c in own if _bare(c) == _bare(asked)]
     if len(same) == 1 or len(own) == 1:
-        why = "its name but for the case" if same else "the only column of train beside the id that test lacks"
+        why = "its name but for the spelling" if same else "the only column of train beside the id that test lacks"
         return Guess("target", (same or own)[0], f"{why}; the sample calls it {asked!r}")
+    words = {word for cell in tables.sample[asked].unique() for word in cell.split()}
+    telling = len(words) > 1 or not all(map(is_number, words))  # 0 alone is in many columns
+    alike = [c for c in own if telling and words <= set(tables.train[c])]
+    if len(alike) == 1:
+        reason = f"the only column with the sample's {examples(sorted(words), 3)}; the sample calls it {asked!r}"
+        return Guess("target", alike[0], reason, sure=False)
     raise _no_target(tables, f"the sample asks for {asked!r}, which train lacks")
+
+
+def _bare(name: str) -> str:
+    """`category_id` and `Category` name the same thing."""
+    return re.sub(r"[\W_]", "", re.sub(r"[\W_]ids?$", "", name.lower()))
 
 
 def _by_classes(tables: Tables) -> Guess:
@@ -240,7 +254,8 @@ def _of_numbers(name: str, known: pd.Series, sample: pd.Series, pictures: bool) 
     if few and steps and ORDINAL.search(name):
         reason = f"{n} levels, {low:g} to {high:g}, and {name!r} sounds ordered; else set kind: multiclass"
         return Shape("ordinal", "labels", reason, sure=False)
-    if few or (pictures and steps and 5 * n <= len(values) and set(sample) <= set(known)):
+    named = CLASS_NUMBER.fullmatch(name) or (steps and 5 * n <= len(values) and set(sample) <= set(known))
+    if few or (pictures and 2 * n <= len(values) and named):
         reason = f"{n} whole numbers, {low:g} to {high:g}; set kind: ordinal if their order counts, or kind: regression"
         return Shape("multiclass", "labels", reason, sure=False)
     return Shape("regression", "values", f"{n} different whole numbers, {low:g} to {high:g}")
@@ -315,9 +330,8 @@ def read_metric(value: Any) -> dict[str, Any] | None:
 def find_metric(given: dict[str, Any] | None, shape: Shape, kind: Kind, classes: tuple[str, ...], name: str) -> Guess:
     """The key `metric`; a given one is checked, all but a file of the user's. Raises ConfigFault CFG-VALUE."""
     if given is not None:
-        spec: dict[str, Any] = given | (
-            {"k": shape.k} if given["name"] == "mapk" and "k" not in given and shape.k else {}
-        )
+        ranked = given["name"] in ("mapk", "top_error") and shape.k
+        spec: dict[str, Any] = ({"k": shape.k} if ranked else {}) | given
         if ".py" not in spec["name"]:
             metrics.get(MetricSpec.model_validate(spec), kind, classes, artifacts.competition_yaml(name).parent)
         return Guess("metric", spec["name"] if len(spec) == 1 else spec, "given")

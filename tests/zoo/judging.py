@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+Judge = Callable[[Path, Path], list[str]]  # (submission, the competition's folder) -> complaints
 
 
 def rows(path: Path) -> list[list[str]]:
