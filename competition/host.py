@@ -185,11 +185,14 @@ def _json(text: str, slug: str) -> Any:
 
 
 def _fault(slug: str, verb: str, text: str) -> Fault:
-    lines = [line.strip() for line in clean(text).splitlines() if line.strip()]
-    found = "; ".join(line[:300] for line in lines[-LINES:]) or "it said nothing"
-    known = (meaning for pattern, meaning in WORDS.items() if re.search(pattern, text, re.I))
-    unknown = ("HOST-REFUSED", "the host refused", "read what it said; the file can be uploaded on its page as well")
-    code, what, mend = next(known, unknown)
+    lines = [line.strip()[:300] for line in clean(text).splitlines() if line.strip()]
+    unknown = (
+        "",
+        ("HOST-REFUSED", "the host refused", "read what it said; the file can be uploaded on its page as well"),
+    )
+    pattern, (code, what, mend) = next((known for known in WORDS.items() if re.search(known[0], text, re.I)), unknown)
+    telling = [line for line in lines if pattern and re.search(pattern, line, re.I)]
+    found = "; ".join(telling[:1] or lines[-LINES:]) or "it said nothing"
     risk = "nothing was uploaded" if verb == "submit" else "nothing was changed"
     finding = Finding(code, what, f"kaggle competitions {verb}, competition {slug}", found, mend, risk)
     return ConfigFault(finding) if code == "HOST-NAME" else EnvironmentFault(finding)

@@ -110,7 +110,6 @@ def advice(rows: pd.DataFrame, data: Data) -> list[str]:
     first = both.iloc[0]
     error = first["cv_std"] / math.sqrt(data.config.folds.n)
     near = both[(both["cv"] - first["cv"]).abs() <= DEVIATIONS * error] if error > 0 else both
-    others = near[near["run"] != first["run"]]
     told = [f"choose {first['run']}: the best CV, {first['cv']:.6g}"]
     best = both.sort_values("public", ascending=not metric.greater, kind="stable").iloc[0]
     if best["run"] not in set(near["run"]):
@@ -118,17 +117,10 @@ def advice(rows: pd.DataFrame, data: Data) -> list[str]:
             f"not {best['run']}, though its public score is the best: its CV is worse than noise allows "
             f"({best['cv']:.6g}, ± {DEVIATIONS * error:.2g}), so its luck is more likely the public rows'"
         )
-    if others.empty:
+    if len(near) < 2:
         return [*told, "no other one has a CV within its noise; the second may be anything that is made in another way"]
-    top = near.sort_values("public", ascending=not metric.greater, kind="stable").iloc[0]
-    alike = {run: likeness(data, first["run"], run) for run in others["run"]}
-    if top["run"] != first["run"]:
-        second, why = top["run"], f"the best public score, {top['public']:.6g}, of those whose CV is within noise"
-    else:
-        second = min(alike, key=lambda run: np.nan_to_num(alike[run], nan=math.inf))
-        why = "the first has the best public score too; of those whose CV is within noise this differs most from it"
+    second, why, same = _beside(first["run"], near, data)
     told.append(f"and {second}: {why}")
-    same = alike[second]
     if np.isnan(same):
         told.append(f"how much the two differ can't be told: {_file(first['run'])} or {_file(second)} is not there")
     elif same > LIKE:
@@ -136,6 +128,20 @@ def advice(rows: pd.DataFrame, data: Data) -> list[str]:
     else:
         told.append(f"the two are {same:.4f} alike")
     return told
+
+
+def _beside(first: str, near: pd.DataFrame, data: Data) -> tuple[str, str, float]:
+    """The second submission, why, and how alike the two are. near: rows whose CV is within noise, best CV first."""
+    top = near.sort_values("public", ascending=not data.problem.metric.greater, kind="stable").iloc[0]
+    alike = {run: likeness(data, first, run) for run in near["run"] if run != first}
+    if top["run"] != first:
+        second, why = top["run"], f"the best public score, {top['public']:.6g}, of those whose CV is within noise"
+    elif np.isnan([*alike.values()]).all():
+        second, why = next(iter(alike)), "the best CV after it"
+    else:
+        second = min(alike, key=lambda run: np.nan_to_num(alike[run], nan=math.inf))
+        why = "the first has the best public score too; of those whose CV is within noise this differs most from it"
+    return second, why, alike[second]
 
 
 def likeness(data: Data, a: str, b: str) -> float:

@@ -300,7 +300,7 @@ def _odd_numbers(asked: Asked, sample: pd.DataFrame, keyed: pd.DataFrame) -> Ite
         if several and (own % 1 == 0).all() and len(broken) and asked.perhaps.cells == "value":
             yield f"SUB-LABEL: the sample's {column!r} holds whole numbers, the file fractions: {examples(broken)}"
         dotted = keyed[column][keyed[column].str.contains(".", regex=False)]
-        if several and broken.empty and len(dotted) and sample[column].str.fullmatch(r"[+-]?\d+").all():
+        if broken.empty and len(dotted) and sample[column].str.fullmatch(r"[+-]?\d+").all():
             yield f"SUB-LABEL: the sample's {column!r} is written without a point, the file's with: {examples(dotted)}"
         low, high = own.min() - FAR * np.ptp(own), own.max() + FAR * np.ptp(own)
         away = found[(found < low) | (found > high)]
