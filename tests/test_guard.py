@@ -16,6 +16,7 @@ from zoo.entry import Entry
 
 from competition import form, guard, hostread, submit
 from competition.boxes.table import EDGES
+from competition.cli import main
 from competition.data import Data, load
 
 SEEDS = 3  # random predictions of each competition
@@ -98,3 +99,68 @@ def test_every_kind_of_spoilt_file_is_seen_and_no_valid_one_refused(entry: Entry
         wanted = {k: (KINDS[k][1] or known, KINDS[k][2] or alone) for k, (known, alone) in found.items()}
         assert found == wanted
         assert len(found) >= 20
+
+
+# What a sample tells, form by form ------------------------------------------------------------------------------------
+
+IDS = ["07", "10", "11", "12"]
+BOXES = ["0.5 1 2 3 4", "", "0.25 1 2 30 40 0.5 5 5 9 9", ""]
+ALONE = {  # the sample's columns, the file's, what is told of it
+    "a price that the sample has as 0.5": ({"y": ["0.5"] * 4}, {"y": ["350000.0", "12", "7", "-1"]}, "SUB-PROB"),
+    "two labels of one half each": (
+        {"a": ["0.5"] * 4, "b": ["0.5"] * 4}, {"a": ["1", "0", "1", "0.5"], "b": ["1"] * 4}, "SUB-PROB",
+    ),
+    "three classes of one third": (
+        dict.fromkeys("abc", ["0.3333"] * 4), {"a": ["0.9"] * 4, "b": ["0.9"] * 4, "c": ["0"] * 4}, "error SUB-PROB",
+    ),
+    "whole numbers": ({"y": ["0", "1", "2", "3"]}, {"y": ["0", "1", "2.5", "3"]}, "SUB-LABEL"),
+    "whole numbers with a point": ({"y": ["0"] * 4}, {"y": ["0.0", "1.0", "0.0", "1.0"]}, "SUB-LABEL"),
+    "no name": ({"y": ["cat", "cow", "cat", "cow"]}, {"y": ["cat", "", "cow", "cow"]}, "SUB-LABEL"),
+    "nan for a name": ({"y": ["cat"] * 4}, {"y": ["cat", "nan", "cow", "cow"]}, "error SUB-NONFINITE"),
+    "a name with a blank": ({"y": ["cat", "cow"] * 2}, {"y": ["cat", " cow", "cow", "cow"]}, "error SUB-LABEL"),
+    "a misspelt name": ({"y": ["cat", "cow"] * 2}, {"y": ["cat", "cwo", "cow", "cow"]}, "SUB-LABEL"),
+    "top 3": ({"y": ["a b c"] * 4}, {"y": ["a b d", "c a", "d e f", "a c e"]}, "SUB-LIST"),
+    "a name twice": ({"y": ["a b c"] * 4}, {"y": ["a b d", "c a a", "d e f", "a c e"]}, "SUB-LIST"),
+    "boxes": ({"PredictionString": BOXES}, {"PredictionString": ["0.9 1 2 3", "", "", ""]}, "error SUB-BOX"),
+    "a box of no area": ({"PredictionString": BOXES}, {"PredictionString": ["0.9 1 2 0 4", "", "", ""]}, "error SUB-BOX"),
+    "lists of five numbers": (
+        {"y": ["0 1 2 3 4"] * 4}, {"y": ["7 3 2 1 0", "1 2 3 4 5", "5 4 3 2 1", "9 8 7 6 5"]}, "SUB-PROB",
+    ),
+    "one row a box": (
+        dict(zip(("score", "x_min", "y_min", "x_max", "y_max"), (["0.5"] * 4, *[[str(n)] * 4 for n in (1, 2, 3, 4)]))),
+        dict(zip(("score", "x_min", "y_min", "x_max", "y_max"), (["0.5"] * 4, *[[str(n)] * 4 for n in (9, 2, 3, 4)]))),
+        "error SUB-BOX",
+    ),
+    "two columns name a row": (
+        {"day": ["1", "2", "1", "2"], "y": ["0"] * 4}, {"day": ["1", "2", "1", "1"], "y": ["3", "4", "5", "6"]},
+        "error SUB-IDS",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sample, file, told", ALONE.values(), ids=ALONE)
+def test_what_a_sample_tells(sample: dict, file: dict, told: str, workspace: Path, capsys: pytest.CaptureFixture):
+    ids = ["07", "07", "10", "10"] if "day" in sample else IDS
+    pd.DataFrame({"id": ids} | sample).to_csv("sample.csv", index=False)
+    pd.DataFrame({"id": ids} | file).to_csv("mine.csv", index=False)
+    assert main(["guard", "sample.csv", "sample.csv"]) == 0, "a sample is valid beside itself"
+    assert "error" not in capsys.readouterr().err
+    assert main(["guard", "mine.csv", "sample.csv"]) == (3 if told.startswith("error") else 0)
+    said = capsys.readouterr()
+    assert (told if told.startswith("error") else f"warning {told}") in said.out + said.err
+
+
+def test_anybody_s_files_that_are_none(workspace: Path, capsys: pytest.CaptureFixture):
+    Path("sample.csv").write_text("id,y\n1,0\n")
+    for name, content in {"none": None, "bytes": b"PK\x03\x04\xff", "ids": b"id\n1\n"}.items():
+        if content is not None:
+            Path(name).write_bytes(content)
+        assert main(["guard", name, "sample.csv"]) == 3 and main(["guard", "sample.csv", name]) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_copy_of_another_submission(competition, workspace: Path):
+    competition("binary")
+    for run in ("toy/base", "toy/other"):
+        path, _ = submit.write(load("toy"), run, predicted(load("toy"), 0))
+    assert any(doubt.startswith("SUB-SAME: submissions/toy/base.csv") for doubt in guard.known(path).doubts)

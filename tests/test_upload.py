@@ -83,6 +83,7 @@ def test_an_upload_waits_for_its_score_and_is_not_repeated(hosted: Path, capsys:
     assert len(listed(hosted)) == 2
 
 
+@pytest.mark.slow
 def test_the_score_of_an_earlier_upload_is_fetched_later(hosted: Path, capsys: pytest.CaptureFixture):
     set_state(hosted, looks=2)
     assert main(["upload", FILE, "--message=mine"]) == 0
@@ -134,6 +135,7 @@ def test_a_wrong_file_never_reaches_the_host(hosted: Path, capsys: pytest.Captur
     assert "SUB-LABEL" in capsys.readouterr().err and not listed(hosted)
 
 
+@pytest.mark.slow
 def test_a_file_of_no_run_gets_a_row_of_its_own(hosted: Path):
     Path("mine.csv").write_bytes(Path(FILE).read_bytes())
     assert main(["upload", "mine.csv", "--competition", "toy", "--wait"]) == 0
@@ -156,7 +158,10 @@ def test_the_slug_is_no_part_of_the_data(hosted: Path):
     assert load("toy").config.slug is None and load("toy").hash == before and upload.slug_of("toy") == "toy"
 
 
-@pytest.mark.parametrize("where", ["KAGGLE_API_TOKEN", "KAGGLE_KEY", "kaggle.json", "access_token"])
+SLOW = [pytest.param(where, marks=pytest.mark.slow) for where in ("KAGGLE_API_TOKEN", "access_token")]
+
+
+@pytest.mark.parametrize("where", ["KAGGLE_KEY", "kaggle.json", *SLOW])
 def test_no_token_gets_anywhere(where: str, hosted: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     """Canary: every byte that the command prints, raises or writes."""
     monkeypatch.delenv("KAGGLE_API_TOKEN")
