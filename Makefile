@@ -3,9 +3,10 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE
 
-KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B PYTHON
+KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
+	PUBLIC PRIVATE PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -17,8 +18,8 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare lr plan bench-tables bench-detect bench-search bench-noise \
-	bench-blend bench-check docs
+	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard bench-tables \
+	bench-detect bench-search bench-noise bench-blend bench-check docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -144,6 +145,24 @@ lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, an
 plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"}
+
+guard: setup ## FILE=<csv> [SAMPLE=<csv> | COMP=<name>]: is a CSV a valid submission? by a sample alone, or by its run's OOF
+	$(call need,FILE,FILE=<csv> SAMPLE=<sample_submission.csv>)
+	@$(podium) guard "$$FILE" $${SAMPLE:+"$$SAMPLE"} $${COMP:+--competition "$$COMP"}
+
+upload: setup ## FILE=submissions/<name>/<run>.csv [MESSAGE=] [WAIT=1] [FORCE=1]: guards, uploads, fetches the score
+	$(call need,FILE,FILE=submissions/<name>/<run>.csv)
+	@$(podium) upload "$$FILE" $${MESSAGE:+"--message=$$MESSAGE"} $${COMP:+--competition "$$COMP"} $${WAIT:+--wait} \
+		$${FORCE:+--force}
+
+score: setup ## FILE=submissions/<name>/<run>.csv PUBLIC= [PRIVATE=]: scores into the ledger, by hand
+	$(call need,FILE,FILE=submissions/<name>/<run>.csv PUBLIC=0.8134)
+	$(call need,PUBLIC,FILE=submissions/<name>/<run>.csv PUBLIC=0.8134)
+	@$(podium) score -- "$$FILE" "$$PUBLIC" $${PRIVATE:+"$$PRIVATE"}
+
+leaderboard: setup ## COMP=<name>: CV against public scores, drawn, and which two submissions to choose
+	$(call need,COMP,COMP=<name>)
+	@$(podium) leaderboard "$$COMP"
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

@@ -21,10 +21,10 @@ from competition.config import Run
 from competition.data import Data
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
 from competition.folds import FoldTable
+from competition.hostread import ROUNDED, TOLERANCE
 from competition.imported import PARTS, ImportedTask, source
 from competition.runs import Opened
 from competition.scoring import scored_folds
-from competition.submit import ROUNDED, TOLERANCE
 from competition.tables import read_csv
 from competition.task import Problem, pick
 

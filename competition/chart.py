@@ -103,6 +103,34 @@ def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
     return placed
 
 
+def leaderboard(rows: pd.DataFrame, metric: Metric, title: str) -> bytes:
+    """Public score against CV and its spread, a point a run. rows: run, cv, cv_std, public, best CV first."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axis = figure.subplots()
+    figure.suptitle(title, fontsize=12, fontweight="bold", parse_math=False)
+    known = rows[np.isfinite(rows["cv"])]
+    spread = np.nan_to_num(known["cv_std"].to_numpy(float))
+    axis.errorbar(known["cv"], known["public"], xerr=spread, fmt="none", ecolor=GREY, elinewidth=0.8, capsize=2)
+    axis.plot(known["cv"], known["public"], "o", color=BLUE, markersize=6)
+    heights = _apart(known["public"].to_numpy(float), 0.04 * max(float(np.ptp(known["public"])), 1e-12))
+    for name, x, height in zip(known["run"], known["cv"], heights, strict=True):
+        short = shortened(str(name).partition("/")[2] or str(name))
+        axis.annotate(short, (x, height), (6, 3), textcoords="offset points", fontsize=8, parse_math=False)
+    if len(known):
+        axis.plot(*known.iloc[0][["cv", "public"]], "o", color=ORANGE, markersize=6, label="best CV")
+    better = "greater" if metric.greater else "smaller"
+    axis.set_xlabel(f"CV ({metric.name}, {better} is better) ± spread over folds", fontsize=9, parse_math=False)
+    axis.set_ylabel("public score", fontsize=9)
+    axis.tick_params(labelsize=9, length=0)
+    axis.margins(0.12)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False)
+    return png(figure)
+
+
 def rates(curve: Curve, own: float, title: str) -> bytes:
     """The loss of a range test against the rate; the steepest descent, the least and the run's own rate are marked."""
     from matplotlib.figure import Figure

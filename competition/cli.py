@@ -63,6 +63,21 @@ def parser() -> argparse.ArgumentParser:
     verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
     verb("plan", "what a run takes on this machine, and what of it fits a time", run,
          ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
+    verb("guard", "is a CSV a valid submission? by a sample alone, or by a competition and a run",
+         ("file", {"help": "the CSV; one below submissions/ tells its competition and run"}),
+         ("sample", {"nargs": "?", "default": None, "help": "sample submission to hold it against; needs no config"}),
+         ("--competition", {"default": None, "help": "name of a folder below configs/, for a file elsewhere"}))  # fmt: skip
+    verb("upload", "guards a submission, uploads it by the Kaggle client, writes the score into the ledger",
+         ("file", {"help": "submissions/<competition>/<run>.csv, or any other CSV of a competition"}),
+         ("--message", {"default": None, "help": "what the host lists it by; default: run, CV and config hash"}),
+         ("--competition", {"default": None, "help": "name of a folder below configs/, for a file elsewhere"}),
+         ("--wait", {"action": "store_true", "help": "until the host has scored it"}),
+         ("--force", {"action": "store_true",
+                      "help": "though it was uploaded before, or is unlike the run's OOF"}))  # fmt: skip
+    verb("score", "enters a submission's scores into the ledger by hand",
+         ("file", {"help": "submissions/<competition>/<run>.csv"}), ("public", {"help": "its public score"}),
+         ("private", {"nargs": "?", "default": None, "help": "its private score"}))  # fmt: skip
+    verb("leaderboard", "CV against public scores, and which two submissions to choose", comp)
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -198,6 +213,30 @@ def plan(options: argparse.Namespace) -> None:
     stages.plan(runs.resolve(options.run), options.time)
 
 
+def guard(options: argparse.Namespace) -> None:
+    from competition import guard
+
+    guard.guard(options.file, options.sample, options.competition)
+
+
+def upload(options: argparse.Namespace) -> None:
+    from competition import upload
+
+    upload.upload(options.file, options.message, options.competition, options.wait, options.force)
+
+
+def score(options: argparse.Namespace) -> None:
+    from competition import upload
+
+    upload.enter(options.file, options.public, options.private)
+
+
+def leaderboard(options: argparse.Namespace) -> None:
+    from competition import leaderboard
+
+    leaderboard.tell(options.competition)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -222,5 +261,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, lr, plan, demo, schema)}  # fmt: skip
+                                importance, compare, lr, plan, guard, upload, score, leaderboard, demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -190,6 +190,10 @@ class Competition(Strict):
     data: str = fit(
         ..., "folder as downloaded; read only; may lie anywhere (relative: from the folder of the Makefile)"
     )
+    slug: str | None = machine(
+        None,
+        "its name at Kaggle, the last part of the address, for `make upload`; null: the folder's name below configs/",
+    )
     read: str | None = fit(
         None,
         "`file.py:function` beside this file that returns the tables train, test and sample, where no CSV holds them; then "

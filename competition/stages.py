@@ -15,6 +15,7 @@ from competition import (
     ensemble,
     folds,
     form,
+    guard,
     importance,
     ledger,
     portfolio,
@@ -125,8 +126,11 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
             assert truth is not None
             prediction, told = prior.submitted(at.data.config.prior, at.data.problem, truth, test, adjusted)
             path, notes = submit.write(at.data, run.name, prediction)
-            for note in (*told, *notes):
+            verdict = guard.known(path)
+            for note in dict.fromkeys((*told, *notes, *verdict.doubts)):
                 at.say(note)
+            for finding in verdict.unlike:  # written all the same: it is the upload that they stop
+                at.say(f"warning {finding.code}: {finding.what} ({finding.found})")
             ledger.record(ledger_row(at, score))
             at.say(f"submission: {path}, {scoring.headline(score)}")
     return path

@@ -185,14 +185,14 @@ def _held(data: Data, stated: Template | None, columns: list[str]) -> tuple[dict
 
     Raises ConfigFault where it has another number of words, DataFault SUB-FORM where columns are missing or unknown.
     """
-    counter = next((c for c, name in _fields_of(columns).items() if name is None and _counts(data.sample[c])), None)
+    counter = next((c for c, name in fields_of(columns).items() if name is None and _counts(data.sample[c])), None)
     columns = [c for c in columns if c != counter]
     if stated is not None:
         if len(columns) != len(stated.words) or not stated.bare:
             found = f"the sample has one row a box, in the columns {examples(columns, 12)}"
             raise _unfit(data, "template", str(stated), found, "name the field of each of them, and nothing else")
         return dict(zip(columns, stated.fields, strict=True)), counter
-    held = _fields_of(columns)
+    held = fields_of(columns)
     unknown, found = [c for c in columns if held[c] is None], list(filter(None, held.values()))
     told = [f"{column!r} is no field of a box; {nearest(column, strings.FIELDS)}" for column in unknown]
     told += [f"two columns for {name}" for name in strings.FIELDS if found.count(name) > 1]
@@ -205,8 +205,8 @@ def _held(data: Data, stated: Template | None, columns: list[str]) -> tuple[dict
     return {c: name for c, name in held.items() if name}, counter
 
 
-def _fields_of(columns: list[str]) -> dict[str, str | None]:
-    """Column -> field, None where its name is none's."""
+def fields_of(columns: list[str]) -> dict[str, str | None]:
+    """Column of a sample -> field of a box, None where its name is none's."""
     bare = {column: re.sub(r"^pred(icted|iction)?_?(?=.)", "", column, flags=re.I) for column in columns}
     form, four = spellings.four(bare.values()) or ("corners", ())
     found: dict[str, str] = dict(zip(four, SIDES[form], strict=False))

@@ -24,7 +24,7 @@ LONG = 80  # characters of a cell that messages show
 def wrong(data: Data, form: BoxForm, boxes: pd.DataFrame) -> Iterator[Fault]:
     """What of a prediction can't be written. boxes: a table of boxes with scores, by test id."""
     numbers = boxes[["score", *EDGES]].to_numpy(float)
-    unsized = _sizes(data, boxes.index).isna().any(axis=1).to_numpy()
+    unsized = sizes_of(data, boxes.index).isna().any(axis=1).to_numpy()
     at = {
         "id": ~boxes.index.isin(data.test.ids),
         "label": ~boxes["label"].isin(data.problem.classes).to_numpy(),
@@ -69,14 +69,14 @@ def render(data: Data, form: BoxForm, boxes: pd.DataFrame) -> pd.DataFrame:
 def _kept(data: Data, form: BoxForm, boxes: pd.DataFrame) -> pd.DataFrame:
     """The boxes that are written, in order: clipped and rounded, under the sample's names of classes."""
     ordered = take(boxes.sort_values("score", ascending=False, kind="stable"), data.test.ids)
-    whole = strings.rounded(ordered, _sizes(data, ordered.index.unique()), form.fractions)
+    whole = strings.rounded(ordered, sizes_of(data, ordered.index.unique()), form.fractions)
     whole = whole[(whole["x_max"] > whole["x_min"]) & (whole["y_max"] > whole["y_min"])]
     return whole.assign(label=whole["label"].map(dict(zip(data.problem.classes, form.names, strict=True))))
 
 
 def lost(data: Data, form: BoxForm, boxes: pd.DataFrame, table: pd.DataFrame, source: str) -> list[str]:
     """A sentence if boxes of the prediction are not in the submission."""
-    left = len(boxes) - len(_boxes(data, form, table)[0])
+    left = len(boxes) - len(boxes_of(data, form, table)[0])
     return [f"SUB-BOX: {left:,} boxes of {source} have no area inside their picture and were left out"] * bool(left)
 
 
@@ -85,12 +85,12 @@ def lost(data: Data, form: BoxForm, boxes: pd.DataFrame, table: pd.DataFrame, so
 
 def faults(data: Data, form: BoxForm, table: pd.DataFrame) -> Iterator[Fault]:
     """What is wrong with the boxes of a submission. table: text, with the sample's columns."""
-    boxes, torn = _boxes(data, form, table)
+    boxes, torn = boxes_of(data, form, table)
     numbers = strings.numbers(boxes)
     finite = np.isfinite(numbers).all(axis=1)
     found = strings.measured(numbers)
     edges, slack = found[list(EDGES)].to_numpy(), OUTSIDE[form.fractions]
-    sizes = _sizes(data, found.index)[["width", "height", "width", "height"]].to_numpy()
+    sizes = sizes_of(data, found.index)[["width", "height", "width", "height"]].to_numpy()
     whole = np.ones_like(edges) if form.fractions else sizes
     outside = finite & ((edges < -slack) | (edges > whole + slack)).any(axis=1)
     flat = finite & ((found["x_max"] <= found["x_min"]) | (found["y_max"] <= found["y_min"]))
@@ -120,7 +120,7 @@ def faults(data: Data, form: BoxForm, table: pd.DataFrame) -> Iterator[Fault]:
 
 def counted(data: Data, form: BoxForm, table: pd.DataFrame) -> str:
     """A sentence on how many boxes a submission holds. table: as `faults` passes it."""
-    boxes, pictures = _boxes(data, form, table)[0], len(data.test.ids)
+    boxes, pictures = boxes_of(data, form, table)[0], len(data.test.ids)
     bare = pictures - boxes.index.nunique()
     way = f"the cell {form.nothing!r}" if form.column is not None else form.nothing.split() or "no row"
     return f"{len(boxes):,} boxes on {pictures - bare:,} of {pictures:,} pictures" + f"; the others have {way}" * bool(
@@ -128,7 +128,7 @@ def counted(data: Data, form: BoxForm, table: pd.DataFrame) -> str:
     )
 
 
-def _boxes(data: Data, form: BoxForm, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def boxes_of(data: Data, form: BoxForm, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """[boxes, fields] text by id, but for those that mark nothing; and `id: cell` of cells that are no boxes."""
     if form.column is None:
         text = table.set_index(data.sample_id)[list(form.columns)].set_axis(list(form.columns.values()), axis=1)
@@ -138,7 +138,7 @@ def _boxes(data: Data, form: BoxForm, table: pd.DataFrame) -> tuple[pd.DataFrame
     return text, [f"{i}: {cell if len(cell) < LONG else cell[:LONG] + '...'}" for i, cell in torn.items()]
 
 
-def _sizes(data: Data, ids: pd.Index) -> pd.DataFrame:
+def sizes_of(data: Data, ids: pd.Index) -> pd.DataFrame:
     """[ids] width and height in pixels, nan where unknown."""
     assert data.test.sizes is not None, "kind: boxes has the sizes of pictures"
     return data.test.sizes.reindex(ids)
