@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks, metrics, prior, targets
+from competition import artifacts, badpictures, hooks, metrics, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
+from competition.decoding import Reading
 from competition.errors import DataFault, Finding, examples, nearest
 from competition.keys import Competition
 from competition.tables import is_csv, pictures, read_csv, read_rows
@@ -90,23 +91,31 @@ def load(name: str) -> Data:
         lacking = [column for column in found if column not in inputs]
         notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
     further = None if config.unlabeled is None else _further(config, tables["unlabeled"], inputs)
-    upright = config.boxes is None or config.boxes.upright
-    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, upright)
+    reading = reading_of(config)
+    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, reading)
     prior.check(config.prior, problem, home)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
     meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator"})
-    meaning["image"] = config.image and config.image.model_dump(exclude={"unlabeled"})
+    meaning["image"] = config.image and config.image.model_dump(exclude={"unlabeled"}, exclude_defaults=True)
     if config.boxes is not None:
         content.append(target.digest)
         meaning["boxes"] = config.boxes.model_dump(mode="json", exclude=WRITING)
+    parts = {
+        "train": Rows(train, target.truth, pictures=pictures(train, config, "train"), sizes=target.sizes),
+        "test": Rows(test, pictures=pictures(test, config, "test"), sizes=target.test_sizes),
+    } | ({} if further is None else {"unlabeled": further})
+    if config.image is not None and config.image.bad != "refuse":
+        parts, lost = badpictures.left_out(name, parts, config.image.bad, reading)
+        content.append(artifacts.digest(*parts["train"].ids))
+        notes += lost
     return Data(
         name=name,
         config=config,
         problem=problem,
-        train=Rows(train, target.truth, pictures=pictures(train, config, "train"), sizes=target.sizes),
-        test=Rows(test, pictures=pictures(test, config, "test"), sizes=target.test_sizes),
+        train=parts["train"],
+        test=parts["test"],
         sample=sample,
         sample_id=sample_id,
         hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
@@ -114,7 +123,7 @@ def load(name: str) -> Data:
             config.metric.model_dump_json(), hooks.content(config.metric.name, home), json.dumps(config.prior)
         ),
         notes=notes,
-        unlabeled=further,
+        unlabeled=parts.get("unlabeled"),
     )
 
 
@@ -135,6 +144,12 @@ def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     templates = f"{config.image.train}{config.image.test}" if config.image else ""
     skip = {config.id, *config.targets, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
     return tuple(column for column in train.columns if column not in skip)
+
+
+def reading_of(config: Competition) -> Reading:
+    """How files of pictures become pixels."""
+    upright = config.boxes is None or config.boxes.upright
+    return Reading(upright) if config.image is None else Reading(upright, config.image.depth, config.image.alpha)
 
 
 def a_row_a_box(sample: pd.DataFrame) -> bool:

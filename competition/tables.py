@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from competition.boxes import coco
+from competition.csvfile import read_csv
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 from competition.keys import Competition
 
@@ -62,77 +61,6 @@ def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
         risk = "files outside the competition would be read"
         raise SafetyFault(Finding("SEC-PATH", what, place, examples(bad), "mend those cells", risk))
     return paths
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV as text, cell by cell as it stands (`007`, `NA`, `1e5`). The delimiter is the header's: , ; or tab.
-
-    Raises DataFault: CSV-MISSING, CSV-EMPTY, CSV-ENCODING, CSV-RAGGED, CSV-HEADER.
-    """
-    where = str(path)
-    if not path.is_file():
-        near = nearest(path.name, sorted(p.name for p in path.parent.glob("*.csv"))) if path.parent.is_dir() else ""
-        raise DataFault(Finding("CSV-MISSING", "a table is missing", where, "no such file", f"mend the name; {near}"))
-    try:
-        with open(path, encoding="utf-8-sig") as f:
-            header = f.readline()
-        separator = separator_of(header)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
-                low_memory=False,
-            )
-    except UnicodeDecodeError as e:
-        raise DataFault(
-            Finding(
-                "CSV-ENCODING",
-                "a table is not UTF-8",
-                where,
-                f"byte {e.start}: {e.object[e.start : e.start + 4]!r}",
-                "save it as UTF-8 (iconv -f latin1 -t utf8 old.csv > new.csv)",
-            )
-        ) from None
-    except pd.errors.EmptyDataError:
-        raise DataFault(Finding("CSV-EMPTY", "a table is empty", where, "no columns", "fetch the file again")) from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
-        raise DataFault(
-            Finding(
-                "CSV-RAGGED", "rows have more fields than the header", where, str(e).strip(), "mend or quote those rows"
-            )
-        ) from None
-    if not len(table):
-        raise DataFault(Finding("CSV-EMPTY", "a table has no rows", where, header.strip(), "fetch the file again"))
-    short = table.isna().any(axis=1).to_numpy()
-    if short.any():
-        lines = [str(n + 2) for n in np.flatnonzero(short)]
-        raise DataFault(
-            Finding(
-                "CSV-RAGGED",
-                "rows have fewer fields than the header",
-                where,
-                f"lines {examples(lines)}",
-                "mend those rows",
-            )
-        )
-    doubled = [c for c in header.strip().split(separator) if header.strip().split(separator).count(c) > 1]
-    if doubled:
-        raise DataFault(
-            Finding(
-                "CSV-HEADER", "a column name stands twice", where, examples(sorted(set(doubled))), "rename one of them"
-            )
-        )
-    return table
-
-
-def separator_of(header: str) -> str:
-    """Of comma, semicolon and tab the one that stands most often outside quotes; a comma where none does."""
-    return max(",;\t", key=re.sub(r'"[^"]*"', "", header).count)
 
 
 def said(cells: pd.Series) -> pd.Series:
