@@ -6,21 +6,21 @@ import functools
 import json
 import re
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from competition import artifacts, badpictures, hooks, metrics, prior, targets
+from competition import artifacts, badpictures, hooks, ids, metrics, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
+from competition.csvfile import read_csv
 from competition.decoding import Reading
 from competition.errors import DataFault, Finding, examples, nearest
 from competition.keys import Competition
-from competition.tables import is_csv, pictures, read_csv, read_rows
+from competition.tables import passed_over, pictures, read_rows
 from competition.task import Problem, Rows
 
+SEEN = 100  # cells that tell the form of a column
 WRITING = {"template", "nothing", "fractions"}  # keys of `boxes` that say how a submission is written
 
 
@@ -67,6 +67,7 @@ def load(name: str) -> Data:
         )
     parts = ["train", "test"] + ["unlabeled"] * (config.unlabeled is not None)
     tables = {part: read_rows(root, getattr(config, part)) for part in parts}
+    skipped = tuple(note for part in parts for note in passed_over(root, getattr(config, part)))
     sample = read_csv(root / config.sample)
     sample_id = config.id if config.id in sample.columns else sample.columns[0]
     problems = _missing_columns(config, tables, name)
@@ -75,18 +76,26 @@ def load(name: str) -> Data:
     if config.id not in tables["test"].columns:  # the sample serves as test, under its own name for the id
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
-    _check_ids(config, tables, sample, sample_id)
+    tables, doubled = ids.without_doubles(tables, config)
+    ids.check(config, tables, sample, sample_id)
     test = tables["test"].drop_duplicates(config.id)
     test = test.set_index(test[config.id].rename("id"))
     if config.kind == "boxes":
         target = loading.read(name, config, tables["train"], test)
     else:
         target = targets.read(tables["train"].set_index(tables["train"][config.id].rename("id")), config)
-    train, classes, notes = target.table, target.classes, target.notes
+    train, classes = target.table, target.classes
+    notes = (*skipped, *doubled, *target.notes)
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
+    numbered = index_columns(train, config)
+    if numbered:
+        notes += (f"CSV-INDEX: nameless columns that only number the rows are left out: {examples(numbered)}",)
     found = describing(train, config)
     inputs = tuple(column for column in found if column in test.columns)
+    commas = [c for c in inputs if train[c].head(SEEN).str.fullmatch(r"[-+]?\d+,\d+").all()]
+    if commas:
+        notes += (f"CSV-DECIMAL: columns have decimal commas and are read as words, not numbers: {examples(commas)}",)
     if inputs and len(inputs) < len(found):
         lacking = [column for column in found if column not in inputs]
         notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
@@ -99,6 +108,8 @@ def load(name: str) -> Data:
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
     meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator"})
     meaning["image"] = config.image and config.image.model_dump(exclude={"unlabeled"}, exclude_defaults=True)
+    if config.duplicates != "refuse":
+        meaning["duplicates"] = config.duplicates
     if config.boxes is not None:
         content.append(target.digest)
         meaning["boxes"] = config.boxes.model_dump(mode="json", exclude=WRITING)
@@ -143,7 +154,23 @@ def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     """Columns of train beside the id, the targets and what a picture's path is made of."""
     templates = f"{config.image.train}{config.image.test}" if config.image else ""
     skip = {config.id, *config.targets, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
+    skip.update(index_columns(train, config))
     return tuple(column for column in train.columns if column not in skip)
+
+
+def index_columns(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
+    """Columns without a name that count the rows: an index that was saved with the table."""
+    known = {config.id, *config.targets, config.folds.group, config.folds.time}
+    unnamed = [c for c in train.columns if re.fullmatch(r"Unnamed: \d+", c) and c not in known]
+    return tuple(c for c in unnamed if _counts(train[c]))
+
+
+def _counts(cells: pd.Series) -> bool:
+    """Whether each is greater by one than the one before; rows without a target may be left out in between."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return bool(
+        numbers.notna().all() and (numbers % 1 == 0).all() and numbers.is_monotonic_increasing and numbers.is_unique
+    )
 
 
 def reading_of(config: Competition) -> Reading:
@@ -152,71 +179,20 @@ def reading_of(config: Competition) -> Reading:
     return Reading(upright) if config.image is None else Reading(upright, config.image.depth, config.image.alpha)
 
 
-def a_row_a_box(sample: pd.DataFrame) -> bool:
-    """Of a sample of boxes: whether it has one row a box, in several columns beside the id, not one a picture."""
-    return len(sample.columns) > 2
-
-
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
     own = reading.columns(config) if config.kind == "boxes" else (config.id, *config.targets)
     wanted = [("train", c) for c in (*own, config.folds.group, config.folds.time) if c]
     wanted += [(part, config.id) for part in tables if part != "train" and getattr(config, part) != config.sample]
     return [
         Finding("CSV-HEADER", "a column is missing", f"{config.data}/{getattr(config, part)}, column {column!r}",
-               f"the columns are {examples(tables[part].columns, 12)}",
+               f"the columns are {examples(tables[part].columns, 12)}{_headless(tables[part])}",
                f"mend {artifacts.competition_yaml(name)}; {nearest(column, tables[part].columns)}")
         for part, column in wanted
         if column not in tables[part].columns
     ]  # fmt: skip
 
 
-def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.DataFrame, sample_id: str) -> None:
-    problems = []
-    for part, ids in (*((p, t[config.id]) for p, t in tables.items()), ("sample", sample[sample_id])):
-        where = f"{config.data}/{getattr(config, part)}, column {sample_id if part == 'sample' else config.id!r}"
-        if (ids == "").any():
-            lines = [str(n + 2) for n in np.flatnonzero(ids == "")]
-            problems.append(
-                Finding("CSV-EMPTYID", "rows have no id", where, f"lines {examples(lines)}", "give each row an id")
-            )
-        twice = ids[ids.duplicated()].unique()
-        if len(twice) and not (config.kind == "boxes" and is_csv(getattr(config, part))):
-            problems.append(
-                Finding(
-                    "ID-DUP",
-                    "an id stands in more than one row",
-                    where,
-                    examples(twice),
-                    "remove the double rows, or name the column that is unique by `id:`",
-                    risk="predictions are joined by id; rows would be mixed",
-                )
-            )
-    for one, other in combinations(tables, 2):
-        overlap = set(tables[one][config.id]) & set(tables[other][config.id])
-        if overlap and getattr(config, one) != getattr(config, other) and "path" not in tables[one].columns:
-            problems.append(
-                Finding(
-                    "ID-OVERLAP",
-                    f"ids stand in {one} and in {other}",
-                    f"column {config.id!r}",
-                    examples(sorted(overlap)),
-                    "remove them from one of the two",
-                    risk="rows would be scored by a model that has seen them",
-                )
-            )
-    want, have = set(sample[sample_id]), set(tables["test"][config.id])
-    some = config.kind == "boxes" and a_row_a_box(sample)  # pictures without boxes have no row there
-    if not (want <= have if some else want == have) and not problems:
-        missing, extra = sorted(want - have), sorted(have - want)
-        hint = "set `test:` to the file that holds the sample's ids"
-        if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:
-            hint = "the two differ only by leading zeros: one file was saved by a tool that read ids as numbers"
-        if {Path(i).stem for i in want} == {Path(i).stem for i in have}:
-            hint = "the two differ only by the file extension: name a column of test that holds the sample's form"
-        problems.append(
-            Finding("SUB-IDS", "the sample's ids are not the test rows' ids", f"{config.data}/{config.sample}",
-                   f"{len(missing)} of the sample not in test: {examples(missing)}; {len(extra)} of test not in the sample: "
-                   f"{examples(extra)}", hint, risk="the submission would be refused")
-        )  # fmt: skip
-    if problems:
-        raise DataFault(*problems)
+def _headless(table: pd.DataFrame) -> str:
+    """Whether the names look like cells: a name that stands in its column again, or a number."""
+    like = [c for c in table.columns if c in set(table[c]) or re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", c)]
+    return f"; is the first line a row, and the header missing? {examples(like)}" if like else ""

@@ -25,6 +25,7 @@ MAX_PIXELS = 64_000_000
 TINY = 4  # pixels: a picture with a shorter side shows nothing; 1 x 1 is what servers send instead of one
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 JPEGS = ("JPEG", "MPO")
+BEGINNINGS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n", "GIF": b"GIF8", "WEBP": b"RIFF", "BMP": b"BM"}
 JPEG_END = b"\xff\xd9"
 SCALED = {
     1: cv2.IMREAD_COLOR,
@@ -76,6 +77,7 @@ class Header:
     deep: bool = False
     clear: bool = False  # it has an alpha channel or a transparent colour
     frames: int = 1
+    progressive: bool = False
 
 
 class BadPicture(Exception):
@@ -170,7 +172,9 @@ def header(data: bytes) -> Header:
             deep = mode.startswith(("I", "F")) or (form == "PNG" and data[24] > 8) or max(bits) > 8
             clear = mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
             frames = 1 if form == "MPO" else getattr(picture, "n_frames", 1)
-            return Header(*picture.size, mode, form, turn_of(picture), deep, clear, frames)
+            return Header(
+                *picture.size, mode, form, turn_of(picture), deep, clear, frames, "progressive" in picture.info
+            )
     except Image.DecompressionBombError as e:
         raise BadPicture("IMG-HUGE", str(e)) from None
     except (OSError, SyntaxError, ValueError, TypeError, struct.error):
@@ -189,8 +193,7 @@ def turn_of(picture: Image.Image) -> int:
 
 
 def _float_colour(data: bytes) -> Header:
-    """A TIFF of three float channels, which Pillow has no mode for; else BadPicture: no picture at all."""
-    text = data[:200].lstrip().lower()
+    """A TIFF of three float channels, which Pillow has no mode for. Raises BadPicture where it is none."""
     if data[:4] in (b"II*\0", b"MM\0*"):
         try:
             tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
@@ -201,24 +204,38 @@ def _float_colour(data: bytes) -> Header:
                 return Header(int(tags[256]), int(tags[257]), "F;RGB", "TIFF", deep=True)
         except (OSError, KeyError, ValueError, TypeError, struct.error, SyntaxError):
             raise BadPicture("IMG-TRUNC", f"a TIFF of {len(data):,} bytes without its directory") from None
+    raise _no_header(data)
+
+
+def _no_header(data: bytes) -> BadPicture:
+    """Of a file that no format knows, or whose header is broken."""
+    for form, begin in BEGINNINGS.items():
+        if data.startswith(begin) and (form != "WEBP" or data[8:12] == b"WEBP"):
+            cut = (form == "JPEG" and not data.rstrip(b"\0").endswith(JPEG_END)) or (
+                form == "WEBP" and len(data) < _webp_size(data)
+            )
+            return BadPicture("IMG-TRUNC" if cut else "IMG-CORRUPT", f"{form}, {len(data):,} bytes: a broken header")
+    text = data[:200].lstrip().lower()
     if data.startswith(b"version https://git-lfs"):
-        raise BadPicture("IMG-NOTIMAGE", f"a Git LFS pointer, not the file itself: run `git lfs pull`; {data[:60]!r}")
+        return BadPicture("IMG-NOTIMAGE", f"a Git LFS pointer, not the file itself: run `git lfs pull`; {data[:60]!r}")
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise BadPicture("IMG-NOTIMAGE", f"it looks like an error page: begins with {data[:60]!r}")
-    raise BadPicture("IMG-NOTIMAGE", f"begins with {data[:60]!r}")
+        return BadPicture("IMG-NOTIMAGE", f"it looks like an error page: begins with {data[:60]!r}")
+    return BadPicture("IMG-NOTIMAGE", f"begins with {data[:60]!r}")
 
 
 def whole(data: bytes, head: Header) -> bytes:
     """The file with all its pixels. A JPEG that lacks but its end mark gets it. Raises BadPicture IMG-TRUNC, IMG-CORRUPT."""
     if lacks_end(data, head):
+        if head.progressive:
+            raise BadPicture("IMG-TRUNC", "a progressive JPEG without an end mark: its last details are missing")
         share = _decoded_share(data)
         if share < 1:
             raise BadPicture("IMG-TRUNC", f"about {share:.0%} of it decodes, and there is no end mark")
         return data + JPEG_END
     if head.form == "PNG":
         _check_chunks(data, head)
-    elif head.form == "WEBP" and len(data) < (size := int.from_bytes(data[4:8], "little") + 8):
-        raise BadPicture("IMG-TRUNC", f"{len(data):,} of {size:,} bytes")
+    elif head.form == "WEBP" and len(data) < _webp_size(data):
+        raise BadPicture("IMG-TRUNC", f"{len(data):,} of {_webp_size(data):,} bytes")
     elif head.form not in (*JPEGS, "WEBP") and head.mode != "F;RGB":
         try:
             with Image.open(BytesIO(data), formats=FORMATS) as picture:
@@ -226,6 +243,10 @@ def whole(data: bytes, head: Header) -> bytes:
         except (OSError, SyntaxError, ValueError, struct.error) as e:
             raise BadPicture("IMG-TRUNC" if "truncated" in str(e) else "IMG-CORRUPT", f"{head.form}: {e}") from None
     return data
+
+
+def _webp_size(data: bytes) -> int:
+    return int.from_bytes(data[4:8], "little") + 8
 
 
 def lacks_end(data: bytes, head: Header) -> bool:

@@ -190,6 +190,9 @@ class Competition(Strict):
     )
     sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
     id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
+    duplicates: Literal["refuse", "first"] = fit(
+        "refuse", "training rows that repeat an id and its label: an error, or the first is kept; not of boxes"
+    )
     target: str | tuple[str, ...] | None = fit(
         None,
         "label column, or the list of them (one-hot, multi-label, several values); of boxes, the column of a box's class, "

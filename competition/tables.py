@@ -4,6 +4,7 @@ that fit a path template."""
 from __future__ import annotations
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from competition.csvfile import read_csv
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 from competition.keys import Competition
 
+LONGEST = 255  # bytes of a file's name
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MISSING = frozenset(
     ("", "?", "-", "NA", "N/A", "na", "n/a", "<NA>", "NaN", "NAN", "nan", "NaT", "NULL", "Null", "null", "NONE", "None",
@@ -44,7 +46,8 @@ def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series |
 def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
     """[rows] the template with its fields' cells put in, by the table's index: paths below the data folder.
 
-    Raises DataFault IMG-TEMPLATE where a field is no column, SafetyFault SEC-PATH where a path leaves the data folder.
+    Raises DataFault IMG-TEMPLATE where a field is no column, IMG-NAME where a name can't be a file's; SafetyFault SEC-PATH
+    where a path leaves the data folder.
     """
     fields = re.findall(r"{([^}]*)}", template)
     unknown = [f for f in fields if f not in table.columns]
@@ -55,12 +58,21 @@ def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
     paths = pd.Series("", index=table.index)
     for i, text in enumerate(re.split(r"{([^}]*)}", template)):
         paths = paths + (table[text] if i % 2 else text)
-    bad = paths[paths.str.contains(r"(?:^|/)\.\.(?:/|$)|^/|[\x00-\x1f]", regex=True)]
+    strange = paths[paths.str.contains(r"[\x00-\x1f]", regex=True) | paths.map(_longest_part).gt(LONGEST)]
+    if len(strange):
+        what, place = "file names that no file can have", f"{where}, id {strange.index[0]!r}"
+        found = f"control characters, or a part of over {LONGEST} bytes: {examples(p[:80] for p in strange)}"
+        raise DataFault(Finding("IMG-NAME", what, place, found, "mend those cells"))
+    bad = paths[paths.str.contains(r"(?:^|/)\.\.(?:/|$)|^/", regex=True)]
     if len(bad):
         what, place = "a path leaves the data folder", f"{where}, id {bad.index[0]!r}"
         risk = "files outside the competition would be read"
         raise SafetyFault(Finding("SEC-PATH", what, place, examples(bad), "mend those cells", risk))
     return paths
+
+
+def _longest_part(path: str) -> int:
+    return max(len(part.encode()) for part in path.split("/"))
 
 
 def said(cells: pd.Series) -> pd.Series:
@@ -96,8 +108,7 @@ def _read_template(root: Path, template: str) -> pd.DataFrame:
             for i, p in enumerate(re.split(r"{(\w+)}", template))
         )
     )
-    files = sorted(str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
-    rows = [(m.groupdict(), f) for f in files if not Path(f).name.startswith(".") and (m := pattern.fullmatch(f))]
+    rows = [(m.groupdict(), f) for f in _below(root, template) if not _hidden(f) and (m := pattern.fullmatch(f))]
     if not rows:
         raise DataFault(
             Finding(
@@ -115,3 +126,29 @@ def _read_template(root: Path, template: str) -> pd.DataFrame:
     stem = table["path"].map(lambda p: Path(p).stem)
     table["stem"] = stem if stem.is_unique else below
     return table
+
+
+def passed_over(root: Path, template: str) -> list[str]:
+    """Of a path template what a user should know: hidden files are no rows (FS-HIDDEN), and a folder at the place of a
+    field that holds none makes no label (CLASS-EMPTY)."""
+    if "{" not in template:
+        return []
+    files = _below(root, template)
+    hidden = [f for f in files if _hidden(f)]
+    folder = os.path.dirname(template)
+    known = {os.path.dirname(f) for f in files}
+    folders = (
+        {str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", folder)) if p.is_dir()} if folder else set()
+    )
+    empty = sorted(f for f in folders - known if not _hidden(f)) if "{" in folder else []
+    told = [f"FS-HIDDEN: {len(hidden)} hidden files are no rows: {examples(hidden)}"] * bool(hidden)
+    return told + [f"CLASS-EMPTY: folders without a file that fits, so no label: {examples(empty)}"] * bool(empty)
+
+
+def _below(root: Path, template: str) -> list[str]:
+    return sorted(str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
+
+
+def _hidden(path: str) -> bool:
+    """What a desktop or an archive left there: `.ipynb_checkpoints`, `__MACOSX`, `._a.jpg`."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
