@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts, badpictures, hooks, ids, metrics, prior, targets
+from competition import artifacts, badpictures, hooks, ids, metrics, prepared, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
 from competition.csvfile import read_csv
@@ -54,6 +54,8 @@ class Data:
 def load(name: str) -> Data:
     """Reads configs/<name>/competition.yaml and the files it names. Raises ConfigFault, DataFault or SafetyFault."""
     config = load_competition(name)
+    if config.read is not None:
+        config = config.model_copy(update={"data": str(prepared.folder(name, Path(config.data), config.read))})
     root = Path(config.data)
     if not root.is_dir():
         raise DataFault(

@@ -21,9 +21,11 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
+from competition import dicom
+
 MAX_PIXELS = 64_000_000
 TINY = 4  # pixels: a picture with a shorter side shows nothing; 1 x 1 is what servers send instead of one
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", dicom.FORMAT)
 JPEGS = ("JPEG", "MPO")
 BEGINNINGS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n", "GIF": b"GIF8", "WEBP": b"RIFF", "BMP": b"BM"}
 JPEG_END = b"\xff\xd9"
@@ -146,6 +148,8 @@ def decode(data: bytes, at_least: int, reading: Reading = PLAIN, exact: bool = F
         raise BadPicture("IMG-HUGE", f"{head.width} x {head.height}")
     if min(head.width, head.height) < TINY:
         raise BadPicture("IMG-TINY", f"{head.width} x {head.height}")
+    if head.form == dicom.FORMAT:
+        return _by_pillow(data)
     data = whole(data, head)
     if head.deep:
         return _of_depth(data, head, reading)
@@ -296,6 +300,14 @@ def _colour(data: bytes, flag: int, reading: Reading) -> np.ndarray | None:
     except cv2.error:
         return None
     return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _by_pillow(data: bytes) -> np.ndarray:
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except OSError as e:
+        raise BadPicture("IMG-CORRUPT", str(e)) from None
 
 
 def _of_depth(data: bytes, head: Header, reading: Reading) -> np.ndarray:

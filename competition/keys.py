@@ -179,6 +179,11 @@ class Competition(Strict):
     data: str = fit(
         ..., "folder as downloaded; read only; may lie anywhere (relative: from the folder of the Makefile)"
     )
+    read: str | None = fit(
+        None,
+        "`file.py:function` beside this file that returns the tables train, test and sample, where no CSV holds them; then "
+        "paths of pictures start from a folder that it may write to, in which `data/` is the folder as downloaded",
+    )
     train: str = fit(
         "train.csv",
         "CSV of the training rows, or a path template such as `train/{label}/{name}.jpg`: each file that fits is a "
@@ -214,6 +219,13 @@ class Competition(Strict):
         "share of each class or label in test, where the host states them: `{cat: 0.2, dog: 0.8}`; what is submitted is "
         "corrected by their ratio to train's. estimate: the shares that the test predictions themselves tell",
     )
+
+    @model_validator(mode="after")
+    def _read_or_named(self) -> Competition:
+        named = self.model_fields_set & {"train", "test", "sample"}
+        if self.read is not None and named:
+            raise ValueError(f"read: returns the tables; leave out {', '.join(sorted(named))}")
+        return self
 
     @model_validator(mode="after")
     def _boxes_of_their_kind(self) -> Competition:

@@ -16,7 +16,7 @@ from competition.errors import DataFault, Finding, SafetyFault, examples, neares
 from competition.keys import Competition
 
 LONGEST = 255  # bytes of a file's name
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom")
 MISSING = frozenset(
     ("", "?", "-", "NA", "N/A", "na", "n/a", "<NA>", "NaN", "NAN", "nan", "NaT", "NULL", "Null", "null", "NONE", "None",
      "none")
