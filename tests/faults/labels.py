@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import data
-from faults.case import Case, Make
+from competition import data, form
+from faults.case import Case, Make, tables_of
 
 FOLDS = ("folds", "toy")
 TRAIN, SAMPLE = Path("data/train.csv"), Path("data/sample_submission.csv")
@@ -19,7 +19,7 @@ def labelled(labels: Sequence[object], kind: str = "multiclass", **keys: object)
     """The first training rows have these labels."""
 
     def build(make: Make) -> None:
-        make(kind, columns=True, image=None, **keys)
+        tables_of(make, kind, **keys)
         table = pd.read_csv(TRAIN, dtype=str)
         column = table.columns[-1]
         table.loc[: len(labels) - 1, column] = [str(label) for label in labels]
@@ -51,20 +51,25 @@ def has(rows: int, *classes: str) -> Callable[[], None]:
 
 def asked_for_more(make: Make) -> None:
     """The sample has a column of a class that no training row has."""
-    make("multiclass", columns=True, image=None, metric="logloss")
+    tables_of(make, "multiclass", metric="logloss")
     ids = pd.read_csv(SAMPLE, dtype=str)["id"]
     pd.DataFrame({"id": ids, "dark": 0.25, "grey": 0.25, "light": 0.25, "pink": 0.25}).to_csv(SAMPLE, index=False)
 
 
 def in_sample(make: Make) -> None:
     """The sample's cells have a label that no training row has."""
-    make("multiclass", columns=True, image=None)
+    tables_of(make, "multiclass")
     sample = pd.read_csv(SAMPLE, dtype=str)
     sample.assign(label=["pink"] * len(sample)).to_csv(SAMPLE, index=False)
 
 
+def form_notes() -> None:
+    """What `make check` says of the sample."""
+    print(*form.infer(data.load("toy")).notes)
+
+
 def listed(make: Make) -> None:
-    make("multiclass", columns=True, image=None, classes=["dark", "grey", "light", "pink"])
+    tables_of(make, "multiclass", classes=["dark", "grey", "light", "pink"])
 
 
 def doubtful(values: Sequence[float]) -> list[object]:
@@ -98,8 +103,10 @@ CASES = [
          "handled", holds=has(60, "dark", "grey", "light", "dark grey")),
     refused(54, "a class that `classes:` lacks", labelled(["pink"], classes=["dark", "grey", "light"]), "CLASS-UNSEEN",
             "'pink'", "the choices are dark"),
-    Case(54, "a class of the sample alone", asked_for_more, ("check", "toy"), "warning", "CLASS-UNSEEN", said=("'pink'; it gets 0",)),
-    Case(54, "a label of the sample alone", in_sample, ("check", "toy"), "warning", "CLASS-UNSEEN", said=("'pink' is no class",)),
+    Case(54, "a class of the sample alone", asked_for_more, form_notes, "warning", "CLASS-UNSEEN",
+         said=("'pink'; it gets 0",)),
+    Case(54, "a label of the sample alone", in_sample, form_notes, "warning", "CLASS-UNSEEN",
+         said=("'pink' is no class",)),
     Case(54, "a class that is listed", listed, FOLDS, "handled", holds=has(60, "dark", "grey", "light", "pink")),
     refused(55, "an index out of range", labelled([7], "ordinal", classes=[0, 1, 2]), "LABEL-RANGE", "'7'"),
     refused(55, "minus one", labelled([-1], "ordinal", classes=[0, 1, 2]), "LABEL-RANGE", "'-1'"),

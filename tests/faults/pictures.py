@@ -423,9 +423,9 @@ TRAIN = ("train", "toy/base")
 CHANGED = [
     Case(7, "a flipped bit in a JPEG of a run", trained(flip_one_bit), TRAIN, "error", "RUN-DATA", 3, ("pictures",)),
     Case(29, "another picture in a run", trained(lambda: FIRST.write_bytes(saved("PNG"))), TRAIN, "error", "RUN-DATA", 3,
-         ("pictures", "AS=")),
+         ("pictures", "AS="), slow=True),
     Case(29, "a picture that is but touched", trained(lambda: os.utime(FIRST)), (*TRAIN, "--fold", "0"), "handled",
-         holds=lambda: Path("runs/toy/base/fold0/fit.json").stat()),
+         holds=lambda: Path("runs/toy/base/fold0/fit.json").stat(), slow=True),
 ]  # fmt: skip
 
 # ---- the policy for bad pictures: the night before the deadline

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from competition import data
-from faults.case import Case, Make
+from faults.case import Case, Make, tables_of
 
 TRAIN, TEST, SAMPLE = Path("data/train.csv"), Path("data/test.csv"), Path("data/sample_submission.csv")
 FOLDS = ("folds", "toy")
@@ -17,8 +17,8 @@ Change = Callable[[str], str]
 
 
 def toy(make: Make, **keys: object) -> None:
-    """Numbers, names and words beside each label, and no pictures."""
-    make("multiclass", columns=True, **{"image": None} | keys)
+    """Numbers, names and words beside each label."""
+    tables_of(make, "multiclass", **keys)
 
 
 def edited(*changes: tuple[Path, Change], **keys: object) -> Callable[[Make], object]:
@@ -139,7 +139,7 @@ def separated(mark: str) -> Callable[[Make], object]:
 
 
 def with_decimal_comma(make: Make) -> None:
-    make("regression", columns=True, image=None)
+    tables_of(make, "regression")
     table = pd.read_csv(TRAIN, dtype=str)
     table.assign(label=table["label"].str.replace(".", ",")).to_csv(TRAIN, index=False, sep=";")
 
