@@ -33,7 +33,7 @@ from competition.inspect.target import (
     read_metric,
     refuse_masks,
 )
-from competition.keys import Boxes, Competition, Folds, ImagePaths
+from competition.keys import Boxes, Competition, Folds
 from competition.tables import natural, read_csv, read_rows
 
 TABLES = ("train", "test", "sample")
@@ -115,7 +115,7 @@ def _answer_labels(
 def _known(given: dict[str, Any]) -> dict[str, Any]:
     """`folds: {n: 3}` as `folds.n: 3`, `image.train` and `image.test` as `image`. Raises ConfigFault CFG-UNKNOWN."""
     sections = {"folds": Folds, "boxes": Boxes}
-    parts, flat = [name for name, key in ImagePaths.model_fields.items() if key.is_required()], dict(given)
+    parts, flat = ["train", "test"], dict(given)
     for section in sections:
         if isinstance(flat.get(section), dict):
             flat |= {f"{section}.{key}": value for key, value in flat.pop(section).items()}
