@@ -53,7 +53,7 @@ def written(form: str, mode: str = "RGB", **options: object) -> bytes:
 
 def turned() -> bytes:
     note = Image.Exif()
-    note[facts.ORIENTATION] = 6
+    note[274] = 6
     return written("JPEG", exif=note)
 
 
