@@ -29,6 +29,7 @@ def declare(competition: str, members: list[str], name: str, overrides: str = ""
     A file that was written for "every run" follows the runs, and takes the keys of `overrides`; one that names its members
     is never changed.
     """
+    config.check_name(name)
     every = not members
     members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition, name)
     unknown = [m for m in members if not artifacts.run_yaml(m).exists() and runs.recorded(m) is None]
@@ -58,7 +59,6 @@ def declare(competition: str, members: list[str], name: str, overrides: str = ""
 def _write(name: str, members: list[str], keys: dict[str, Any], every: bool) -> None:
     """The run file of these members and keys. Raises ConfigFault CFG-EXISTS where one says otherwise and may not change."""
     path = artifacts.run_yaml(name)
-    config.check_name(name)
     config.make_run(name, {"members": members} | keys)  # refuses what is misspelt before it stands in a file
     if not path.exists():
         artifacts.write_text(path, EVERY * every + _text(members, keys))

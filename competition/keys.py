@@ -18,7 +18,7 @@ ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", 
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def fit(default: Any, help: str, **limits: Any) -> Any:

@@ -130,7 +130,7 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
         record = run.task.fit(fold) | added
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
-        (folder / "last.ckpt").unlink(missing_ok=True)
+        artifacts.drop_checkpoints(folder)
 
 
 def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:
