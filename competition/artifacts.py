@@ -107,7 +107,8 @@ def disk_faults(path: Path) -> Generator[None]:
 def writing(path: Path, before: Path | None = None) -> Generator[IO[bytes]]:
     """An open binary file that becomes `path` when the block ends well, and vanishes when it does not.
 
-    before: what the file that stood there becomes. Raises EnvironmentFault when the disk is full or the folder can't be written.
+    before: what the file that stood there becomes. Raises EnvironmentFault when the disk is full or the folder can't be
+    written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_faults(path):
@@ -197,7 +198,7 @@ def read_sealed(path: Path) -> io.BytesIO:
     seal, payload = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
     found = hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest()
     if seal != found:
-        raise EnvironmentFault(corrupt(path, f"digest {found.hex()}, expected {seal.hex() or 'one'}"))
+        raise EnvironmentFault(corrupt(path, f"{len(data):,} bytes, digest {found.hex()}, expected {seal.hex()}"))
     return io.BytesIO(payload)
 
 

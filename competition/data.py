@@ -75,6 +75,8 @@ def load(name: str) -> Data:
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
     _check_ids(config, tables, sample, sample_id)
+    if config.ids == "test":
+        sample = _of_test(sample, sample_id, tables["test"][config.id].drop_duplicates())
     test = tables["test"].drop_duplicates(config.id)
     test = test.set_index(test[config.id].rename("id"))
     if config.kind == "boxes":
@@ -128,6 +130,14 @@ def _further(config: Competition, table: pd.DataFrame, inputs: tuple[str, ...]) 
     table = table.set_index(table[config.id].rename("id"))
     part = "unlabeled" if config.image is not None and config.image.unlabeled is not None else "test"
     return Rows(table, pictures=pictures(table, config, part))
+
+
+def _of_test(sample: pd.DataFrame, sample_id: str, ids: pd.Series) -> pd.DataFrame:
+    """A sample with a row for each of these ids: its own, and for others its cells in turn, which show the form."""
+    known = sample.drop_duplicates(sample_id).set_index(sample_id)
+    turn = sample.iloc[np.arange(len(ids)) % len(sample)].assign(**{sample_id: ids.to_numpy()}).set_index(sample_id)
+    turn.update(known.loc[known.index.isin(turn.index)])
+    return turn.reset_index()[list(sample.columns)]
 
 
 def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
@@ -191,15 +201,23 @@ def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.
             )
     want, have = set(sample[sample_id]), set(tables["test"][config.id])
     some = config.kind == "boxes" and a_row_a_box(sample)  # pictures without boxes have no row there
-    if not (want <= have if some else want == have) and not problems:
+    fits = want <= have if some or config.ids == "sample" else want == have
+    if not fits and config.ids != "test" and not problems:
         missing, extra = sorted(want - have), sorted(have - want)
         hint = "set `test:` to the file that holds the sample's ids"
         if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:
             hint = "the two differ only by leading zeros: one file was saved by a tool that read ids as numbers"
         if {Path(i).stem for i in want} == {Path(i).stem for i in have}:
             hint = "the two differ only by the file extension: name a column of test that holds the sample's form"
+        code = "SUB-IDS"
+        if (want < have or have < want) and min(len(want), len(have)):
+            code, hint = (
+                "SUB-STALE",
+                "`ids: test` in competition.yaml writes a row for each of test, in the sample's form",
+            )
+            hint += "; `ids: sample` only those of the sample" if want < have else ", and leaves out what only it has"
         problems.append(
-            Finding("SUB-IDS", "the sample's ids are not the test rows' ids", f"{config.data}/{config.sample}",
+            Finding(code, "the sample's ids are not the test rows' ids", f"{config.data}/{config.sample}",
                    f"{len(missing)} of the sample not in test: {examples(missing)}; {len(extra)} of test not in the sample: "
                    f"{examples(extra)}", hint, risk="the submission would be refused")
         )  # fmt: skip

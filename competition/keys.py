@@ -159,6 +159,11 @@ class Competition(Strict):
         None, "CSV or path template of further rows without labels, for runs with `pseudo: {rows: unlabeled}`"
     )
     sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
+    ids: Literal["same", "test", "sample"] = predict(
+        "same",
+        "whose ids a submission has. same: the sample's, which must be test's; test: those of test, where the sample is a "
+        "placeholder of a few rows, or stale; sample: the sample's alone, where test has more",
+    )
     id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
     target: str | tuple[str, ...] | None = fit(
         None,

@@ -16,6 +16,10 @@ from competition.errors import DataFault, Finding, SafetyFault, examples, neares
 from competition.keys import Competition
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PACKED = {
+    b"PK": "zip, or an Excel sheet", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z",
+    b"Rar!": "rar", b"(\xb5/\xfd": "zstd",
+}  # fmt: skip
 MISSING = frozenset(
     ("", "?", "-", "NA", "N/A", "na", "n/a", "<NA>", "NaN", "NAN", "nan", "NaT", "NULL", "Null", "null", "NONE", "None",
      "none")
@@ -73,6 +77,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         near = nearest(path.name, sorted(p.name for p in path.parent.glob("*.csv"))) if path.parent.is_dir() else ""
         raise DataFault(Finding("CSV-MISSING", "a table is missing", where, "no such file", f"mend the name; {near}"))
+    _refuse_packed(path)
     try:
         with open(path, encoding="utf-8-sig") as f:
             header = f.readline()
@@ -128,6 +133,19 @@ def read_csv(path: Path) -> pd.DataFrame:
             )
         )
     return table
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raises SafetyFault SEC-ARCHIVE. We unpack nothing: names in an archive may lead out of its folder, and a few bytes
+    may become gigabytes.
+    """
+    with open(path, "rb") as f:
+        head = f.read(265)
+    kind = next((kind for mark, kind in PACKED.items() if head.startswith(mark)), "tar" * (head[257:262] == b"ustar"))
+    if kind:
+        what, found = "a table is a packed file", f"{kind}, {path.stat().st_size:,} bytes"
+        risk, mend = "nothing of it was read", "unpack it with a tool of yours, or save the sheet as CSV"
+        raise SafetyFault(Finding("SEC-ARCHIVE", what, str(path), found, mend, risk))
 
 
 def separator_of(header: str) -> str:

@@ -75,14 +75,17 @@ def _bounded(text: str, where: str) -> None:
     """Raises SafetyFault SEC-TAG for tags; SEC-ALIAS for anchors, and more values or levels than a configuration has."""
     depth = 0
     for n, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        at = f"{where} line {event.start_mark.line + 1}" if event.start_mark else where
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise SafetyFault(_too_much(f"{where} line {event.start_mark.line + 1}", "an anchor (&) or alias (*)"))
-        if getattr(event, "tag", None) is not None:
-            raise SafetyFault(_tag(f"{where} line {event.start_mark.line + 1}", event.tag))
+            raise SafetyFault(_too_much(at, "an anchor (&) or alias (*)"))
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise SafetyFault(_tag(at, tag))
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if n > MAX_NODES or depth > MAX_DEPTH:
-            found = f"over {MAX_NODES:,} values" if n > MAX_NODES else f"over {MAX_DEPTH} levels"
-            raise SafetyFault(_too_much(where, found))
+            raise SafetyFault(
+                _too_much(at, f"over {MAX_NODES:,} values" if n > MAX_NODES else f"over {MAX_DEPTH} levels")
+            )
 
 
 def _tag(where: str, found: str) -> Finding:

@@ -41,10 +41,11 @@ def audit(name: str) -> None:
         for note in form.infer(data).notes:
             board.say(f"note: {note}")
         if artifacts.fold_table(name).exists():
-            notes = folds.mismatch(data, folds.load(data))
+            table = folds.load(data)
+            drawn, notes = table.table, folds.mismatch(data, table)
         else:
-            _, notes = folds.draw(data)
-        for note in notes + folds.time_notes(data):
+            drawn, notes = folds.draw(data)
+        for note in notes + folds.left_alone(data, drawn):
             board.say(f"note: {note}")
         board.say(f"{name}: nothing that must be mended")
 

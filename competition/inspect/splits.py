@@ -6,16 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from competition import dates
+from competition import dates, groups
 from competition.errors import examples
 from competition.inspect.guess import Guess, Tables, question
 from competition.tables import label_sets, said
 
 FOLDS, FEW_FOLDS, FEW_ROWS = 5, 3, 50
-GROUPS = (
-    "patient", "subject", "person", "user", "customer", "speaker", "author", "animal", "household", "hotel", "site",
-    "study", "series", "session", "video", "scene", "location", "group",
-)  # fmt: skip
 
 
 def count_labels(tables: Tables, targets: list[str], kind: str, separator: str) -> pd.Series:
@@ -61,13 +57,8 @@ def _count(rows: int, labels: pd.Series) -> Guess:
 def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]:
     """The column whose equal values should share a fold, and why; (None, "") where no name suggests one."""
     skip = (tables.id, *targets, "path", "stem")
-    hints = [c for hint in GROUPS for c in tables.train.columns if hint in c.lower() and c not in skip]
-    hints = list(dict.fromkeys(hints))
-    sizes = {c: tables.train[c].map(tables.train[c].value_counts()) for c in hints}
-    fits = [
-        c for c in hints
-        if (sizes[c] > 1).mean() > 0.5 and tables.train[c].nunique() >= n and (tables.train[c].str.strip() != "").all()
-    ]  # fmt: skip
+    hints = groups.named([c for c in tables.train.columns if c not in skip])
+    fits = [c for c in hints if groups.repeats(tables.train[c], n)]
     if fits:
         reason = f"{tables.train[fits[0]].nunique()} values in {len(tables.train)} rows; "
         reason += "rows that are alike should share a fold, else the score is too good"
