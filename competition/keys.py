@@ -66,8 +66,38 @@ class MetricSpec(Strict):
 
 class ImagePaths(Strict):
     train: str = fit(..., "path template of a training row's picture")
-    test: str = fit(..., "path template of a test row's picture")
+    test: str = fit("", "the same of a test row; left out: as of train")
     unlabeled: str | None = fit(None, "the same of a row of `unlabeled:`; null: as of test")
+    depth: Literal["scale", "clip"] | tuple[float, float] | None = fit(
+        None,
+        "pictures of more than 8 bits a channel: null: an error; scale: the whole range of their type becomes 0..255 (of "
+        "floats 0..1); clip: what is over 255 is 255; [low, high]: this range becomes 0..255",
+    )
+    alpha: Literal["drop", "white", "black"] = fit(
+        "drop", "transparent pixels: the colour that is stored beneath, or laid on white or black"
+    )
+    bad: Literal["refuse", "drop", "placeholder"] = fit(
+        "refuse",
+        "pictures that can't be used (missing, cut short, ...): an error; drop: training rows are left out; placeholder: "
+        "so are they, and test rows get the mean of the training labels, or no box",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _test_as_train(cls, value: Any) -> Any:
+        return {"test": value["train"], **value} if isinstance(value, dict) and "train" in value else value
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _range(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("depth")
+    @classmethod
+    def _rising(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and value[0] >= value[1]:
+            raise ValueError(f"a range rises: [low, high], not {list(value)}")
+        return value
 
 
 class Boxes(Strict):
@@ -149,6 +179,11 @@ class Competition(Strict):
     data: str = fit(
         ..., "folder as downloaded; read only; may lie anywhere (relative: from the folder of the Makefile)"
     )
+    read: str | None = fit(
+        None,
+        "`file.py:function` beside this file that returns the tables train, test and sample, where no CSV holds them; then "
+        "paths of pictures start from a folder that it may write to, in which `data/` is the folder as downloaded",
+    )
     train: str = fit(
         "train.csv",
         "CSV of the training rows, or a path template such as `train/{label}/{name}.jpg`: each file that fits is a "
@@ -165,6 +200,9 @@ class Competition(Strict):
         "placeholder of a few rows, or stale; sample: the sample's alone, where test has more",
     )
     id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
+    duplicates: Literal["refuse", "first"] = fit(
+        "refuse", "training rows that repeat an id and its label: an error, or the first is kept; not of boxes"
+    )
     target: str | tuple[str, ...] | None = fit(
         None,
         "label column, or the list of them (one-hot, multi-label, several values); of boxes, the column of a box's class, "
@@ -186,6 +224,13 @@ class Competition(Strict):
         "share of each class or label in test, where the host states them: `{cat: 0.2, dog: 0.8}`; what is submitted is "
         "corrected by their ratio to train's. estimate: the shares that the test predictions themselves tell",
     )
+
+    @model_validator(mode="after")
+    def _read_or_named(self) -> Competition:
+        named = self.model_fields_set & {"train", "test", "sample"}
+        if self.read is not None and named:
+            raise ValueError(f"read: returns the tables; leave out {', '.join(sorted(named))}")
+        return self
 
     @model_validator(mode="after")
     def _boxes_of_their_kind(self) -> Competition:

@@ -311,7 +311,7 @@ def test_a_constant_target_is_refused(tables, capsys: pytest.CaptureFixture):
 
 def test_an_infinite_target_is_refused(tables, capsys: pytest.CaptureFixture):
     tables(put("answer", "inf", part="train"), kind="regression")
-    assert "'inf'" in refuse("LABEL-KIND", capsys)
+    assert "'inf'" in refuse("LABEL-INF", capsys)
 
 
 @pytest.mark.parametrize("kind, cells", [("binary", ("", "NA")), ("regression", ("", "nan")), ("binary", ("", ""))])

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pandas as pd
 
 from competition import artifacts, board, folds, form
-from competition.cache import BadPicture, decode, refuse
+from competition.badpictures import SIDE, refuse
 from competition.data import Data, load
+from competition.decoding import BadPicture, decode, read
 from competition.errors import examples
-from competition.inspect import columns, leaks
+from competition.inspect import columns, leaks, oddities
 from competition.prefetch import ahead
 from competition.task import pick
 
 SMALL, LARGE = 32, 96  # sides of squares: COCO's bounds of area (cocodataset.org, detection evaluation)
 SHOWN = 20  # classes that get a line each
-SIDE = 32  # pictures are decoded, not kept: the smallest side is the quickest
 
 
 def audit(name: str) -> None:
@@ -77,30 +76,29 @@ def describe_boxes(data: Data) -> list[str]:
 
 
 def read_pictures(data: Data) -> pd.Series:
-    """Content digest of every picture by path. Raises DataFault for those that can't be used."""
-    paths = sorted({p for rows in (data.train, data.test) if rows.pictures is not None for p in rows.pictures})
+    """Content digest of every picture by path; says what is odd. Raises DataFault for those that can't be used."""
+    parts = (data.train.shown, data.test.shown)
+    paths = sorted({p for rows in parts if rows.pictures is not None for p in rows.pictures})
 
-    def one(path: str) -> str | BadPicture:
+    def one(path: str) -> tuple[str, tuple[str, ...]] | BadPicture:
         try:
-            if not Path(path).is_file():
-                return BadPicture("IMG-MISSING" if not Path(path).exists() else "IMG-NOTFILE", "no plain file there")
-            content = Path(path).read_bytes()
-            decode(content, SIDE)
-        except PermissionError as e:
-            return BadPicture("IMG-PERM", str(e))
+            content = read(path)
+            decode(content, SIDE, data.problem.reading)
         except BadPicture as e:
             return e
-        return artifacts.digest(content)
+        return artifacts.digest(content), oddities.of(path, content)
 
-    digests, bad = {}, []
+    digests, odd, bad = {}, {}, []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for n, (path, found) in enumerate(zip(paths, ahead(pool, one, paths, 256), strict=True)):
             if isinstance(found, BadPicture):
                 bad.append((path, found))
             else:
-                digests[path] = found
+                digests[path], odd[path] = found
             board.show(f"{data.name}: pictures", n + 1, len(paths), "reading")
     refuse(bad)
+    for note in oddities.notes(odd, data.problem.reading.upright):
+        board.say(f"note: {note}")
     return pd.Series(digests)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from competition.csvfile import read_csv, separator_of
 from competition.errors import DataFault, Finding, examples, nearest
 from competition.inspect.annotations import Annotations, find_rows
 from competition.inspect.boxnumbers import find_columns
 from competition.inspect.guess import Guess, Tables, question
 from competition.inspect.pictures import Index, find_test_template, find_train_template, hidden, of_pictures
-from competition.tables import read_csv, separator_of
 
 # File names without suffix, in lower case, the best first.
 SAMPLE = (r"sample_?submission", r".*sample.*sub.*|.*sub.*sample.*", r".*submission.*", r".*sample.*|submit.*")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from competition import prepared
 from competition.errors import ConfigFault, Finding, examples, nearest
 from competition.inspect.annotations import find_annotations
 from competition.inspect.boxes import answer_boxes, read_asked, recognise
@@ -44,6 +45,7 @@ from competition.inspect.target import (
 from competition.keys import Boxes, Competition, Folds, ImagePaths
 from competition.tables import natural, read_csv, read_rows
 
+TABLES = ("train", "test", "sample")
 __all__ = ["Guess", "infer", "to_yaml"]
 
 
@@ -55,10 +57,14 @@ def infer(folder: Path, name: str, metric: str | None = None, given: dict[str, A
     """
     given = _known(given or {})
     wanted = read_metric(metric or given.pop("metric", None))
-    answers = Answers(given)
-    root = find_root(Path(folder))
-    pictures = Index(root)
-    answers.ask("data", find_data, root, Path(folder))
+    root = find_root(Path(folder)) if "read" not in given else Path(folder)
+    found = find_data(root, Path(folder))
+    if "read" in given:
+        _refuse_named(given)
+        root = prepared.folder(name, root, given["read"])
+        given |= dict(zip(TABLES, prepared.NAMES, strict=True))
+    answers, pictures = Answers(given), Index(root)
+    answers.ask("data", lambda: found)
     names = {"sample": answers.ask("sample", find_sample, root)}
     sample = read_csv(root / names["sample"])
     marked = given.get("kind") == "boxes" or ("kind" not in given and read_asked(sample))
@@ -73,8 +79,17 @@ def infer(folder: Path, name: str, metric: str | None = None, given: dict[str, A
         _answer_labels(answers, names, train, sample, pictures, wanted, name)
     answered = {guess.key for guess in answers.guesses}
     guesses = answers.guesses + [Guess(key, value, "given") for key, value in given.items() if key not in answered]
+    if "read" in given:
+        guesses = [guess for guess in guesses if guess.key not in TABLES]
     order = list(Competition.model_fields)
     return sorted(guesses, key=lambda guess: order.index(guess.key.split(".")[0]))
+
+
+def _refuse_named(given: dict[str, Any]) -> None:
+    named = [key for key in TABLES if key in given]
+    if named:
+        what, mend = "`read` returns the tables, so none is named", f"leave {examples(named)} out"
+        raise ConfigFault(Finding("CFG-VALUE", what, f"SET={named[0]}=...", f"read={given['read']}", mend))
 
 
 def _answer_labels(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from competition import dicom
 from competition.errors import examples
 from competition.inspect.guess import Guess, Tables, question
 from competition.tables import IMAGE_SUFFIXES, read_rows
@@ -132,6 +133,7 @@ def _choose(part: str, fitting: list[str], source: str) -> str:
     for keep in (
         lambda t: t.count("{") == fewest,
         lambda t: not any(word in t.lower() for word in ASIDE),
+        lambda t: not t.lower().endswith(dicom.SUFFIXES),  # beside the same pictures ready to be read
         lambda t: part in t.lower(),
     ):
         fitting = [t for t in fitting if keep(t)] or fitting

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from competition import artifacts, cli, runs, stages
 from faults.case import Case, Make
-from faults.making import afresh, (
+from faults.making import (
     BASE,
     FIT,
     SUBMIT,
     absent,
+    afresh,
     after,
     cells,
     flip,
