@@ -226,11 +226,13 @@ def _remade(path: Path) -> str:
     score = (path.parent.parent if fold else path.parent) / "score.json"
     predicted = path.parent / "predicted.json"
     again = "and give the same command again"
+    if RUNS / ".cache" in path.parents:
+        return f"delete {path.parent} {again}: it is made anew"
     if path.name == "run.json":
         return f"bring it back from a copy; or delete {path.parent} {again}: the run is trained anew"
     if path.suffix == ".parquet" or path in (predicted, score):
         delete = next((p for p in (predicted, score) if p.exists()), path)
-        return f"delete {delete if RUNS / '.cache' not in path.parents else path.parent} {again}: it is made anew"
+        return f"delete {delete} {again}: it is made anew"
     return f"delete {path.parent} {again}: that fold is trained anew"
 
 

@@ -135,7 +135,7 @@ def foreign(path: Path, found: str) -> Finding:
         code="SEC-PICKLE",
         what="a file of weights holds more than tensors, numbers and text",
         where=str(path),
-        found=(re.findall(r"GLOBAL [\w.]+|[\w.]+ which is not", found) or found.split("\n"))[0][:200],
+        found=", ".join(re.findall(r"(?:GLOBAL|globals:) ([\w.]+\w)", found)) or "a pickle",
         risk="reading it could run foreign code; nothing of it was run",
         mend=f"delete {path}; of weights take the maker's .safetensors file",
     )

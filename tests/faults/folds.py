@@ -13,6 +13,7 @@ from faults.making import (
     CHECK,
     FIT,
     FOLDS,
+    SAMPLE,
     SUBMIT,
     TEST,
     TRAIN,
@@ -124,6 +125,14 @@ def same_as_in_order(make: Make) -> None:
     put(cells(TEST).iloc[:, ::-1], TEST)
 
 
+def other_sizes() -> None:
+    """Test four times, with sizes of another range."""
+    for path in (TEST, SAMPLE):
+        put(pd.concat([cells(path).assign(id=cells(path)["id"] + letter) for letter in "abcd"]), path)
+    here = cells(TEST)
+    put(here.assign(size=[f"{n + 900}" for n in range(len(here))]), TEST)
+
+
 ODD = 'si"ze: {[1,2]}, ä☃'
 
 TABLE_CASES = [
@@ -146,8 +155,7 @@ TABLE_CASES = [
     Case(71, "the target among the columns",
          table(lambda: (column("leak", lambda h: h["label"], TRAIN)(), column("leak", lambda h: "dark", TEST)())), CHECK,
          "warning", "TAB-LEAK", said=("'leak' alone tells the target",)),
-    Case(72, "numbers of another range in test",
-         table(column("size", lambda h: [f"{n + 900}" for n in range(len(h))], TEST)), CHECK, "warning", "TAB-DRIFT",
+    Case(72, "numbers of another range in test", table(other_sizes, image=None), CHECK, "warning", "TAB-DRIFT",
          said=("'size'",)),
 ]  # fmt: skip
 

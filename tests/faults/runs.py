@@ -44,10 +44,13 @@ def mended(before: Callable[[Make], None], delete: str) -> Callable[[Make], None
 
 def damaged(name: str, path: str, change: Callable[[bytes], bytes], delete: str) -> list[Case]:
     """A file of a finished run is damaged: told, with what to delete; that done, the same command goes on."""
-    broken = after(SUBMIT, lambda: (afresh(), spoilt(f"runs/toy/base/{path}", change)()))
-    again = delete in ("fold0", "fold0/predicted.json")  # read only when the score is made anew
-    build = after(SUBMIT, lambda: (afresh(), spoilt(f"runs/toy/base/{path}", change)(),
-                                   Path("runs/toy/base/score.json").unlink())) if again else broken  # fmt: skip
+    harm = spoilt(f"runs/toy/base/{path}", change)
+    if delete == "fold0":  # weights are read when they predict, and what folds say when the score is made anew
+        build = after(FIT, harm)
+    elif delete == "fold0/predicted.json":
+        build = after(SUBMIT, lambda: (afresh(), harm(), Path("runs/toy/base/score.json").unlink()))
+    else:
+        build = after(SUBMIT, lambda: (afresh(), harm()))
     where, found = f"runs/toy/base/{path}", f"delete runs/toy/base/{delete} {MEND}".replace("base/ ", "base ")
     return [
         Case(86, name, build, SUBMIT, "error", "CKPT-CORRUPT", 4, (where, found)),

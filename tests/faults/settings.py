@@ -68,7 +68,7 @@ CASES = [
     Case(98, "a key twice in a list", run_file("task: image\naugment: [{A: 1, A: 2}]\n"), FIT, "error", "CFG-DUPKEY", 2),
     Case(99, "a misspelt key", run_file("task: image\nepohcs: 3\n"), FIT, "error", "CFG-UNKNOWN", 2, ("'epochs'",)),
     Case(99, "a misspelt argument of an augmentation",
-         photos(run="epochs=1 augment=[{RandomBrightnessContrast: {brigthness_limit: 0.2}}]"), FIT, "error", "CFG-VALUE", 2,
+         photos(run="epochs=1 augment=[{RandomBrightnessContrast: {brigthness_limit: 0.2}}]"), FIT, "error", "CFG-UNKNOWN", 2,
          ("brigthness_limit",)),
     Case(99, "a task that is a list", run_file("task: [image]\n"), FIT, "error", "CFG-TASK", 2),
     Case(100, "a tab", run_file("task: image\n\tlr: 1\n"), FIT, "error", "CFG-SYNTAX", 2, ("line 2",)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conftest import write
 
 from competition import cli, data, submit
 from competition.errors import DataFault
@@ -36,16 +37,19 @@ def two_members(change: Callable[[], object]) -> Callable[[Make], None]:
         table()(make)
         for name in "ab":
             assert cli.main([*SUBMIT, "--set", f"seed={ord(name)}", "--as", f"toy/{name}"]) == 0
+        write("configs/toy/blend.yaml", {"members": ["toy/a", "toy/b"]})
 
     def build(make: Make) -> None:
         finished(make, "two members", begin)
+        afresh()
         change()
 
     return build
 
 
 def weights_gone_wrong() -> None:
-    assert cli.main(("ensemble", "toy")) == 0
+    assert cli.main(BLEND) == 0
+    afresh()
     path = Path("runs/toy/a/score.json")
     score = json.loads(path.read_text())
     path.write_text(json.dumps(score | {"weights_by_fold": {k: {"plain": -1} for k in score["weights_by_fold"]}}))
@@ -56,6 +60,7 @@ def hole_and_copy(here: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([here[2:], here[5:6]])
 
 
+BLEND = ("submission", "toy/blend")
 PREDICTED = "runs/toy/base/test.parquet"
 FEW = lambda: put(cells(SAMPLE).head(3), SAMPLE)  # noqa: E731
 
@@ -80,15 +85,15 @@ CASES = [
     Case(76, "predictions that are no numbers", after_prediction(at({(0, 0): np.nan, (1, 0): np.inf})), SUBMIT, "error",
          "SUB-NONFINITE", 3, ("'060, dark: nan'", "'061, dark: inf'")),
     Case(77, "a member that says nan", two_members(parquet("runs/toy/a/oof.parquet", at({(3, 1): np.nan}))),
-         ("ensemble", "toy"), "error", "ENS-NAN", 3, ("toy/a, oof.parquet",)),
+         BLEND, "error", "ENS-NAN", 3, ("toy/a, oof.parquet",)),
     Case(78, "members of other ids and classes",
          two_members(lambda: (parquet("runs/toy/a/oof.parquet", lambda h: h.drop("003"))(),
                               parquet("runs/toy/b/test.parquet", lambda h: h.rename(columns={"dark": "black"}))())),
-         ("ensemble", "toy"), "error", "ENS-ALIGN", 3, ("1 ids are missing: '003'", "columns black, grey, light")),
+         BLEND, "error", "ENS-ALIGN", 3, ("1 ids are missing: '003'", "columns black, grey, light")),
     Case(78, "members in another order",
-         two_members(lambda: parquet("runs/toy/a/oof.parquet", lambda h: h.iloc[::-1, ::-1])()), ("ensemble", "toy"),
+         two_members(lambda: parquet("runs/toy/a/oof.parquet", lambda h: h.iloc[::-1, ::-1])()), BLEND,
          "handled", said=("toy/blend: CV",)),
-    Case(79, "weights that are none", two_members(weights_gone_wrong), ("submission", "toy/blend"), "error", "ENS-WEIGHT", 3,
+    Case(79, "weights that are none", two_members(weights_gone_wrong), BLEND, "error", "ENS-WEIGHT", 3,
          ("'plain: -1'",), slow=True),
     Case(80, "probabilities outside 0..1", after_prediction(at({(0, 0): 1.5, (1, 0): -0.2})), SUBMIT, "error", "SUB-PROB", 3,
          ("'060, dark: 1.5'",)),
