@@ -35,7 +35,7 @@ def save(model: Any, path: Path) -> None:
 
 
 def load(path: Path, device: str = "cpu") -> Any:
-    """Raises SafetyFault SKOPS-TYPE where the file holds what we never write, EnvironmentFault CKPT-CORRUPT where it is none."""
+    """Raises SafetyFault SKOPS-TYPE where the file holds what we never write, EnvironmentFault CKPT-CORRUPT."""
     try:
         return skops.io.load(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as e:

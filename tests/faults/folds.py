@@ -126,9 +126,9 @@ def same_as_in_order(make: Make) -> None:
 
 
 def other_sizes() -> None:
-    """Test four times, with sizes of another range."""
+    """Test six times, with sizes of another range."""
     for path in (TEST, SAMPLE):
-        put(pd.concat([cells(path).assign(id=cells(path)["id"] + letter) for letter in "abcd"]), path)
+        put(pd.concat([cells(path).assign(id=cells(path)["id"] + letter) for letter in "abcdef"]), path)
     here = cells(TEST)
     put(here.assign(size=[f"{n + 900}" for n in range(len(here))]), TEST)
 
@@ -137,7 +137,8 @@ ODD = 'si"ze: {[1,2]}, ä☃'
 
 TABLE_CASES = [
     Case(68, "test's columns in another order", same_as_in_order, SUBMIT, "handled",
-         holds=lambda: Path("in_order.csv").read_bytes() == Path("submissions/toy/base.csv").read_bytes() or 1 / 0),
+         holds=lambda: Path("in_order.csv").read_bytes() == Path("submissions/toy/base.csv").read_bytes() or 1 / 0,
+         slow=True),
     Case(68, "test lacks a column", table(lambda: put(cells(TEST).drop(columns="size"), TEST)), SUBMIT, "warning",
          said=("test lacks 1 columns of train", "'size'"), code="'size'"),
     Case(69, "a category that train has not", table(column("colour", lambda h: "violet", TEST)), CHECK, "warning",
@@ -148,15 +149,16 @@ TABLE_CASES = [
          "TAB-MIXED", said=("'big'",)),
     Case(69, "all of that predicted",
          table(lambda: (column("colour", lambda h: "violet", TEST)(), column("size", lambda h: "inf", TEST)())), SUBMIT,
-         "handled", holds=submitted()),
-    Case(70, "JSON characters in a column's name", table(renamed("size", ODD)), SUBMIT, "handled", holds=submitted()),
+         "handled", holds=submitted(), slow=True),
+    Case(70, "JSON characters in a column's name", table(renamed("size", ODD)), SUBMIT, "handled", holds=submitted(),
+         slow=True),
     Case(71, "the same cell in every row", table(column("same", lambda h: "7")), CHECK, "warning", "TAB-CONST",
          said=("'same'",)),
     Case(71, "the target among the columns",
          table(lambda: (column("leak", lambda h: h["label"], TRAIN)(), column("leak", lambda h: "dark", TEST)())), CHECK,
          "warning", "TAB-LEAK", said=("'leak' alone tells the target",)),
     Case(72, "numbers of another range in test", table(other_sizes, image=None), CHECK, "warning", "TAB-DRIFT",
-         said=("'size'",)),
+         said=("'size'",), slow=True),
 ]  # fmt: skip
 
 CASES = [*FOLD_CASES, *BOX_CASES, *TABLE_CASES]

@@ -154,7 +154,7 @@ def other_tensors(path: Path) -> None:
 
 CASES = [
     Case(85, "a write that was killed", after(FIT, text("runs/toy/base/fold0/.fit.json.99.tmp", "{")), SUBMIT, "handled",
-         holds=submitted()),
+         holds=submitted(), slow=True),
     *damaged("a model with a flipped bit", "fold0/model0-0.skops", flip, "fold0"),
     *damaged("a model cut", "fold0/model0-0.skops", cut, "fold0"),
     *damaged("a record of zeros", "fold0/fit.json", zeros, "fold0"),
@@ -167,11 +167,12 @@ CASES = [
     *damaged("a run's record, cut", "run.json", cut, ""),
     Case(86, "a checkpoint with a flipped bit and none before it",
          checkpoint(lambda path: (sealed(lambda f: f.write(b"x" * 99))(path), spoilt(str(path), flip)())),
-         (*FIT, "--fold", "1"), "error", "CKPT-CORRUPT", 4, ("last.ckpt", "digest", f"delete runs/toy/base/fold1 {MEND}")),
+         (*FIT, "--fold", "1"), "error", "CKPT-CORRUPT", 4, ("last.ckpt", "digest", f"delete runs/toy/base/fold1 {MEND}"),
+         slow=True),
     Case(87, "a checkpoint of another fold", checkpoint(sealed(another_origin)), (*FIT, "--fold", "1"), "error",
          "CKPT-MISMATCH", 4, ("fold: fold0 there, fold1 now",)),
     Case(87, "a checkpoint that would run code", checkpoint(sealed(lambda f: pickle.dump(Evil(), f))), (*FIT, "--fold", "1"),
-         "error", "SEC-PICKLE", 5, ("nothing of it was run",), absent("hacked")),
+         "error", "SEC-PICKLE", 5, ("nothing of it was run",), absent("hacked"), slow=True),
     Case(87, "weights of another network", weights_file("w.safetensors", other_tensors), FIT, "error", "CKPT-MISMATCH", 2,
          ("15 of 15 tensors",)),
     Case(88, "no file may grow beyond 20 kB", photos(), limited, "error", "ENV-DISK", 4, ("File too large",),
