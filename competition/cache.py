@@ -59,9 +59,16 @@ def folder_of(competition: str, fit_to: Fit, shape: Shape, reading: Reading = PL
 def load(folder: Path, paths: Sequence[str] | None = None) -> Cache:
     """paths: those whose digest is wanted; None: all that are there."""
     index = artifacts.read_table(folder / "index.parquet")
-    pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+    pictures = _mapped(folder / "pictures.npy")
     assert len(pictures) == len(index), f"{folder} is of two builds"
     return Cache(pictures, index["row"], artifacts.digest(*index["digest"].sort_index().loc[paths or slice(None)]))
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as e:  # cut short, or with objects, which only a pickle could hold
+        raise EnvironmentFault(artifacts.corrupt(path, str(e))) from None
 
 
 def build(

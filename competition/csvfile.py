@@ -12,11 +12,15 @@ from typing import BinaryIO, TextIO
 
 import pandas as pd
 
-from competition.errors import DataFault, Finding, examples, nearest
+from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 
 SEPARATORS = ",;\t|"
 CHUNK = 1 << 20
 OTHERS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+PACKED = {
+    b"PK\x03\x04": "zip, or an Excel sheet", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z",
+    b"Rar!": "rar", b"(\xb5/\xfd": "zstd",
+}  # fmt: skip
 SHOWN = 5  # lines of a kind
 
 csv.field_size_limit(2**31 - 1)  # a cell may be long: run-length masks, texts
@@ -31,6 +35,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         near = nearest(path.name, sorted(p.name for p in path.parent.glob("*.csv"))) if path.parent.is_dir() else ""
         raise _fault("CSV-MISSING", "a table is missing", path, "no such file", f"mend the name; {near}")
     with open(path, "rb") as file:
+        _not_packed(file, path)
         start = _after_marks(file, path)
         _no_zero_bytes(file, path)
         file.seek(start)
@@ -54,6 +59,19 @@ def read_csv(path: Path) -> pd.DataFrame:
             if len(cells) != len(names):
                 raise _unparsed(path, start, separator, "")
     return table
+
+
+def _not_packed(file: BinaryIO, path: Path) -> None:
+    """Raises SafetyFault SEC-ARCHIVE. We unpack nothing: names in an archive may lead out of its folder, and a few bytes
+    may become gigabytes.
+    """
+    head = file.read(265)
+    kind = next((kind for mark, kind in PACKED.items() if head.startswith(mark)), "tar" * (head[257:262] == b"ustar"))
+    if kind:
+        what, found = "a table is a packed file", f"{kind}, {path.stat().st_size:,} bytes"
+        risk, mend = "nothing of it was read", "unpack it with a tool of yours, or save the sheet as CSV"
+        raise SafetyFault(Finding("SEC-ARCHIVE", what, str(path), found, mend, risk))
+    file.seek(0)
 
 
 def separator_of(header: str) -> str:

@@ -83,6 +83,8 @@ def load(name: str) -> Data:
     told = ids.numbered_anew(config, tables)
     if config.folds.of_ids:
         tables["train"] = tables["train"].assign(**{config.folds.of_ids: ids.groups(tables["train"], config)})
+    if config.ids == "test":
+        sample = ids.of_test(sample, sample_id, tables["test"][config.id].drop_duplicates())
     test = tables["test"].drop_duplicates(config.id)
     test = test.set_index(test[config.id].rename("id"))
     if config.kind == "boxes":

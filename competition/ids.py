@@ -37,7 +37,7 @@ def without_doubles(tables: Tables, config: Competition) -> tuple[Tables, tuple[
 
 
 def check(config: Competition, tables: Tables, sample: pd.DataFrame, sample_id: str) -> None:
-    """Raises DataFault: CSV-EMPTYID, ID-DUP, ID-CONFLICT, ID-OVERLAP, SUB-IDS, CSV-IDTYPE."""
+    """Raises DataFault: CSV-EMPTYID, ID-DUP, ID-CONFLICT, ID-OVERLAP, SUB-IDS, SUB-STALE, CSV-IDTYPE."""
     problems = []
     for part, ids in (*((p, t[config.id]) for p, t in tables.items()), ("sample", sample[sample_id])):
         where = f"{config.data}/{getattr(config, part)}, column {sample_id if part == 'sample' else config.id!r}"
@@ -67,7 +67,8 @@ def check(config: Competition, tables: Tables, sample: pd.DataFrame, sample_id: 
             )
     want, have = set(sample[sample_id]), set(tables["test"][config.id])
     some = config.kind == "boxes" and a_row_a_box(sample)  # pictures without boxes have no row there
-    if not (want <= have if some else want == have) and not problems:
+    fits = want <= have if some or config.ids == "sample" else want == have
+    if not fits and config.ids != "test" and not problems:
         missing, extra = sorted(want - have), sorted(have - want)
         code, hint = "SUB-IDS", "set `test:` to the file that holds the sample's ids"
         if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:
@@ -75,6 +76,12 @@ def check(config: Competition, tables: Tables, sample: pd.DataFrame, sample_id: 
             hint = "the two differ only by leading zeros: one file was saved by a tool that read ids as numbers"
         if {Path(i).stem for i in want} == {Path(i).stem for i in have}:
             hint = "the two differ only by the file extension: name a column of test that holds the sample's form"
+        if (want < have or have < want) and want and have:
+            code, hint = (
+                "SUB-STALE",
+                "`ids: test` in competition.yaml writes a row for each of test, in the sample's form",
+            )
+            hint += "; `ids: sample` only those of the sample" if want < have else ", and leaves out what only it has"
         problems.append(
             Finding(code, "the sample's ids are not the test rows' ids", f"{config.data}/{config.sample}",
                    f"{len(missing)} of the sample not in test: {examples(missing)}; {len(extra)} of test not in the sample: "
@@ -82,6 +89,14 @@ def check(config: Competition, tables: Tables, sample: pd.DataFrame, sample_id: 
         )  # fmt: skip
     if problems:
         raise DataFault(*problems)
+
+
+def of_test(sample: pd.DataFrame, sample_id: str, ids: pd.Series) -> pd.DataFrame:
+    """A sample with a row for each of these ids: its own, and for others its cells in turn, which show the form."""
+    known = sample.drop_duplicates(sample_id).set_index(sample_id)
+    turn = sample.iloc[np.arange(len(ids)) % len(sample)].assign(**{sample_id: ids.to_numpy()}).set_index(sample_id)
+    turn.update(known.loc[known.index.isin(turn.index)])
+    return turn.reset_index()[list(sample.columns)]
 
 
 def shared(config: Competition, tables: Tables, one: str, other: str) -> list[str]:

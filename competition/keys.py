@@ -19,7 +19,7 @@ ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", 
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def fit(default: Any, help: str, **limits: Any) -> Any:
@@ -240,6 +240,11 @@ class Competition(Strict):
         None, "CSV or path template of further rows without labels, for runs with `pseudo: {rows: unlabeled}`"
     )
     sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
+    ids: Literal["same", "test", "sample"] = predict(
+        "same",
+        "whose ids a submission has. same: the sample's, which must be test's; test: those of test, where the sample is a "
+        "placeholder of a few rows, or stale; sample: the sample's alone, where test has more",
+    )
     id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
     duplicates: Literal["refuse", "first"] = fit(
         "refuse", "training rows that repeat an id and its label: an error, or the first is kept; not of boxes"

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from faults import labels, pictures, places, runs, tables
+from faults import folds, labels, pictures, places, runs, settings, submissions, tables
 from faults.case import PARTS, Case, inputs, leftovers, run
 
-MODULES = (pictures, places, tables, labels, runs)
+MODULES = (pictures, places, tables, labels, folds, submissions, runs, settings)
 CASES = [case for module in MODULES for case in module.CASES]
 UNTRIED = {row: why for module in MODULES for row, why in module.UNTRIED.items()}
 ROWS = range(1, 109)

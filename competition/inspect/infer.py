@@ -18,7 +18,16 @@ from competition import prepared
 from competition.errors import ConfigFault, Finding, examples, nearest
 from competition.inspect.annotations import find_annotations
 from competition.inspect.boxes import answer_boxes, read_asked, recognise
-from competition.inspect.folder import by_id, find_data, find_id, find_root, find_sample, find_test, find_train
+from competition.inspect.folder import (
+    by_id,
+    find_data,
+    find_id,
+    find_ids,
+    find_root,
+    find_sample,
+    find_test,
+    find_train,
+)
 from competition.inspect.guess import Answers, Guess, Tables, question, to_yaml
 from competition.inspect.pictures import Index, find_image
 from competition.inspect.splits import count_labels, find_folds
@@ -98,6 +107,7 @@ def _answer_labels(
     test = None if names["test"] == names["sample"] else read_rows(root, names["test"])
     id = ask("id", find_id, names, train, test, sample)
     tables = by_id(names, train, test, sample, id)
+    ask("ids", find_ids, tables)
     target = ask("target", find_target, tables)
     targets = _columns(tables, target)
     shape = find_shape(tables, targets, bool(pictures.files))
