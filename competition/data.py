@@ -105,7 +105,9 @@ def load(name: str) -> Data:
         notes += (f"CSV-DECIMAL: columns have decimal commas and are read as words, not numbers: {examples(commas)}",)
     if inputs and len(inputs) < len(found):
         lacking = [column for column in found if column not in inputs]
-        notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
+        notes += (
+            f"TAB-COLUMNS: test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",
+        )
     further = None if config.unlabeled is None else _further(config, tables["unlabeled"], inputs)
     reading = reading_of(config)
     problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, reading)

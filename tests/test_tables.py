@@ -213,10 +213,10 @@ NOTES: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "a constant column": (new("same", lambda i: "x"), "TAB-CONST", ("1 columns", "'same'")),
     "a column twice": (twice, "TAB-DUP", ("1 columns", "size2 (the same as column 'size')")),
     "a column that test lacks": (
-        lambda train, test: (train, test.drop(columns="other")), "TAB-COLUMNS", ("which are left out: 'other'",)),
+        lambda train, test: (train, test.drop(columns="other")), "TAB-COLUMNS", ("no model looks at them: 'other'",)),
     "a column by another name": (
         lambda train, test: (train, test.rename(columns={"size": "Size"})), "TAB-COLUMNS",
-        ("left out: 'size'", "test has columns that train lacks, which play no part: 'Size'")),
+        ("no model looks at them: 'size'", "test has columns that train lacks, which play no part: 'Size'")),
     "columns that give the target away": (
         leaking, "TAB-LEAK", ("'paid' alone tells the target (AUC 1.0000)", "'state' alone")),
     "test of another kind": (

@@ -33,7 +33,7 @@ def audit(name: str) -> None:
         found += heard(lambda: list(labels.notes(data))) + heard(lambda: list(ids.notes(data)))
         found += heard(lambda: [of_sentence(note) for note in form.infer(data).notes])
         if data.problem.inputs or facts is None:
-            found += heard(lambda: list(leaks.notes(data, types)))
+            found += heard(lambda: list(leaks.notes(data, types, fold)))
         if facts is not None:
             pairs = copies.find(facts, groups.progress(data, "copies"))
             found += [*doubles.notes(data, pairs, fold), *shift.leaking(data, facts), *pictures.notes(data, facts)]
@@ -72,8 +72,9 @@ def split(data: Data) -> tuple[pd.Series | None, list[Note]]:
 
 def summary(data: Data, facts: Facts | None) -> list[str]:
     """Sentences on what there is."""
+    n = len(data.problem.columns)
     lines = [f"{len(data.train):,} training and {len(data.test):,} test rows, {data.problem.kind}, "
-             f"{len(data.problem.columns)} prediction columns, metric {data.problem.metric.name}"]  # fmt: skip
+             f"{n} prediction column{'s' * (n != 1)}, metric {data.problem.metric.name}"]  # fmt: skip
     lines += [labels.described(data)] if data.config.kind != "regression" else []
     lines += [pictures.described(facts)] if facts is not None else []
     return lines + (describe_boxes(data) if data.config.kind == "boxes" else [])

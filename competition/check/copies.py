@@ -37,6 +37,7 @@ LAID = ((picture_facts.SIDE, 0.68, 6, 512), (64, 0.85, 3, 32), (96, 0.92, 2, 16)
 MOST = 20  # candidates of a picture
 SMALLEST = 32  # pixels: pictures with a shorter side are held for copies only when they are equal
 BLOCK = 1024  # pictures that are looked up at once
+SEARCH = repr((CUTS, ALIKE, LAID, MOST, SMALLEST))  # what was found by other bounds is looked for anew
 COLUMNS = ["first", "second", "likeness", "mirrored"]
 Pictures = Callable[[np.ndarray], np.ndarray]  # positions -> their brightness [n, side, side]
 
@@ -46,22 +47,26 @@ def find(facts: Facts, progress: Progress) -> pd.DataFrame:
 
     Of equal files each is paired with the first of them, and only that one is compared with others.
     """
+    whole = facts.whole
+    path = facts.folder / f"copies-{artifacts.digest(SEARCH, *whole.index, *whole['digest'])}.parquet"
+    with artifacts.locked(facts.folder, wait=-1):
+        if not path.exists():
+            pairs = _pairs(facts, whole, progress)
+            for old in facts.folder.glob("copies-*.parquet"):
+                old.unlink()
+            artifacts.write_table(path, pairs)
+        return artifacts.read_table(path)
+
+
+def _pairs(facts: Facts, whole: pd.DataFrame, progress: Progress) -> pd.DataFrame:
     from threadpoolctl import threadpool_limits
 
-    whole = facts.whole
-    path = facts.folder / f"copies-{artifacts.digest(*whole.index, *whole['digest'])}.parquet"
-    if path.exists():
-        return artifacts.read_table(path)
     first = whole.groupby("digest", sort=False)["digest"].transform(lambda same: same.index[0])
     equal = pd.DataFrame({"first": first, "second": whole.index, "likeness": 1.0, "mirrored": False})
     single = whole[(first == whole.index) & (whole[["width", "height"]].min(axis=1) >= SMALLEST)]
     with threadpool_limits(1, "blas"):  # its threads and ours wait for each other: small products 7 times as slow
         near = _near(facts, single.index, progress)
-    pairs = pd.concat([equal[equal["first"] != equal["second"]], near], ignore_index=True)[COLUMNS]
-    for old in facts.folder.glob("copies-*.parquet"):
-        old.unlink()
-    artifacts.write_table(path, pairs)
-    return pairs
+    return pd.concat([equal[equal["first"] != equal["second"]], near], ignore_index=True)[COLUMNS]
 
 
 def originals(pictures: pd.Series, pairs: pd.DataFrame) -> pd.Series:

@@ -40,10 +40,11 @@ EMPTY: dict[str, Any] = {
 class Facts:
     """reading: how files became pixels.
 
-    table, by path: size in bytes and time of the file, digest, form (JPEG, PNG, ...), mode (Pillow's), width and
-    height as stored, turned (EXIF orientation), frames, clear (how transparent it is, 0..1), fault and found (a code of
-    badpictures.PROBLEMS, or empty), endless (a JPEG without its end mark), and part and row of its thumbnail, -1 where
-    it has none."""
+    table, by path: size in bytes of the file and time of its last change, of rights too, digest, form (JPEG, PNG, ...),
+    mode (Pillow's), width and height as stored, turned (EXIF orientation), frames, clear (how transparent it is, 0..1),
+    fault and found (a code of badpictures.PROBLEMS, or empty), endless (a JPEG without its end mark), and part and row of
+    its thumbnail, -1 where it has none.
+    """
 
     table: pd.DataFrame
     folder: Path
@@ -111,7 +112,7 @@ def _stat(path: str) -> dict[str, Any]:
     except BadPicture as e:
         bad = e
     else:
-        return facts | {"size": s.st_size, "time": s.st_mtime_ns}
+        return facts | {"size": s.st_size, "time": max(s.st_mtime_ns, s.st_ctime_ns)}
     return facts | {"fault": bad.code, "found": bad.found}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from competition import artifacts, badpictures, dicom
 from competition.badpictures import POLICY, PROBLEMS, RISK, by_kind
 from competition.check.facts import Facts
 from competition.check.notes import Note, about
@@ -20,7 +21,7 @@ from competition.decoding import BadPicture
 
 FORMS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
-    ".gif": "GIF",
+    ".gif": "GIF", ".dcm": dicom.FORMAT, ".dicom": dicom.FORMAT,
 }  # fmt: skip
 TINY = 16  # pixels of the shorter side, where most pictures have more
 LONG = 5.0  # longer side over shorter, from which on a square crop shows little of it
@@ -63,7 +64,7 @@ def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
     for severity, code, which, what, mend, caption in (
         ("warn", "IMG-EXT", wrong, "the file's name tells another format than its content", "it is read as what it is; "
          "rename the files, or other tools will refuse them", said),
-        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK): every decoder turns them into RGB its own way",
+        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK); OpenCV makes them RGB, others otherwise",
          "convert them to RGB once, for train and test alike", mode),
         ("warn", "IMG-FRAMES", whole["frames"] > 1, "files hold several frames or pages: the first is taken",
          "cut out the frame that counts, if it is another", whole["frames"].astype(str) + " frames"),
@@ -142,16 +143,20 @@ def _names(paths: pd.Index, data: Data, names: pd.Series) -> Iterator[Note]:
 
 def _unlisted(data: Data) -> Iterator[Note]:
     """Files beside the pictures that no table lists, and hidden ones."""
-    every = [rows.pictures for rows in (data.train, *data.unknown.values()) if rows.pictures is not None]
-    listed = {os.path.abspath(path) for pictures in every for path in pictures}
+    every = [rows.shown.pictures for rows in (data.train, *data.unknown.values())]
+    listed = {os.path.abspath(path) for pictures in every if pictures is not None for path in pictures}
     folders = sorted({os.path.dirname(path) for path in listed})
+    ours = artifacts.cache_folder(data.name).absolute()  # of `read:`, with its lock
     orphans, hidden = [], []
     for folder in filter(os.path.isdir, folders):
         for entry in os.scandir(folder):
             if entry.name.startswith((".", "__MACOSX")):
-                hidden.append(entry.path)
+                hidden += [entry.path] * (not Path(folder).is_relative_to(ours))
             elif Path(entry.name).suffix.lower() in FORMS and entry.path not in listed:
                 orphans.append(entry.path)
+    if data.config.image is not None and data.config.image.bad != "refuse":  # those left out were listed
+        bad = badpictures.find(data.name, orphans, data.problem.reading)
+        orphans = [path for path in orphans if path not in bad]
     shown = {path: os.path.relpath(path, os.path.abspath(data.config.data)) for path in orphans + hidden}
     if orphans:
         orphans.sort()

@@ -159,8 +159,10 @@ def _strip(data: Data, put: Put, top: float, head: float, notes: Sequence[Note],
 
 def _told(note: Note) -> list[str]:
     """Lines as wide as the note's pictures."""
-    what = f"{note.code}  {note.count:,} {note.what}" if note.count else f"{note.code}  {note.what}"
-    return textwrap.wrap(what, LETTERS * len(note.tiles), max_lines=LINES, placeholder=" ...")
+    count = f" ({note.count:,})" if note.count else ""
+    return textwrap.wrap(
+        f"{note.code}{count}  {note.what}", LETTERS * len(note.tiles), max_lines=LINES, placeholder=" ..."
+    )
 
 
 def _picture(path: str, reading: Reading) -> np.ndarray:
