@@ -63,7 +63,7 @@ def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
     for severity, code, which, what, mend, caption in (
         ("warn", "IMG-EXT", wrong, "the file's name tells another format than its content", "it is read as what it is; "
          "rename the files, or other tools will refuse them", said),
-        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK): every decoder turns them into RGB its own way",
+        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK); OpenCV makes them RGB, others otherwise",
          "convert them to RGB once, for train and test alike", mode),
         ("warn", "IMG-FRAMES", whole["frames"] > 1, "files hold several frames or pages: the first is taken",
          "cut out the frame that counts, if it is another", whole["frames"].astype(str) + " frames"),
