@@ -125,7 +125,8 @@ def numbered_anew(config: Competition, tables: Tables) -> tuple[str, ...]:
     """A sentence for each two tables that use the same ids for other rows; where neither holds rows of the other."""
     pairs = [(one, other, shared(config, tables, one, other)) for one, other in combinations(tables, 2)]
     return tuple(
-        f"{len(ids)} ids stand in {one} and in {other}, of different rows: each table counts its own ({examples(ids)})"
+        f"ID-OVERLAP: {len(ids)} ids stand in {one} and in {other}, of different rows: each table counts its own "
+        f"({examples(ids)})"
         for one, other, ids in pairs
         if ids
     )

@@ -117,9 +117,8 @@ def test_a_changed_table_is_loaded_or_refused(kind: str, competition: Callable[.
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multiclass", "regression", "multilabel", "boxes"])
 def test_init_folds_and_check_survive_changed_tables(kind: str, competition: Callable[..., str]):
-    from competition.inspect.audit import audit
-
     from competition import folds
+    from competition.check.audit import audit
     from competition.inspect import infer
 
     competition(kind, columns=kind != "boxes")

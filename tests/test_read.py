@@ -14,8 +14,8 @@ from PIL import Image
 from zoo.making import dicom
 
 from competition import artifacts, cache, config, data
-from competition.cache import BadPicture
 from competition.cli import main
+from competition.decoding import BadPicture
 from competition.errors import Fault
 from competition.inspect import infer
 

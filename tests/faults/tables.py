@@ -99,7 +99,10 @@ IDS = [
     refused(43, "other labels, although the first may be kept",
             edited((TRAIN, lambda t: t + t.splitlines()[4].replace("dark", "light") + "\n"), duplicates="first"),
             "ID-CONFLICT", "'003'"),
-    refused(44, "an id in train and test", edited((TRAIN, lambda t: t.replace("\n003,", "\n060,"))), "ID-OVERLAP", "'060'"),
+    refused(44, "a row of test in train", edited((TRAIN, lambda t: t + TEST.read_text().splitlines()[1] + ",dark\n")),
+            "ID-OVERLAP", "'060'"),
+    Case(44, "an id of test in train, of another row", edited((TRAIN, lambda t: t.replace("\n003,", "\n060,"))), FOLDS,
+         "warning", "ID-OVERLAP", said=("'060'",), holds=whole),
     Case(45, "whole numbers here, text there", edited(*renamed("060", "a60")), FOLDS, "handled", holds=read_as_text("a60")),
     refused(45, "numbers with a point in the sample", edited((SAMPLE, each_line(
         lambda n, line: line.replace(",", ".0,", 1) if n else line))), "SUB-IDS", "'060.0'"),
