@@ -253,11 +253,7 @@ def test_a_check_that_is_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.M
     assert (
         facts.read(paths, tmp_path / "parts", quiet, PLAIN).thumbnails(paths[:1]) != whole.thumbnails(paths[:1])
     ).any()
-<<<<<<< HEAD
     assert looked == paths[:3]
-=======
-    assert looked == paths[:2]
->>>>>>> issue6
 
 
 def test_few_pictures_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -335,9 +331,8 @@ def test_rows_with_pictures_are_no_copies_by_their_columns(competition: Make):
     competition("binary", columns=True, folds={"n": 2})
     for part in ("train", "test"):
         table = pd.read_csv(f"data/{part}.csv", dtype=str)
-        table.drop(columns=["day", "note"]).assign(size=["1", "2"] * (len(table) // 2)).to_csv(
-            f"data/{part}.csv", index=False
-        )
+        table = table.drop(columns=["day", "note"]).assign(size=["1", "2"] * (len(table) // 2))
+        table.to_csv(f"data/{part}.csv", index=False)
     loaded = load("toy")
     assert not [note for note in leaks.notes(loaded, columns.of(loaded), None) if note.code == "TAB-COPY"]
 
