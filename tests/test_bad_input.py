@@ -102,6 +102,7 @@ def test_a_mistake_is_told_and_mended(name: str, competition: Callable[..., str]
     shutil.rmtree("../whole")
 
 
+@pytest.mark.slow  # each is told by a test of test_check.py
 def test_check_tells_pictures_and_copies(competition: Callable[..., str], capsys: pytest.CaptureFixture):
     competition("multiclass")
     for copy in ("001", "060"):
