@@ -20,17 +20,16 @@ from competition.inspect.annotations import find_annotations
 from competition.inspect.boxes import answer_boxes, read_asked, recognise
 from competition.inspect.folder import by_id, find_data, find_id, find_root, find_sample, find_test, find_train
 from competition.inspect.guess import Answers, Guess, Tables, question, to_yaml
+from competition.inspect.metric import find_metric, read_metric
 from competition.inspect.pictures import Index, find_image
 from competition.inspect.splits import count_labels, find_folds
 from competition.inspect.target import (
     find_classes,
     find_kind,
-    find_metric,
     find_separator,
     find_shape,
     find_target,
     fitted_to,
-    read_metric,
     refuse_masks,
 )
 from competition.keys import Boxes, Competition, Folds, ImagePaths
