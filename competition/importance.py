@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
 from competition import adjustment, artifacts, board, chart, decide, runs, stacked
@@ -281,7 +280,7 @@ def _show(at: Opened, worth: pd.DataFrame, title: str) -> None:
     some = worth[:SHOWN].dropna(axis=1, how="all")
     table = Table("column", *(HEADERS[column] for column in some), title=title)
     for name, row in some.iterrows():
-        table.add_row(escape(str(name)), *("" if np.isnan(v) else f"{v:z.4f}" for v in row))
+        table.add_row(str(name), *("" if np.isnan(v) else f"{v:z.4f}" for v in row))
     board.console.print(table)
     none = needless(worth, len([s for s in at.table.splits if s.repeat == 0]))
     if none:

@@ -57,7 +57,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], int, str, tuple[str, ...]]] = {
     "sample ids differ": (
         lambda: edit("data/sample_submission.csv", lambda t: t.replace("060", "999")), 3, "SUB-IDS", ("'999'", "'060'")),
     "sample lost its zeros": (
-        lambda: edit("data/sample_submission.csv", lambda t: t.replace("\n0", "\n")), 3, "SUB-IDS", ("leading zeros",)),
+        lambda: edit("data/sample_submission.csv", lambda t: t.replace("\n0", "\n")), 3, "CSV-IDTYPE", ("leading zeros",)),
     "one class": (one_class, 3, "LABEL-ONECLASS", ("'dark'",)),
     "folds more than rows": (
         in_competition("n: 2", "n: 100"), 3, "FOLD-ROWS", ("60",)),

@@ -19,9 +19,9 @@ from competition import artifacts, cli, data, folds
 from competition.check import copies, doubles, facts, groups, ids, labels, pictures, sheet, shift
 from competition.check.notes import Note, about, ordered
 from competition.data import load
+from competition.decoding import PLAIN
 from competition.errors import DataFault, Stopped
 from competition.split import inner
-from competition.tabular.columns import Column
 
 Make = Callable[..., str]
 quiet = lambda *_: None  # noqa: E731
@@ -53,7 +53,7 @@ def written(form: str, mode: str = "RGB", **options: object) -> bytes:
 
 def turned() -> bytes:
     note = Image.Exif()
-    note[facts.ORIENTATION] = 6
+    note[274] = 6
     return written("JPEG", exif=note)
 
 
@@ -185,7 +185,7 @@ def test_copies_are_found_and_others_are_not(tmp_path: Path):
     for n, source in enumerate(paths[:12]):
         name, picture = list(variants(photo(n)).items())[n % 4]
         want.add((source, save(picture, tmp_path / f"{n:03d}-{name}.jpg", 75)))
-    known = facts.read([*paths, *(copy for _, copy in want)], tmp_path / "facts", quiet)
+    known = facts.read([*paths, *(copy for _, copy in want)], tmp_path / "facts", quiet, PLAIN)
     pairs = copies.find(known, quiet)
     ends = zip(pairs["first"], pairs["second"], pairs["likeness"], pairs["mirrored"], strict=True)
     found = {
@@ -202,7 +202,7 @@ def test_equal_small_or_flat_pictures_are_no_near_copies(tmp_path: Path):
     small = [save(photo(n, 24), tmp_path / f"small{n}.png") for n in (1, 1, 2)]
     grey = [save(np.full((64, 64, 3), level, np.uint8), tmp_path / f"grey{level}.png") for level in (100, 104, 108)]
     save(variants(photo(1, 24))["brighter"], Path(small[2]))
-    assert not len(copies.find(facts.read([*small, *grey], tmp_path / "facts", quiet), quiet))
+    assert not len(copies.find(facts.read([*small, *grey], tmp_path / "facts", quiet, PLAIN), quiet))
 
 
 def test_a_look_up_in_piles_is_the_whole_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -211,7 +211,7 @@ def test_a_look_up_in_piles_is_the_whole_search(tmp_path: Path, monkeypatch: pyt
         save(photo(n // 2) if n % 2 else variants(photo(n // 2))["cropped"], tmp_path / f"{n:02d}.jpg")
         for n in range(40)
     ]
-    known = facts.read(paths, tmp_path / "facts", quiet)
+    known = facts.read(paths, tmp_path / "facts", quiet, PLAIN)
     whole = copies._candidates(known, known.whole.index, quiet)
     monkeypatch.setattr(copies, "PILE", 6)
     monkeypatch.setattr(copies, "BLOCK", 7)
@@ -221,11 +221,11 @@ def test_a_look_up_in_piles_is_the_whole_search(tmp_path: Path, monkeypatch: pyt
 
 def test_a_check_that_is_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     paths = [save(photo(n, 32), tmp_path / f"{n:03d}.png") for n in range(23)]
-    whole = facts.read(paths, tmp_path / "whole", quiet)
+    whole = facts.read(paths, tmp_path / "whole", quiet, PLAIN)
     monkeypatch.setattr(facts, "PART", 5)
     looked: list[str] = []
     look = facts.look
-    monkeypatch.setattr(facts, "look", lambda path: (looked.append(path), look(path))[1])
+    monkeypatch.setattr(facts, "look", lambda path, **how: (looked.append(path), look(path, **how))[1])
     monkeypatch.setattr(facts, "DEPTH", 2)
 
     def stop(done: int, total: int, text: str) -> None:
@@ -233,12 +233,12 @@ def test_a_check_that_is_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.M
             raise Stopped("now")
 
     with pytest.raises(Stopped):
-        facts.read(paths, tmp_path / "parts", stop)
+        facts.read(paths, tmp_path / "parts", stop, PLAIN)
     assert len(looked) < 23 and len(list((tmp_path / "parts").glob("*.parquet"))) == 3
     (tmp_path / "parts" / "00003.npy").write_bytes(b"half")  # as a kill leaves it
     done = set(looked[:12])
     looked.clear()
-    resumed = facts.read(paths, tmp_path / "parts", quiet)
+    resumed = facts.read(paths, tmp_path / "parts", quiet, PLAIN)
     assert not done & set(looked)
     columns = [c for c in whole.table if c not in ("part", "row")]
     pd.testing.assert_frame_equal(resumed.table[columns], whole.table[columns])
@@ -246,7 +246,9 @@ def test_a_check_that_is_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.M
     save(photo(77, 32), Path(paths[0]))
     os.utime(paths[1], ns=(1, 1))
     looked.clear()
-    assert (facts.read(paths, tmp_path / "parts", quiet).thumbnails(paths[:1]) != whole.thumbnails(paths[:1])).any()
+    assert (
+        facts.read(paths, tmp_path / "parts", quiet, PLAIN).thumbnails(paths[:1]) != whole.thumbnails(paths[:1])
+    ).any()
     assert looked == paths[:2]
 
 
@@ -256,8 +258,8 @@ def test_few_pictures_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(facts, "DEPTH", 8)
     begun, seen = [], []
     look = facts.look
-    monkeypatch.setattr(facts, "look", lambda path: (begun.append(path), look(path))[1])
-    facts.read(paths, tmp_path / "facts", lambda done, *_: seen.append(len(begun) - done))
+    monkeypatch.setattr(facts, "look", lambda path, **how: (begun.append(path), look(path, **how))[1])
+    facts.read(paths, tmp_path / "facts", lambda done, *_: seen.append(len(begun) - done), PLAIN)
     assert max(seen) <= 8 and len(seen) == 90
 
 
@@ -365,13 +367,10 @@ def test_columns_of_groups_that_cross_folds_are_told(competition: Make):
         table.assign(patient_nr=own, lens=own, shop=shared).to_csv(f"data/{part}.csv", index=False)
     data.load.cache_clear()
     loaded = load("toy")
-    fold = pd.Series(np.arange(60) % 2, loaded.train.ids)
-    kinds = [Column(name, "category", "") for name in ("patient_nr", "lens", "shop")]
-    notes = list(ids.crossing(loaded, fold, kinds))
-    assert [(note.code, note.count) for note in notes] == [("FOLD-GROUP", 15)] * 2
-    assert "patient_nr" in notes[0].what and "lens" in notes[1].what
-    whole = pd.Series(np.arange(60) // 4 % 2, loaded.train.ids)
-    assert not list(ids.crossing(loaded, whole, kinds[:2]))
+    torn, whole = (pd.DataFrame({"fold": np.arange(60) // size % 2}, index=loaded.train.ids) for size in (1, 4))
+    notes = [note for note in folds.left_alone(loaded, torn) if "FOLD-GROUP" in note]
+    assert [note.split("'")[1] for note in notes] == ["patient_nr", "lens"] and all("15 of which" in n for n in notes)
+    assert not [note for note in folds.left_alone(loaded, whole) if "FOLD-GROUP" in note]
 
 
 @pytest.mark.parametrize("shifted", [False, True])

@@ -14,8 +14,8 @@ from PIL import Image
 from zoo.making import dicom
 
 from competition import artifacts, cache, config, data
-from competition.cache import BadPicture
 from competition.cli import main
+from competition.decoding import BadPicture
 from competition.errors import Fault
 from competition.inspect import infer
 
@@ -123,7 +123,7 @@ def test_dicom_is_scaled_from_its_lowest_to_its_highest_value() -> None:
 
 
 def test_a_window_of_the_dicom_file_counts_after_its_rescaling() -> None:
-    values = np.array([[0, 1000, 1100, 4000]], dtype=np.uint16)
+    values = np.array([[0, 1000, 1100, 4000]] * 4, dtype=np.uint16)
     window = dicom(values, RescaleSlope=1, RescaleIntercept=-1000, WindowCenter=50.5, WindowWidth=101)
     assert cache.decode(window, 1)[0, :, 0].tolist() == [0, 0, 255, 255]
 

@@ -377,7 +377,7 @@ def test_a_constant_target_is_refused(tables, capsys: pytest.CaptureFixture):
 
 def test_an_infinite_target_is_refused(tables, capsys: pytest.CaptureFixture):
     tables(put("answer", "inf", part="train"), kind="regression")
-    assert "'inf'" in refuse("LABEL-KIND", capsys)
+    assert "'inf'" in refuse("LABEL-INF", capsys)
 
 
 @pytest.mark.parametrize("kind, cells", [("binary", ("", "NA")), ("regression", ("", "nan")), ("binary", ("", ""))])
@@ -425,7 +425,7 @@ def test_ids_keep_their_zeros_and_are_no_feature(tables, capsys: pytest.CaptureF
     text = Path("data/sample_submission.csv").read_text()
     Path("data/sample_submission.csv").write_text(text.replace("\n0", "\n").replace("\n0", "\n"))
     assert podium("check", "toy") == 3
-    assert "SUB-IDS" in (said := capsys.readouterr().err) and "leading zeros" in said
+    assert "CSV-IDTYPE" in (said := capsys.readouterr().err) and "leading zeros" in said
 
 
 def test_the_order_of_tests_columns_is_free(tables, capsys: pytest.CaptureFixture):

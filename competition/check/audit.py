@@ -30,7 +30,7 @@ def audit(name: str) -> None:
         facts = None if data.train.pictures is None else groups.seen(data)
         fold, found = split(data)
         found += [of_sentence(note) for note in data.notes]
-        found += heard(lambda: list(labels.notes(data))) + heard(lambda: list(ids.notes(data, fold, types)))
+        found += heard(lambda: list(labels.notes(data))) + heard(lambda: list(ids.notes(data)))
         found += heard(lambda: [of_sentence(note) for note in form.infer(data).notes])
         if data.problem.inputs or facts is None:
             found += heard(lambda: list(leaks.notes(data, types)))
@@ -59,13 +59,12 @@ def split(data: Data) -> tuple[pd.Series | None, list[Note]]:
 
     def part() -> Iterator[Note]:
         if artifacts.fold_table(data.name).exists():
-            table = folds.load(data)
-            drawn.append(table.table["fold"])
-            notes = folds.mismatch(data, table)
+            there = folds.load(data)
+            table, notes = there.table, folds.mismatch(data, there)
         else:
             table, notes = folds.draw(data)
-            drawn.append(table["fold"])
-        return map(of_sentence, notes + folds.time_notes(data))
+        drawn.append(table["fold"])
+        return map(of_sentence, notes + folds.left_alone(data, table))
 
     found = heard(lambda: list(part()))
     return (drawn[0].loc[data.train.ids] if drawn else None), found

@@ -14,7 +14,6 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from competition import artifacts, cache
 from competition.check import facts as picture_facts
 from competition.check import seen
 from competition.check.facts import Facts
+from competition.decoding import Reading, decode, read
 from competition.prefetch import ahead
 from competition.task import Progress
 
@@ -102,7 +102,7 @@ def _near(facts: Facts, paths: pd.Index, progress: Progress) -> pd.DataFrame:
         def luma(positions: np.ndarray, side: int = side) -> np.ndarray:
             if side == picture_facts.SIDE:
                 return facts.thumbnails(paths[positions]) @ seen.LUMA
-            return np.stack([_luma(path, side) for path in paths[positions]])
+            return np.stack([_luma(path, side, facts.reading) for path in paths[positions]])
 
         found = _laid(found, luma, least, block, rounds, told)
     likeness = found["likeness"].clip(upper=0.9999)  # 1 is said of equal files only
@@ -195,6 +195,6 @@ def _laid(
     return pd.concat(kept, ignore_index=True)
 
 
-def _luma(path: str, side: int) -> np.ndarray:
-    picture = cache.decode(Path(path).read_bytes(), side)
+def _luma(path: str, side: int, reading: Reading) -> np.ndarray:
+    picture = decode(read(path), side, reading)
     return cache.fitted(picture, (side, side), "squash") @ seen.LUMA

@@ -21,7 +21,7 @@ LABEL = 24  # letters
 
 def notes(data: Data, pairs: pd.DataFrame, fold: pd.Series | None) -> Iterator[Note]:
     """pairs: of paths. fold: of each training row, by id, where there is a fold table."""
-    train, test = data.train.pictures, data.test.pictures
+    train, test = data.train.pictures, data.test.shown.pictures
     assert train is not None
     told = labels(data)
     inside = joined(pairs, train, train)

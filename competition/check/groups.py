@@ -30,8 +30,10 @@ def of_copies(data: Data) -> pd.Series:
 
 def seen(data: Data) -> Facts:
     """What is known of every picture of train and test; kept in the cache of the competition."""
-    paths = [path for rows in (data.train, data.test) if rows.pictures is not None for path in rows.pictures]
-    return facts.read(paths, artifacts.cache_folder(data.name) / "facts", progress(data, "pictures"))
+    paths = [path for rows in (data.train, data.test.shown) if rows.pictures is not None for path in rows.pictures]
+    reading = data.problem.reading
+    folder = artifacts.cache_folder(data.name) / f"facts{reading.mark}"
+    return facts.read(paths, folder, progress(data, "pictures"), reading)
 
 
 def progress(data: Data, what: str):

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.cache import PROBLEMS
+from competition.badpictures import POLICY, PROBLEMS, RISK, by_kind
 from competition.check.facts import Facts
 from competition.check.notes import Note, about
 from competition.data import Data
+from competition.decoding import BadPicture
 
 FORMS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
@@ -45,10 +46,11 @@ def _shown(paths: pd.Index, data: Data) -> pd.Series:
 
 def _unusable(facts: Facts, names: pd.Series) -> Iterator[Note]:
     bad = facts.table[facts.table["fault"] != ""]
-    for code, rows in bad.groupby("fault"):
-        what, mend = PROBLEMS[str(code)]
-        risk = "those rows would be trained on or predicted from nothing"
-        yield about("error", str(code), f"{what}: {rows['found'].iloc[0]}", names[rows.index], mend, risk=risk)
+    for code, found in by_kind((path, BadPicture(*row)) for path, *row in bad[["fault", "found"]].itertuples()).items():
+        what, mend = PROBLEMS[code]
+        yield about(
+            "error", code, f"{what}: {next(iter(found.values()))}", names[list(found)], mend + POLICY, risk=RISK
+        )
 
 
 def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
@@ -61,14 +63,16 @@ def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
     for severity, code, which, what, mend, caption in (
         ("warn", "IMG-EXT", wrong, "the file's name tells another format than its content", "it is read as what it is; "
          "rename the files, or other tools will refuse them", said),
-        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK): every decoder turns them into RGB its own way",
+        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK); OpenCV makes them RGB, others otherwise",
          "convert them to RGB once, for train and test alike", mode),
         ("warn", "IMG-FRAMES", whole["frames"] > 1, "files hold several frames or pages: the first is taken",
          "cut out the frame that counts, if it is another", whole["frames"].astype(str) + " frames"),
         ("warn", "IMG-ALPHA", whole["clear"] > CLEAR, "pixels are transparent: the colours hidden below them are seen",
-         "flatten them on the ground that they are meant to be seen on", (100 * whole["clear"]).map("{:.0f}% clear".format)),
+         "`alpha: white` or `black` in `image:` lays them on that", (100 * whole["clear"]).map("{:.0f}% clear".format)),
         ("info", "IMG-EXIF", whole["turned"] != 1, "an EXIF note turns them; it is followed once, everywhere",
          "boxes of such pictures: see boxes.upright", "EXIF " + whole["turned"].astype(str)),
+        ("info", "IMG-TRUNC", whole["endless"], "the end mark is missing, but every pixel decodes", "nothing: they are read "
+         "as they are", mode),
         ("info", "IMG-PALETTE", palette, "colours come from a palette, or are black and white only",
          "nothing: they are read as RGB", mode),
         ("info", "IMG-GREY", mode.isin(["L", "LA"]) & colours.any(), "grey pictures among coloured ones",

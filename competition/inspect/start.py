@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from competition import artifacts, board, config
@@ -32,7 +31,7 @@ def start(folder: str, name: str, metric: str | None = None, given: str = "") ->
         table.add_column(column, overflow="fold")
     for guess in guesses:
         mark = "" if guess.sure else "CHECK: "
-        table.add_row(guess.key, escape(str(guess.value)), escape(mark + guess.reason))
+        table.add_row(guess.key, str(guess.value), mark + guess.reason)
     board.console.print(table)
     path = artifacts.competition_yaml(name)
     if path.exists():
