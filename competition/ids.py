@@ -14,9 +14,8 @@ from competition.errors import DataFault, Finding, examples
 from competition.keys import Competition
 from competition.tables import fill, is_csv, pattern
 
-COPIED = (
-    0.5  # share of common ids with equal cells: nearly all where rows were copied, few where tables count their own
-)
+LOOKED = 10_000  # common ids whose cells are compared
+COPIED = 0.5  # share of common ids with equal cells beyond chance: nearly all where rows were copied, else none
 
 Tables = dict[str, pd.DataFrame]
 
@@ -109,7 +108,8 @@ def shared(config: Competition, tables: Tables, one: str, other: str) -> list[st
 def same_rows(config: Competition, tables: Tables, one: str, other: str, ids: list[str]) -> bool:
     """Whether these ids of two tables mean the same rows: the same pictures, or in most of them the same cells.
 
-    Where each table counts its rows from 1, an id's cells agree by chance alone; where rows were copied, all of them do.
+    Where each table counts its rows from 1, an id's cells agree as often as those of the row before; where rows were copied,
+    all of them do.
     """
     rows = [tables[part].drop_duplicates(config.id).set_index(config.id, drop=False).loc[ids] for part in (one, other)]
     if config.image is not None:
@@ -118,7 +118,9 @@ def same_rows(config: Competition, tables: Tables, one: str, other: str, ids: li
         paths = [fill(template, table, f"image: {template}") for template, table in zip(templates, rows, strict=True)]
         return bool(paths[0].isin(paths[1]).any())
     both = [c for c in rows[0].columns if c in rows[1].columns and c not in (config.id, *config.targets)]
-    return bool((rows[0][both] == rows[1][both]).all(axis=1).mean() > COPIED)
+    cells = [table[both].iloc[:: -(-len(ids) // LOOKED)].to_numpy() for table in rows]
+    equal, chance = ((cells[0] == np.roll(cells[1], by, axis=0)).all(axis=1).mean() for by in (0, 1))
+    return bool(equal - chance >= COPIED * (1 - chance))
 
 
 def numbered_anew(config: Competition, tables: Tables) -> tuple[str, ...]:

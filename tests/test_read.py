@@ -63,6 +63,7 @@ def test_init_reads_by_the_function_and_the_chain_ends_in_a_submission(workspace
 
 def test_the_function_is_called_again_only_when_it_or_the_folder_has_changed(workspace: Path) -> None:
     bands(Path("raw"))
+    Path("raw/gone").symlink_to("/nowhere")
     hooked(HOOK + "\n    # ")
     write("configs/ice/competition.yaml", {"data": "raw", "read": "tables.py:read", "id": "id", "target": "ice",
                                            "kind": "binary", "metric": "auc", "image": "{id}.png"})  # fmt: skip

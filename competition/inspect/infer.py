@@ -29,17 +29,16 @@ from competition.inspect.folder import (
     find_train,
 )
 from competition.inspect.guess import Answers, Guess, Tables, question, to_yaml
+from competition.inspect.metric import find_metric, read_metric
 from competition.inspect.pictures import Index, find_image
 from competition.inspect.splits import count_labels, find_folds
 from competition.inspect.target import (
     find_classes,
     find_kind,
-    find_metric,
     find_separator,
     find_shape,
     find_target,
     fitted_to,
-    read_metric,
     refuse_masks,
 )
 from competition.keys import Boxes, Competition, Folds

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from competition import artifacts, board, config
 from competition.data import Data, load
-from competition.errors import ConfigFault, Fault, Finding
+from competition.errors import ConfigFault, Fault, Finding, examples
 from competition.inspect import columns, infer
 from competition.inspect.guess import Guess
 
@@ -90,9 +90,15 @@ def first_run(data: Data) -> None:
     else:
         from competition.inspect import baseline
 
-        _write(path, baseline.text(baseline.plan(data), data.name))
+        _write(path, baseline.text(baseline.plan(data), data.name) + beside(data))
     command = "detect" if data.config.kind == "boxes" else "tabular" if data.train.pictures is None else "submission"
     board.say(f"next: make {command} RUN={data.name}/baseline")
+
+
+def beside(data: Data) -> str:
+    """A line of the first run on pictures: the table's columns that it could read too; none where there are none."""
+    names = [column.name for column in columns.of(data) if column.type != "ignore"]
+    return f"# columns: all   # these of the table beside the picture too: {examples(names)}\n" if names else ""
 
 
 def _write(path: Path, text: str) -> None:
