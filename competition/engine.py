@@ -118,7 +118,7 @@ class Engine:
                 faults = [
                     e for f in done if (e := f.exception()) and not isinstance(e, Stopped)
                 ]  # workers hear the clock
-                died = self._dead() if broken else {}
+                died = self._reaped() if broken else {}
                 if signalled() or faults:
                     self._tell_workers(signal.SIGKILL if broken else signal.SIGTERM)
                     for future in waiting:
@@ -146,6 +146,14 @@ class Engine:
         processes = getattr(self.pool, "_processes", None) or {}
         codes = {pid: process.exitcode for pid, process in processes.items()}
         return {pid: code for pid, code in codes.items() if code not in (None, 0, -signal.SIGTERM)}
+
+    def _reaped(self) -> dict[int, int]:
+        """The same of a broken pool, whose own thread may be asking for the exit codes at this moment."""
+        for _ in range(20):
+            if died := self._dead():
+                return died
+            time.sleep(0.05)
+        return {}
 
     def _tell_workers(self, number: signal.Signals) -> None:
         """A terminal's Ctrl-C reaches all; a SIGTERM or a fault reaches the workers through us.

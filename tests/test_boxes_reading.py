@@ -290,7 +290,7 @@ def test_a_sample_with_a_row_a_box_may_repeat_and_leave_out_ids(ids: str, column
     if good:
         assert list(data.load("toy").test.ids) == TEST
     else:
-        with pytest.raises(DataFault, match="SUB-IDS"):
+        with pytest.raises(DataFault, match="SUB-STALE"):
             data.load("toy")
 
 

@@ -7,8 +7,6 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import skops.io
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from competition import artifacts
 from competition.errors import EnvironmentFault, Finding, SafetyFault
@@ -31,6 +29,8 @@ TRUSTED = [
 
 
 def to_bytes(model: Any) -> bytes:
+    import skops.io  # 4 s, for it brings all of scikit-learn
+
     return skops.io.dumps(model)
 
 
@@ -40,6 +40,9 @@ def save(model: Any, path: Path) -> None:
 
 def load(path: Path, device: str = "cpu") -> Any:
     """Raises SafetyFault SKOPS-TYPE where the file holds what we never write, EnvironmentFault CKPT-CORRUPT."""
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     try:
         return skops.io.load(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as e:
