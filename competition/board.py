@@ -6,21 +6,47 @@ also goes to the run's log file.
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 
 from competition import artifacts
+from competition.errors import visible
 
 PLAIN_SECONDS = 10.0
-console = Console(soft_wrap=True, highlight=False)
+
+
+class Screen(Console):
+    """A console on which text is nothing but text: names bring neither markup nor escape sequences. A pipe or a terminal
+    that is gone ends what is shown, not the work: run folders keep a log.
+    """
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(visible(part.text), part.style)
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails to flush it at its end
+
+
+console = Screen(soft_wrap=True, highlight=False, markup=False, emoji=False)
 _events: Any = None  # in a worker process: the queue to the process that has the screen
 _board: Board | None = None
 
@@ -29,8 +55,8 @@ class Board:
     """Draws the events of this process and of its workers."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
-                   TimeRemainingColumn(), TextColumn("{task.fields[text]}"))  # fmt: skip
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(),
+                   TimeRemainingColumn(), TextColumn("{task.fields[text]}", markup=False))  # fmt: skip
         self.rich = Progress(*columns, console=console, refresh_per_second=4, disable=not console.is_terminal)
         self.tasks: dict[str, Any] = {}
         self.began: dict[str, tuple[float, int]] = {}
@@ -57,9 +83,7 @@ class Board:
             return
         self.printed[name] = now
         left = (now - began) * (total - done) / max(1, done - first)
-        console.print(
-            f"{name}  {done}/{total}  {text}" + (f"  {left:.0f} s left" if done < total else ""), markup=False
-        )
+        console.print(f"{name}  {done}/{total}  {text}" + (f"  {left:.0f} s left" if done < total else ""))
 
 
 @contextmanager
@@ -88,12 +112,13 @@ def show(name: str, done: int, total: int, text: str = "") -> None:
 def say(text: str, log: Path | None = None) -> None:
     """One sentence for the user; `log` is the run folder whose log file keeps it."""
     if log is not None:
-        with artifacts.disk_faults(log / "log.txt"), open(log / "log.txt", "a") as f:
-            f.write(f"{artifacts.now()} {text}\n")
+        path = log / "log.txt"
+        with artifacts.disk_faults(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as f:
+            f.write(f"{artifacts.now()} {visible(text)}\n")
     if _events is not None:
         _events.put(("say", text))
     else:
-        console.print(text, markup=False)
+        console.print(text)
 
 
 def listen_to(events: Any) -> None:

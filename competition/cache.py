@@ -6,7 +6,8 @@ core, measured). Tasks keep the pictures larger than the network sees them, so t
     runs/.cache/<competition>/<fit>-<side>/pictures.npy   [n, side, side, 3] uint8, RGB
                                            index.parquet  path -> row, size, time, digest of the file
 
-The folder is `<fit>-<height>x<width>` where that is no square, and ends in `-stored` where EXIF notes are passed over.
+The folder is `<fit>-<height>x<width>` where that is no square, and ends in Reading.mark: `-stored` where EXIF notes are
+passed over, `-scale` where deep pictures are scaled to 8 bits.
 """
 
 from __future__ import annotations
@@ -14,43 +15,26 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from competition import artifacts, dicom
-from competition.errors import DataFault, EnvironmentFault, Finding, examples
+from competition import artifacts
+from competition.badpictures import refuse
+from competition.decoding import PLAIN, BadPicture, Reading, decode, plain, read, unreadable
+from competition.errors import EnvironmentFault, Finding
 from competition.prefetch import ahead
 from competition.task import Progress
 
-MAX_PIXELS = 64_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", dicom.FORMAT)
 GREY = 128
 Fit = Literal["squash", "pad", "crop", "corner"]
 Shape = tuple[int, int]  # height, width
-PROBLEMS = {
-    "IMG-MISSING": ("pictures are missing", "mend `image:` (folder, file extension) or fetch the files"),
-    "IMG-NOTFILE": ("pictures are no plain files", "replace the link, folder or device by the picture itself"),
-    "IMG-PERM": ("pictures can't be read", "give this user the right to read them"),
-    "IMG-EMPTY": ("picture files are empty", "fetch them again"),
-    "IMG-NOTIMAGE": (
-        "files are no pictures",
-        "fetch them again (an error page or a Git LFS pointer was saved instead?)",
-    ),
-    "IMG-HUGE": (f"pictures have over {MAX_PIXELS:,} pixels", "scale them down first"),
-    "IMG-DEPTH": ("pictures have more than 8 bits a channel", "convert them to 8 bits with the range that matters"),
-    "IMG-TRUNC": ("pictures are cut short", "fetch them again"),
-    "IMG-CORRUPT": ("pictures can't be decoded", "fetch them again"),
-}
 
 
 @dataclass(frozen=True)
@@ -65,37 +49,36 @@ class Cache:
         return self.row.loc[paths].to_numpy()
 
 
-class BadPicture(Exception):
-    """One picture that can't be used: a code of PROBLEMS and what was found."""
-
-    def __init__(self, code: str, found: str):
-        super().__init__(code, found)
-        self.code, self.found = code, found
-
-
-def folder_of(competition: str, fit_to: Fit, shape: Shape, upright: bool = True) -> Path:
+def folder_of(competition: str, fit_to: Fit, shape: Shape, reading: Reading = PLAIN) -> Path:
     """Where pictures of this shape lie."""
     height, width = shape
     extent = f"{height}" if height == width else f"{height}x{width}"
-    return artifacts.cache_folder(competition) / f"{fit_to}-{extent}{'' if upright else '-stored'}"
+    return artifacts.cache_folder(competition) / f"{fit_to}-{extent}{reading.mark}"
 
 
 def load(folder: Path, paths: Sequence[str] | None = None) -> Cache:
     """paths: those whose digest is wanted; None: all that are there."""
     index = artifacts.read_table(folder / "index.parquet")
-    pictures = np.load(folder / "pictures.npy", mmap_mode="r")
+    pictures = _mapped(folder / "pictures.npy")
     assert len(pictures) == len(index), f"{folder} is of two builds"
     return Cache(pictures, index["row"], artifacts.digest(*index["digest"].sort_index().loc[paths or slice(None)]))
 
 
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as e:  # cut short, or with objects, which only a pickle could hold
+        raise EnvironmentFault(artifacts.corrupt(path, str(e))) from None
+
+
 def build(
-    paths: Sequence[str], folder: Path, fit_to: Fit, shape: Shape, progress: Progress, upright: bool = True
+    paths: Sequence[str], folder: Path, fit_to: Fit, shape: Shape, progress: Progress, reading: Reading = PLAIN
 ) -> Cache:
     """Decodes what is not there yet and returns the cache. A picture counts as changed when its content has.
 
     A cache that holds more pictures than are asked for is left as it is.
 
-    shape: height and width of the pictures that are kept. upright: as of `decode`; `folder` should tell.
+    shape: height and width of the pictures that are kept. reading: as of `decode`; `folder` should tell.
 
     Raises DataFault with every unreadable picture, by kind; EnvironmentFault where the disk has no room.
     """
@@ -112,52 +95,8 @@ def build(
                     known.loc[paths, "time"] = files["time"]
                     artifacts.write_table(folder / "index.parquet", known)
                 return load(folder, paths)
-        _decode_all(paths, files, folder, fit_to, shape, progress, upright)
+        _decode_all(paths, files, folder, fit_to, shape, progress, reading)
         return load(folder, paths)
-
-
-def decode(data: bytes, at_least: int, upright: bool = True, exact: bool = False) -> np.ndarray:
-    """A picture file's content as uint8 RGB [h, w, 3], upright by its EXIF note or as stored. Raises BadPicture.
-
-    A JPEG is scaled down by 2, 4 or 8 while decoding, as long as both sides stay `at_least` pixels; exact: and divide,
-    or the last pixel stands for less than the others and boxes would be up to a pixel off.
-
-    OpenCV decodes (2.6 times the rate of Pillow); Pillow reads the header first, because OpenCV opens decompression bombs
-    and shortens 16 bits to 8 without a word, and looks twice at a JPEG without its end mark, of which OpenCV makes a half
-    grey picture.
-    """
-    width, height, mode, form = _header(data)
-    if width * height > MAX_PIXELS:
-        raise BadPicture("IMG-HUGE", f"{width} x {height}")
-    if form == dicom.FORMAT:
-        return _by_pillow(data)
-    if mode.startswith(("I", "F")) or (form == "PNG" and data[24] > 8):  # Pillow calls 16-bit colour RGB too
-        raise BadPicture("IMG-DEPTH", f"mode {mode}")
-    if form in ("JPEG", "MPO") and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        try:
-            Image.open(BytesIO(data)).load()
-        except (OSError, SyntaxError) as e:
-            raise BadPicture("IMG-TRUNC", str(e)) from None
-    halves = (8, 4, 2) if form in ("JPEG", "MPO") else ()  # only JPEG averages; others would be point-sampled
-    fits = [f for f in halves if min(width, height) >= f * at_least and not (exact and (width % f or height % f))]
-    flag = {
-        1: cv2.IMREAD_COLOR,
-        2: cv2.IMREAD_REDUCED_COLOR_2,
-        4: cv2.IMREAD_REDUCED_COLOR_4,
-        8: cv2.IMREAD_REDUCED_COLOR_8,
-    }
-    orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag[max(fits, default=1)] | orientation)
-    if picture is None:
-        raise BadPicture("IMG-CORRUPT", f"{form}, {len(data):,} bytes")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-
-def _by_pillow(data: bytes) -> np.ndarray:
-    try:
-        return np.asarray(Image.open(BytesIO(data), formats=FORMATS).convert("RGB"))
-    except OSError as e:
-        raise BadPicture("IMG-CORRUPT", str(e)) from None
 
 
 def fitted(picture: np.ndarray, shape: Shape, fit_to: Fit) -> np.ndarray:
@@ -196,36 +135,24 @@ def _resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def _header(data: bytes) -> tuple[int, int, str, str]:
-    if not data:
-        raise BadPicture("IMG-EMPTY", "0 bytes")
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as header:
-            return *header.size, header.mode, str(header.format)
-    except Image.DecompressionBombError as e:
-        raise BadPicture("IMG-HUGE", str(e)) from None
-    except (OSError, SyntaxError, ValueError):
-        raise BadPicture("IMG-NOTIMAGE", f"begins with {data[:60]!r}") from None
-
-
 def _stat_all(paths: list[str]) -> list[dict[str, int]]:
     """Size and time of every file. Raises DataFault where some are missing or no plain files."""
     found, bad = [], []
     for path in paths:
         try:
-            s = os.stat(path)
-        except OSError:
-            bad.append((path, BadPicture("IMG-MISSING", "no such file")))
-            continue
-        if not stat.S_ISREG(s.st_mode):
-            bad.append((path, BadPicture("IMG-NOTFILE", stat.filemode(s.st_mode))))
-        found.append({"size": s.st_size, "time": s.st_mtime_ns})
+            s = plain(os.stat(path))
+        except OSError as e:
+            bad.append((path, unreadable(path, e)))
+        except BadPicture as e:
+            bad.append((path, e))
+        else:
+            found.append({"size": s.st_size, "time": s.st_mtime_ns})
     refuse(bad)
     return found
 
 
 def _decode_all(
-    paths: list[str], files: pd.DataFrame, folder: Path, fit_to: Fit, size: Shape, progress: Progress, upright: bool
+    paths: list[str], files: pd.DataFrame, folder: Path, fit_to: Fit, size: Shape, progress: Progress, reading: Reading
 ) -> None:
     shape = (len(paths), *size, 3)
     (folder / "index.parquet").unlink(missing_ok=True)  # never an old index beside new pictures
@@ -235,11 +162,9 @@ def _decode_all(
 
     def one(path: str) -> tuple[str, np.ndarray | BadPicture]:
         try:
-            data = Path(path).read_bytes()
-            picture = decode(data, min(size), upright, exact=fit_to == "corner")
+            data = read(path)
+            picture = decode(data, min(size), reading, exact=fit_to == "corner")
             return artifacts.digest(data), fitted(picture, size, fit_to)
-        except PermissionError as e:
-            return "", BadPicture("IMG-PERM", str(e))
         except BadPicture as e:
             return "", e
 
@@ -281,24 +206,3 @@ def _reserve(file: int, offset: int, size: int) -> None:
         os.posix_fallocate(file, offset, size)
     else:
         os.truncate(file, offset + size)
-
-
-def refuse(bad: list[tuple[str, BadPicture]]) -> None:
-    """Raises DataFault with one finding for each kind of problem."""
-    by_code: dict[str, list[tuple[str, BadPicture]]] = {}
-    for path, problem in bad:
-        by_code.setdefault(problem.code, []).append((path, problem))
-    if bad:
-        raise DataFault(
-            *(
-                Finding(
-                    code=code,
-                    what=f"{len(items)} {PROBLEMS[code][0]}" if len(items) > 1 else PROBLEMS[code][0],
-                    where=examples([path for path, _ in items], 20),
-                    found=items[0][1].found,
-                    risk="those rows would be trained on or predicted from nothing",
-                    mend=PROBLEMS[code][1],
-                )
-                for code, items in by_code.items()
-            )
-        )

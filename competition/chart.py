@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -185,7 +186,9 @@ def history(axis, trials: pd.DataFrame, folds: int, metric: str, greater: bool) 
 def png(figure: Figure) -> bytes:
     """A PNG file of the figure, on its own ground."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # names in scripts that the font lacks: boxes
+        figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
     return buffer.getvalue()
 
 

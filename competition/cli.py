@@ -6,11 +6,12 @@ Nothing heavy is imported before a verb needs it: `--help` takes a tenth of a se
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from competition.errors import Fault, Stopped
+from competition.errors import Fault, Stopped, visible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,17 +92,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Fault as fault:
         if options.debug:
             raise
-        print(fault.as_json() if options.json else fault, file=sys.stderr)
+        _tell(fault.as_json() if options.json else visible(str(fault)))
         return fault.exit_code
     except Stopped as stopped:
-        print(f"{stopped}. The same command continues.", file=sys.stderr)
+        _tell(f"{visible(str(stopped))}. The same command continues.")
         return stopped.exit_code
     except KeyboardInterrupt:
-        print("stopped. The same command continues.", file=sys.stderr)
+        _tell("stopped. The same command continues.")
         return Stopped.exit_code
     except BrokenPipeError:
         return 0
     return 0
+
+
+def _tell(text: str) -> None:
+    """On the error stream, which is gone where the terminal was closed; the exit code still counts."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def init(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from competition import artifacts, yaml
+from competition import artifacts, secret, yaml
 from competition.errors import ConfigFault, Finding, nearest
 from competition.keys import Competition, Pseudo, Strict, fit, machine, predict
 from competition.tuning.keys import Entry, Tune, flattened
@@ -25,6 +25,10 @@ TASKS = {
     "imported": "competition.imported:ImportedTask",
     "soup": "competition.soup:SoupTask",
 }
+
+
+PART = re.compile(r"\w[\w.+~-]*")
+NAMED = "both are of letters, digits, _, -, . and begin with a letter, digit or _"
 
 
 class Run(Strict):
@@ -150,9 +154,10 @@ def task_name(task: BaseModel) -> str:
 
 def load_competition(name: str) -> Competition:
     """Reads configs/<name>/competition.yaml. Raises ConfigFault with every problem of the file at once."""
+    if not PART.fullmatch(name):
+        raise ConfigFault(_bad_value("COMP", name, "it names folders: letters, digits, _, - and .", "COMP=leaves"))
     path = artifacts.competition_yaml(name)
-    values, origins = yaml.read(path)
-    return _validate(Competition, values, origins, str(path))
+    return _validate(Competition, *_read(path), str(path))
 
 
 def parse_competition(text: str, where: str) -> Competition:
@@ -161,8 +166,10 @@ def parse_competition(text: str, where: str) -> Competition:
 
 
 def check_name(name: str) -> None:
-    if name.count("/") != 1 or not all(name.split("/")) or name.endswith("/competition"):
-        raise ConfigFault(_bad_value("RUN", name, "a run is named <competition>/<run>", "RUN=leaves/baseline"))
+    parts = name.split("/")
+    if len(parts) != 2 or not all(map(PART.fullmatch, parts)) or parts[1] == "competition":
+        found = f"a run is named <competition>/<run>; {NAMED}"
+        raise ConfigFault(_bad_value("RUN", name, found, "RUN=leaves/baseline"))
 
 
 def load_run(
@@ -246,14 +253,14 @@ def make_run(name: str, values: dict[str, Any], origins: yaml.Origins | None = N
                 *(_finding("CFG-UNKNOWN", (k,), origins, str(path), "a blend has no such key", common) for k in extra)
             )
         return _validate(Run, {"name": name, **common}, origins, str(path))
-    if values.get("task") not in TASKS:
+    if str(values.get("task")) not in TASKS:
         found = f"task: {values['task']}" if "task" in values else "neither `task:` nor `members:`"
         raise ConfigFault(_finding("CFG-TASK", ("task",), origins, str(path), found, TASKS))
     knobs = {k: v for k, v in values.items() if k not in ("task", *COMMON)}
     task = _validate(task_class(values["task"]), knobs, origins, str(path), also=("task", "extends", *COMMON))
     preset = common.get("preset")
     if preset is not None:
-        if preset not in presets(task):
+        if str(preset) not in presets(task):
             choices = presets(task) or None
             found = f"{preset!r}: " + ("unknown" if choices else f"the task {values['task']} has no presets")
             raise ConfigFault(_finding("CFG-VALUE", ("preset",), origins, str(path), found, choices, preset))
@@ -273,9 +280,11 @@ def parse_set(text: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in _split(text):
         key, equals, value = item.partition("=")
+        secret.refuse({key: value}, {}, "SET")
         if not equals or not key:
             raise ConfigFault(_bad_value("SET", item, "items have the form key=value", 'SET="epochs=3 lr=1e-3"'))
         values[key] = yaml.scalar(value)
+        secret.refuse({key: values[key]}, {}, "SET")
     return values
 
 
@@ -316,8 +325,15 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
     return path
 
 
-def _read_extended(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], yaml.Origins]:
+def _read(path: Path) -> tuple[dict[str, Any], yaml.Origins]:
+    """As yaml.read. Raises SafetyFault SEC-SECRET too."""
     values, origins = yaml.read(path)
+    secret.refuse(values, origins, str(path))
+    return values, origins
+
+
+def _read_extended(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], yaml.Origins]:
+    values, origins = _read(path)
     parent = values.pop("extends", None)
     if parent is None:
         return values, origins

@@ -55,7 +55,7 @@ def measured(at: Opened, splits: int, engine: Engine) -> Cost:
     be there yet, are left out: rows count by their number."""
     run = at.run.model_copy(update={"pseudo": None})
     together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
-    measure = functools.partial(_steps if isinstance(at.run.task, Stepped) else _fits, run, time.time())
+    measure = functools.partial(_steps if isinstance(at.run.task, Stepped) else _fits, run, time.monotonic())
     found = engine.map(measure, at.table.splits[:1] * together, at.run.task.device, at.run.jobs)
 
     def mean(of: Callable[[Cost], float]) -> float:
@@ -67,14 +67,14 @@ def measured(at: Opened, splits: int, engine: Engine) -> Cost:
 
 
 def _steps(run: Run, began: float, split: Split) -> Cost:
-    """At a rate of 0, which takes as long as any other. began: when the command asked for it, by `time.time`."""
+    """At a rate of 0, which takes as long as any other. began: when the command asked for it, by `time.monotonic`."""
     from competition import averages, loop
 
     plain = run.task.model_copy(update={"compile": False})
     with rehearsal.fold_of(run, split) as fold:
         job = plain.job(fold)
         norms = bool(plain.swa and averages.norms(job.model))
-        start, times, ends = time.time() - began, [], time.monotonic() + SECONDS
+        start, times, ends = time.monotonic() - began, [], time.monotonic() + SECONDS
         steps = rehearsal.steps(job, plain, fold, lambda n: 0.0)
         while len(times) < WARM + FEWEST or time.monotonic() < ends:
             before = time.monotonic()
@@ -97,7 +97,7 @@ def _fits(run: Run, began: float, split: Split) -> Cost:
         sizes = sorted({min(rows, max(LEAST_ROWS, round(rows * part))) for part in PARTS})
         order = np.random.default_rng(fold.seed).permutation(rows)
         first = _seconds(task, part(run, fold, order[::-1][: sizes[0]]))
-        start, points, ends = time.time() - began, [], time.monotonic() + FITS
+        start, points, ends = time.monotonic() - began, [], time.monotonic() + FITS
         for size in sizes:
             points.append((size, _seconds(task, part(run, fold, order[:size]))))
             board.show(f"{run.name} {split.name}: rows fitted", size, rows, f"{points[-1][1]:.1f} s")

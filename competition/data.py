@@ -6,21 +6,21 @@ import functools
 import json
 import re
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from competition import artifacts, dates, hooks, metrics, prepared, prior, targets
+from competition import artifacts, badpictures, dates, hooks, ids, metrics, prepared, prior, targets
 from competition.boxes import loading, reading
 from competition.config import load_competition
+from competition.csvfile import read_csv
+from competition.decoding import Reading
 from competition.errors import DataFault, Finding, examples, nearest
-from competition.ids import groups, numbered_anew, same_rows, shared
 from competition.keys import AUTO, Competition
-from competition.tables import is_csv, pictures, read_csv, read_rows
+from competition.tables import passed_over, pictures, read_rows
 from competition.task import Problem, Rows
 
+SEEN = 100  # cells that tell the form of a column
 WRITING = {"template", "nothing", "fractions"}  # keys of `boxes` that say how a submission is written
 
 
@@ -69,6 +69,7 @@ def load(name: str) -> Data:
         )
     parts = ["train", "test"] + ["unlabeled"] * (config.unlabeled is not None)
     tables = {part: read_rows(root, getattr(config, part)) for part in parts}
+    skipped = tuple(note for part in parts for note in passed_over(root, getattr(config, part)))
     sample = read_csv(root / config.sample)
     sample_id = config.id if config.id in sample.columns else sample.columns[0]
     problems = _missing_columns(config, tables, name)
@@ -77,42 +78,64 @@ def load(name: str) -> Data:
     if config.id not in tables["test"].columns:  # the sample serves as test, under its own name for the id
         tables["test"] = tables["test"].rename(columns={sample_id: config.id})
     tables = {part: table.assign(**{config.id: table[config.id].str.strip()}) for part, table in tables.items()}
-    _check_ids(config, tables, sample, sample_id)
-    told = numbered_anew(config, tables)
+    tables, doubled = ids.without_doubles(tables, config)
+    ids.check(config, tables, sample, sample_id)
+    told = ids.numbered_anew(config, tables)
     if config.folds.of_ids:
-        tables["train"] = tables["train"].assign(**{config.folds.of_ids: groups(tables["train"], config)})
+        tables["train"] = tables["train"].assign(**{config.folds.of_ids: ids.groups(tables["train"], config)})
+    if config.ids == "test":
+        sample = ids.of_test(sample, sample_id, tables["test"][config.id].drop_duplicates())
     test = tables["test"].drop_duplicates(config.id)
     test = test.set_index(test[config.id].rename("id"))
     if config.kind == "boxes":
         target = loading.read(name, config, tables["train"], test)
     else:
         target = targets.read(tables["train"].set_index(tables["train"][config.id].rename("id")), config)
-    train, classes, notes = target.table, target.classes, target.notes + told
+    train, classes = target.table, target.classes
+    notes = (*skipped, *doubled, *target.notes, *told)
     home = artifacts.competition_yaml(name).parent
     metric = metrics.get(config.metric, config.kind, classes, home)
+    numbered = index_columns(train, config)
+    if numbered:
+        notes += (f"CSV-INDEX: nameless columns that only number the rows are left out: {examples(numbered)}",)
     found = describing(train, config)
     inputs = tuple(column for column in found if column in test.columns)
+    commas = [c for c in inputs if train[c].head(SEEN).str.fullmatch(r"[-+]?\d+,\d+").all()]
+    if commas:
+        notes += (f"CSV-DECIMAL: columns have decimal commas and are read as words, not numbers: {examples(commas)}",)
     if inputs and len(inputs) < len(found):
         lacking = [column for column in found if column not in inputs]
-        notes += (f"test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",)
+        notes += (
+            f"TAB-COLUMNS: test lacks {len(lacking)} columns of train, so no model looks at them: {examples(lacking)}",
+        )
     further = None if config.unlabeled is None else _further(config, tables["unlabeled"], inputs)
-    upright = config.boxes is None or config.boxes.upright
-    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, upright)
+    reading = reading_of(config)
+    problem = Problem(name, config.kind, config.targets, classes, target.columns, metric, inputs, reading)
     prior.check(config.prior, problem, home)
     names = [p for p in (config.train, config.test) if "{" not in p and (root / p).is_file()]
     content = [artifacts.file_digest(root / p) for p in names]
     templates = [artifacts.digest(*tables[p]["path"]) for p in ("train", "test") if "{" in getattr(config, p)]
     meaning = config.model_dump(mode="json", include={"id", "target", "kind", "classes", "separator"})
-    meaning["image"] = config.image and config.image.model_dump(exclude={"unlabeled"})
+    meaning["image"] = config.image and config.image.model_dump(exclude={"unlabeled"}, exclude_defaults=True)
+    if config.duplicates != "refuse":
+        meaning["duplicates"] = config.duplicates
     if config.boxes is not None:
         content.append(target.digest)
         meaning["boxes"] = config.boxes.model_dump(mode="json", exclude=WRITING)
+    parts = {
+        "train": Rows(train, target.truth, pictures=pictures(train, config, "train"), sizes=target.sizes),
+        "test": Rows(test, pictures=pictures(test, config, "test"), sizes=target.test_sizes),
+    } | ({} if further is None else {"unlabeled": further})
+    if config.image is not None and config.image.bad != "refuse":
+        parts, lost = badpictures.left_out(name, parts, config.image.bad, reading)
+        content.append(artifacts.digest(*parts["train"].ids))
+        notes += lost
     return Data(
         name=name,
         config=config,
         problem=problem,
-        train=Rows(train, target.truth, pictures=pictures(train, config, "train"), sizes=target.sizes),
-        test=Rows(test, pictures=pictures(test, config, "test"), sizes=target.test_sizes),
+        train=parts["train"],
+        test=parts["test"],
         sample=sample,
         sample_id=sample_id,
         hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
@@ -120,7 +143,7 @@ def load(name: str) -> Data:
             config.metric.model_dump_json(), hooks.content(config.metric.name, home), json.dumps(config.prior)
         ),
         notes=notes,
-        unlabeled=further,
+        unlabeled=parts.get("unlabeled"),
     )
 
 
@@ -142,12 +165,29 @@ def describing(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
     is_time = dates.likely(some) and dates.hold_dates(train[config.id])
     templates = f"{config.image.train}{config.image.test}" if config.image else ""
     skip = {*config.targets, config.folds.of_ids, "path", "stem", *re.findall(r"{([^}]*)}", templates)}
+    skip.update(index_columns(train, config))
     return tuple(column for column in train.columns if column not in skip and (column != config.id or is_time))
 
 
-def a_row_a_box(sample: pd.DataFrame) -> bool:
-    """Of a sample of boxes: whether it has one row a box, in several columns beside the id, not one a picture."""
-    return len(sample.columns) > 2
+def index_columns(train: pd.DataFrame, config: Competition) -> tuple[str, ...]:
+    """Columns without a name that count the rows: an index that was saved with the table."""
+    known = {config.id, *config.targets, config.folds.group, config.folds.time}
+    unnamed = [c for c in train.columns if re.fullmatch(r"Unnamed: \d+", c) and c not in known]
+    return tuple(c for c in unnamed if _counts(train[c]))
+
+
+def _counts(cells: pd.Series) -> bool:
+    """Whether each is greater by one than the one before; rows without a target may be left out in between."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    return bool(
+        numbers.notna().all() and (numbers % 1 == 0).all() and numbers.is_monotonic_increasing and numbers.is_unique
+    )
+
+
+def reading_of(config: Competition) -> Reading:
+    """How files of pictures become pixels."""
+    upright = config.boxes is None or config.boxes.upright
+    return Reading(upright) if config.image is None else Reading(upright, config.image.depth, config.image.alpha)
 
 
 def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name: str) -> list[Finding]:
@@ -160,60 +200,14 @@ def _missing_columns(config: Competition, tables: dict[str, pd.DataFrame], name:
     wanted += [(part, config.id) for part in tables if part != "train" and getattr(config, part) != config.sample]
     return [
         Finding("CSV-HEADER", "a column is missing", f"{config.data}/{getattr(config, part)}, column {column!r}",
-               f"the columns are {examples(tables[part].columns, 12)}",
+               f"the columns are {examples(tables[part].columns, 12)}{_headless(tables[part])}",
                f"mend {artifacts.competition_yaml(name)}; {nearest(column, tables[part].columns)}")
         for part, column in wanted
         if column not in tables[part].columns
     ]  # fmt: skip
 
 
-def _check_ids(config: Competition, tables: dict[str, pd.DataFrame], sample: pd.DataFrame, sample_id: str) -> None:
-    problems = []
-    for part, ids in (*((p, t[config.id]) for p, t in tables.items()), ("sample", sample[sample_id])):
-        where = f"{config.data}/{getattr(config, part)}, column {sample_id if part == 'sample' else config.id!r}"
-        if (ids == "").any():
-            lines = [str(n + 2) for n in np.flatnonzero(ids == "")]
-            problems.append(
-                Finding("CSV-EMPTYID", "rows have no id", where, f"lines {examples(lines)}", "give each row an id")
-            )
-        twice = ids[ids.duplicated()].unique()
-        if len(twice) and not (config.kind == "boxes" and is_csv(getattr(config, part))):
-            problems.append(
-                Finding(
-                    "ID-DUP",
-                    "an id stands in more than one row",
-                    where,
-                    examples(twice),
-                    "remove the double rows, or name the column that is unique by `id:`",
-                    risk="predictions are joined by id; rows would be mixed",
-                )
-            )
-    for one, other in combinations(tables, 2):
-        overlap = shared(config, tables, one, other)
-        if overlap and same_rows(config, tables, one, other, overlap):
-            problems.append(
-                Finding(
-                    "ID-OVERLAP",
-                    f"ids stand in {one} and in {other}",
-                    f"column {config.id!r}",
-                    examples(overlap),
-                    "remove them from one of the two",
-                    risk="rows would be scored by a model that has seen them",
-                )
-            )
-    want, have = set(sample[sample_id]), set(tables["test"][config.id])
-    some = config.kind == "boxes" and a_row_a_box(sample)  # pictures without boxes have no row there
-    if not (want <= have if some else want == have) and not problems:
-        missing, extra = sorted(want - have), sorted(have - want)
-        hint = "set `test:` to the file that holds the sample's ids"
-        if {i.lstrip("0") for i in want} == {i.lstrip("0") for i in have}:
-            hint = "the two differ only by leading zeros: one file was saved by a tool that read ids as numbers"
-        if {Path(i).stem for i in want} == {Path(i).stem for i in have}:
-            hint = "the two differ only by the file extension: name a column of test that holds the sample's form"
-        problems.append(
-            Finding("SUB-IDS", "the sample's ids are not the test rows' ids", f"{config.data}/{config.sample}",
-                   f"{len(missing)} of the sample not in test: {examples(missing)}; {len(extra)} of test not in the sample: "
-                   f"{examples(extra)}", hint, risk="the submission would be refused")
-        )  # fmt: skip
-    if problems:
-        raise DataFault(*problems)
+def _headless(table: pd.DataFrame) -> str:
+    """Whether the names look like cells: a name that stands in its column again, or a number."""
+    like = [c for c in table.columns if c in set(table[c]) or re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", c)]
+    return f"; is the first line a row, and the header missing? {examples(like)}" if like else ""

@@ -16,7 +16,7 @@ SHARE = 0.95  # of the distinct cells of a column that must be read for it to be
 MIXED = 3  # forms that one column may mix
 LATE = 0.99  # test lies after train where its rows come after this share of train's
 SAMPLE = 100  # distinct cells that are looked at before all are read
-TIMES = re.compile(r".*(date|timestamp|epoch).*|.*dt|time|year|month|week|day", re.I)
+TIMES = re.compile(r".*((?<!candi)(?<!up)(?<!man)(?<!vali)date|timestamp|epoch).*|.*dt|time|year|month|week|day", re.I)
 
 MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",

@@ -20,16 +20,35 @@ from competition.blending.choosing import Chooser
 from competition.blending.means import Decision, Mean, mean
 from competition.blending.stack import Stack
 from competition.boxes import deciding
+from competition.errors import DataFault, Finding, examples
 from competition.metrics import Metric
 from competition.task import Problem, Progress, pick
 
 Search = Literal["views", "blend"]
 NOISE = 0.05  # one-sided p of a paired t-test over folds, under which a difference counts as more than noise
+ROUNDED = 1e-6  # how far the sum of weights may be from 1
 VERSION = "4"  # of these decisions: scores of an older one are made anew; 3: calibration, prior; 4: ways of blending
 
 
 def read(record: dict[str, Any], problem: Problem) -> Decision:
-    """The decision of a score.json. Of a mean it holds the weights by name, of the others the method and what it needs."""
+    """The decision of a score.json. Raises DataFault ENS-WEIGHT where its weights are none."""
+    decision = _read(record, problem)
+    weights = pd.Series(decision.weights, dtype=float)
+    if not ((weights >= -ROUNDED).all() and abs(weights.sum() - 1) <= ROUNDED):  # nor where one is nan
+        what, mend = (
+            "weights of a mean are negative, no numbers, or don't sum to 1",
+            "delete that score.json: it is made anew",
+        )
+        found, risk = (
+            examples(f"{name}: {weight:g}" for name, weight in weights.items()),
+            "the blend would be of another size",
+        )
+        raise DataFault(Finding("ENS-WEIGHT", what, "score.json of a run", found, mend, risk))
+    return decision
+
+
+def _read(record: dict[str, Any], problem: Problem) -> Decision:
+    """Of a mean the record holds the weights by name, of the others the method and what it needs."""
     if problem.kind == "boxes":
         return deciding.read(record)
     method = record.get("method")

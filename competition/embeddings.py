@@ -21,7 +21,7 @@ from competition.engine import stopping
 from competition.errors import Stopped
 from competition.folds import FoldTable
 from competition.keys import Embeddings
-from competition.task import Rows, together
+from competition.task import Rows
 
 if TYPE_CHECKING:
     from competition.image.task import ImageTask
@@ -66,18 +66,25 @@ def pooled(spec: Embeddings, data: Data, device: str) -> pd.DataFrame:
     from competition.image import fitting
     from competition.image.views import kept
 
-    rows, task = together(data.train, data.test), task_of(spec)
+    rows, task = _numbered(data.train, data.test), task_of(spec)
     place = fitting.folder_of(task, data.problem)
     pictures = cache.build(
         fitting.paths_of(rows), place, spec.fit_to, kept(spec.size), _show(data, "decoding pictures")
     )
     weights = "hub" if spec.pretrained is True else artifacts.file_digest(Path(spec.pretrained).expanduser())
-    made = artifacts.digest(spec.model_dump_json(exclude={"dims"}), weights, pictures.digest, *rows.ids)
+    ids = data.train.ids.append(data.test.ids)
+    made = artifacts.digest(spec.model_dump_json(exclude={"dims"}), weights, pictures.digest, *ids)
     folder = artifacts.cache_folder(data.name) / f"embeddings-{made[:12]}"
     with artifacts.locked(folder, wait=-1):
         parts = list(_parts(task, rows, data, folder, pictures, device))
     origins = ["train"] * len(data.train) + ["test"] * len(data.test)
-    return pd.DataFrame(np.vstack(parts), pd.MultiIndex.from_arrays([origins, rows.ids]))
+    return pd.DataFrame(np.vstack(parts), pd.MultiIndex.from_arrays([origins, ids]))
+
+
+def _numbered(*parts: Rows) -> Rows:
+    """Pictures alone, by their number: an id may stand in train and, for another row, in test."""
+    paths = pd.concat([part.pictures for part in parts if part.pictures is not None], ignore_index=True)
+    return Rows(pd.DataFrame(index=paths.index), pictures=paths)
 
 
 def _parts(task: ImageTask, rows: Rows, data: Data, folder: Path, pictures: Any, device: str) -> Iterator[np.ndarray]:

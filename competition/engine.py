@@ -21,20 +21,20 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from competition import board, interrupt
-from competition.errors import EnvironmentFault, Finding, Stopped
+from competition.errors import EnvironmentFault, Finding, Stopped, examples
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _stop = threading.Event()
-_deadline = math.inf  # of the work at hand, by the clock of `time.time`
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_deadline = math.inf  # of the work at hand, by `time.monotonic`, which all processes of a machine share
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def stopping() -> bool:
     """True once a signal asked this process to end or time is up; long work polls it, saves itself and raises Stopped."""
-    return _stop.is_set() or time.time() >= _deadline
+    return _stop.is_set() or time.monotonic() >= _deadline
 
 
 def signalled() -> bool:
@@ -44,8 +44,8 @@ def signalled() -> bool:
 
 @contextmanager
 def signals() -> Generator[None]:
-    """Ctrl-C and SIGTERM set the flag; a second one ends the process at once. Raises KeyboardInterrupt for one that came
-    before and was lost.
+    """Ctrl-C, SIGTERM and a closed terminal (SIGHUP, unless `nohup` had it passed over) set the flag; a second one ends the
+    process at once. Raises KeyboardInterrupt for one that came before and was lost.
     """
 
     def handle(number: int, frame: Any) -> None:
@@ -54,7 +54,7 @@ def signals() -> Generator[None]:
         _stop.set()
         board.say("stopping after this step; once more to quit at once")
 
-    before = {s: signal.signal(s, handle) for s in SIGNALS}
+    before = {s: signal.signal(s, handle) for s in _heard()}
     try:
         if interrupt.came:
             raise KeyboardInterrupt
@@ -63,6 +63,11 @@ def signals() -> Generator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _stop.clear()
+
+
+def _heard() -> list[signal.Signals]:
+    """A hang-up that is passed over stays so, or `nohup` would be of no use."""
+    return [s for s in SIGNALS if s.name != "SIGHUP" or signal.getsignal(s) != signal.SIG_IGN]
 
 
 class Engine:
@@ -81,7 +86,7 @@ class Engine:
 
     @contextmanager
     def until(self, deadline: float) -> Generator[None]:
-        """What is mapped within is stopped at `deadline`, by the clock of `time.time`."""
+        """What is mapped within is stopped at `deadline`, by `time.monotonic`: the clock of the day may jump."""
         self.deadline = deadline
         try:
             yield
@@ -98,7 +103,7 @@ class Engine:
         jobs, gpus = slots(device, jobs)
         if jobs == 1 or (len(items) == 1 and gpus <= 1):
             return [_run(job, item, self.deadline) for item in items]
-        if self.size != jobs:
+        if self.size != jobs or self._dead():  # one may have died while it had nothing to do
             self._end()
             self._start(jobs, gpus)
         assert self.pool is not None
@@ -106,12 +111,14 @@ class Engine:
             with _signals_wait():
                 futures = [self.pool.submit(_run, job, item, self.deadline) for item in items]
             waiting: set[Future] = set(futures)
+            died: dict[int, int] = {}
             while waiting:
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
                 broken = any(isinstance(f.exception(), BrokenProcessPool) for f in done)
                 faults = [
                     e for f in done if (e := f.exception()) and not isinstance(e, Stopped)
                 ]  # workers hear the clock
+                died = self._dead() if broken else {}
                 if signalled() or faults:
                     self._tell_workers(signal.SIGKILL if broken else signal.SIGTERM)
                     for future in waiting:
@@ -119,7 +126,7 @@ class Engine:
                     wait(waiting)
                     waiting = set()
                     self._end()  # workers that were told to stop take no more work
-            return _results(futures)
+            return _results(futures, items, died)
 
     def _start(self, jobs: int, gpus: int) -> None:
         """No process begins before it has something to do."""
@@ -133,6 +140,12 @@ class Engine:
         if self.pool:
             self.pool.shutdown(cancel_futures=True)
         self.pool, self.size = None, 0
+
+    def _dead(self) -> dict[int, int]:
+        """Process -> exit code of the workers that did not end by our SIGTERM, by which the pool ends the others."""
+        processes = getattr(self.pool, "_processes", None) or {}
+        codes = {pid: process.exitcode for pid, process in processes.items()}
+        return {pid: code for pid, code in codes.items() if code not in (None, 0, -signal.SIGTERM)}
 
     def _tell_workers(self, number: signal.Signals) -> None:
         """A terminal's Ctrl-C reaches all; a SIGTERM or a fault reaches the workers through us.
@@ -150,11 +163,12 @@ def slots(device: str = "auto", jobs: int | None = None) -> tuple[int, int]:
     return jobs or gpus or cores(), gpus
 
 
-def _results(futures: list[Future]) -> list[Any]:
+def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) -> list[Any]:
     faults = [e for f in futures if not f.cancelled() and (e := f.exception())]
     faults.sort(key=lambda e: isinstance(e, Stopped))  # a fault stops the others: it comes first
     if faults and isinstance(faults[0], BrokenProcessPool):
-        raise EnvironmentFault(_worker_died()) from None
+        at_work = [item for item, f in zip(items, futures, strict=True) if not f.cancelled() and f.exception()]
+        raise EnvironmentFault(_worker_died(at_work, died)) from None
     if faults:
         raise faults[0]
     if any(f.cancelled() for f in futures):
@@ -185,7 +199,7 @@ def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
 
 def _begin(events: Any, slots: Any, parent: int) -> None:
     """In a new worker: its GPU, its signals, and its end when the parent is gone."""
-    for number in SIGNALS:
+    for number in _heard():
         signal.signal(number, lambda *_: _stop.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     slot = slots.get()
@@ -219,12 +233,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _worker_died() -> Finding:
+def _worker_died(items: Sequence[Any], died: dict[int, int]) -> Finding:
+    ends = [f"process {pid} ended by {_ending(code)}" for pid, code in died.items()]
     return Finding(
         code="RUN-WORKER",
         what="a worker process died",
-        where="one of the folds at work",
-        found="killed by the system, most often for memory",
+        where="at work or waiting: " + examples([getattr(item, "name", item) for item in items]),
+        found="; ".join(ends) or "killed by the system, most often for memory",
         risk="its last minute of training is lost, nothing else",
-        mend='the same command continues; SET="jobs=1" or a smaller `batch` needs less memory',
+        mend='the same command continues; SET="jobs=1" or a smaller `batch` needs less memory, and shows which one it is',
     )
+
+
+def _ending(code: int) -> str:
+    """Of an exit code: by which signal, and what that means most often."""
+    if code >= 0:
+        return f"exit code {code}"
+    meaning = {signal.SIGKILL: ": most often the system's, for memory", signal.SIGSEGV: ": a fault within a library"}
+    return signal.Signals(-code).name + meaning.get(signal.Signals(-code), "")

@@ -29,6 +29,7 @@ def declare(competition: str, members: list[str], name: str, overrides: str = ""
     A file that was written for "every run" follows the runs, and takes the keys of `overrides`; one that names its members
     is never changed.
     """
+    config.check_name(name)
     every = not members
     members = [m if "/" in m else f"{competition}/{m}" for m in members] or scored(competition, name)
     unknown = [m for m in members if not artifacts.run_yaml(m).exists() and runs.recorded(m) is None]
@@ -58,7 +59,6 @@ def declare(competition: str, members: list[str], name: str, overrides: str = ""
 def _write(name: str, members: list[str], keys: dict[str, Any], every: bool) -> None:
     """The run file of these members and keys. Raises ConfigFault CFG-EXISTS where one says otherwise and may not change."""
     path = artifacts.run_yaml(name)
-    config.check_name(name)
     config.make_run(name, {"members": members} | keys)  # refuses what is misspelt before it stands in a file
     if not path.exists():
         artifacts.write_text(path, EVERY * every + _text(members, keys))
@@ -163,7 +163,10 @@ def blend(at: Opened) -> dict[str, Any]:
     further = parts["unlabeled"].ids if "unlabeled" in parts else []
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs, method, *further)
     if not scored_on(at, basis):
-        stack, test = _tables(at, "oof", scored_folds(at.table).index), _tables(at, "test", at.data.test.ids)
+        stack, wrong = _tables(at, "oof", scored_folds(at.table).index)
+        test, also_wrong = _tables(at, "test", at.data.test.ids)
+        if wrong or also_wrong:
+            raise DataFault(*wrong, *also_wrong)
         why = "" if method == "auto" else choosing.unsuited(method, problem, stack)
         if why:
             raise _unsuited(at.run, problem, why)
@@ -176,8 +179,8 @@ def blend(at: Opened) -> dict[str, Any]:
     return read_json(at.folder / "score.json")
 
 
-def _tables(at: Opened, name: str, ids: pd.Index) -> Stack:
-    """The members' predictions of these ids, joined by id and by column. Raises DataFault with all that can't be."""
+def _tables(at: Opened, name: str, ids: pd.Index) -> tuple[Stack, list[Finding]]:
+    """The members' predictions of these ids, joined by id and by column; and why some can't be."""
     columns, stack, problems = list(at.data.problem.columns), {}, []
     for member in at.run.members or ():
         table = read_table(of_run(member, name))
@@ -192,9 +195,7 @@ def _tables(at: Opened, name: str, ids: pd.Index) -> Stack:
                 found = f"{len(bad)} rows that are not numbers: {examples(bad)}"
                 problems.append(unusable("ENS-NAN", f"{member}, {name}.parquet", found, f"leave {member} out by RUNS="))
         stack[member] = pick(table, ids)
-    if problems:
-        raise DataFault(*problems)
-    return stack
+    return stack, problems
 
 
 def _misaligned(table: pd.DataFrame, ids: pd.Index, columns: list[str]) -> str:

@@ -67,6 +67,16 @@ class Stopped(Exception):
     exit_code = 75
 
 
+CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))} | {
+    code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}  # all but tab and newline; marks that turn the direction of text
+
+
+def visible(text: str) -> str:
+    """Text whose control characters are spelt out: names of files and classes could recolour or rewrite a terminal."""
+    return text.translate(CONTROL)
+
+
 def nearest(word: str, choices: Iterable[str], n: int = 3) -> str:
     """`did you mean 'a' or 'b'?`, or the choices themselves where none is near."""
     choices = [str(c) for c in choices]

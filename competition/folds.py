@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from competition import artifacts, dates
-from competition.data import Data
+from competition import artifacts, dates, groups
+from competition.data import Data, describing
 from competition.errors import DataFault, Finding, examples
 from competition.keys import AUTO, Folds
 from competition.likeness import least_like_test
@@ -71,11 +71,11 @@ def make(data: Data) -> tuple[FoldTable, list[str]]:
     if not path.exists():
         table, notes = draw(data)
         artifacts.write_text(path, table.to_csv(lineterminator="\n"))
-        return load(data), notes + time_notes(data)
+        return load(data), notes + left_alone(data, table)
     found = load(data)
     notes = [f"{path} exists and fits the data; it is left as it is (delete it to split anew)"]
     notes += mismatch(data, found) + notes_of(found.grouped(data.train), data.config.kind, folds, found.table)
-    return found, notes + time_notes(data)
+    return found, notes + left_alone(data, found.table)
 
 
 def draw(data: Data) -> tuple[pd.DataFrame, list[str]]:
@@ -92,9 +92,34 @@ def draw(data: Data) -> tuple[pd.DataFrame, list[str]]:
     return table, told + notes
 
 
-def _told(groups: pd.Series) -> str:
-    size = groups.value_counts()
+def _told(copies: pd.Series) -> str:
+    size = copies.value_counts()
     return f"folds.group: auto: {size[size > 1].sum():,} rows are copies of others, in {(size > 1).sum():,} groups"
+
+
+def left_alone(data: Data, table: pd.DataFrame) -> list[str]:
+    """What the rows suggest and the split doesn't follow: FOLD-GROUP, FOLD-TIME."""
+    return [*_group_notes(data, table), *time_notes(data)]
+
+
+def _group_notes(data: Data, table: pd.DataFrame) -> Iterator[str]:
+    """FOLD-GROUP where a column's equal values should share a fold, by its name or as the host parts test, and don't."""
+    folds, train = data.config.folds, data.train.table
+    if folds.group or folds.scheme == "time":
+        return
+    shared = [c for c in data.problem.inputs if groups.repeats(train[c], folds.n)]
+    own = [c for c in describing(train, data.config) if c not in data.test.table and groups.repeats(train[c], folds.n)]
+    test = data.test.table
+    named = [c for c in groups.named([*shared, *own]) if not groups.in_both(train, test, c)]
+    suspect = dict.fromkeys([*named, *groups.parted(train, test, shared)])
+    for column in suspect:
+        crossing = (table["fold"].groupby(train[column].loc[table.index]).nunique() > 1).sum()
+        if crossing:
+            yield (
+                f"FOLD-GROUP: WARNING: column {column!r} has {train[column].nunique()} values in {len(train)} rows, "
+                f"{crossing} of which lie in more than one fold; if rows of one value are alike (a patient, a video), the "
+                f"CV score is too good: set folds: {{group: {column}}} and make the fold table anew"
+            )
 
 
 def time_notes(data: Data) -> list[str]:

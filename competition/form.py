@@ -70,7 +70,7 @@ def _numbers_form(data: Data, columns: list[str], cells: Cells, names: tuple[str
         found = f"{len(missing)} of {len(names)} {noun} without a column: {examples(missing) or 'none'}; "
         found += f"{len(spare)} of {len(columns)} columns that are none of them: {examples(spare) or 'none'}"
         raise DataFault(_misfit(data, found, "mend `target:`, `kind:` or `sample:`, so that the names agree"))
-    lacks = [f"SUB-FORM: no row of {data.config.train} is of the sample's class {c!r}; it gets 0" for c in spare]
+    lacks = [f"CLASS-UNSEEN: no row of {data.config.train} is of the sample's class {c!r}; it gets 0" for c in spare]
     exclusive = cells != "value" and data.problem.kind != "multilabel"
     return Form(cells=cells, source=source, exclusive=exclusive, notes=tuple(lacks))
 
@@ -86,7 +86,9 @@ def _names_form(data: Data, column: str) -> Form:
         found = f"names that hold the separator {separator!r}: {examples(torn)}"
         raise DataFault(_misfit(data, found, "set `separator:` to what the host divides names by"))
     unknown = sorted(set(seen.dropna()) - set(names) - {""})
-    note = f"SUB-FORM: the sample's {examples(unknown)} is no class of train; names are written as {examples(names)}"
+    note = (
+        f"CLASS-UNSEEN: the sample's {examples(unknown)} is no class of train; names are written as {examples(names)}"
+    )
     length = min(problem.metric.k or 0, len(names))
     return Form(cells=cells, source={column: None}, names=names, separator=separator, length=length,
                 notes=(note,) * bool(unknown))  # fmt: skip

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
 from competition import adjustment, artifacts, board, chart, decide, runs, stacked
@@ -118,13 +117,12 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
     parts = [Part(model, open_fold(model, split), view) for model, view in _views(run, split.name, problem)]
     for part in parts:
         intact(part.fold.folder)
-    valid = _held(parts)
     repeats = max(1, min(REPEATS, SHUFFLES // max(1, len(columns))))
     score = artifacts.read_json(artifacts.run_folder(run.name) / "score.json")
     adjusted = adjustment.read(score["adjustments_by_fold"][split.plain])
     tables = _predictions(
         parts,
-        valid.take(ids),
+        ids,
         ["", *(column for column in columns for _ in range(repeats))],
         lambda said: adjustment.apply(adjusted, _combined(run, split.name, said, problem)),
         np.random.default_rng(fold_seed(run.seed, split)),
@@ -134,16 +132,8 @@ def explain_fold(run: Run, columns: Sequence[str], piece: Piece) -> Held:
         fold=split.fold,
         plain=tables[0],
         shuffled={column: tables[1 + n * repeats :][:repeats] for n, column in enumerate(columns)},
-        shap=_shap(parts[0], valid.take(ids[:shap_rows])) if run.members is None else None,
+        shap=_shap(parts[0], ids[:shap_rows]) if run.members is None else None,
     )
-
-
-def _held(parts: Sequence[Part]) -> Rows:
-    """The held-out rows of a fold, with the columns of all parts."""
-    held = [part.fold.valid for part in parts]
-    table = pd.concat([rows.table for rows in held if rows is not None], axis=1)
-    assert held[0] is not None
-    return replace(held[0], table=table.loc[:, ~table.columns.duplicated()])
 
 
 def summary(at: Opened, held: Sequence[Held]) -> pd.DataFrame:
@@ -223,35 +213,41 @@ def _pieces(at: Opened) -> list[Piece]:
 
 def _predictions(
     parts: list[Part],
-    held: Rows,
+    ids: pd.Index,
     names: list[str],
     whole: Callable[[Said], pd.DataFrame],
     rng: np.random.Generator,
     show: str,
 ) -> list[pd.DataFrame]:
     """The rows predicted with each of these columns shuffled ("": none), several copies at a time where that is right."""
-    table = held.table
-    most = max(1, STACKED // len(table)) if all(part.run.task.rowwise for part in parts) else 1
+    most = max(1, STACKED // len(ids)) if all(part.run.task.rowwise for part in parts) else 1
     said: list[pd.DataFrame] = []
     for start in range(0, len(names), most):
-        some = names[start : start + most]
-        stack = pd.concat([_shuffled(table, name, rng) for name in some])
-        ids = pd.RangeIndex(len(stack)).astype(str)
-        pictures = None if held.pictures is None else pd.concat([held.pictures] * len(some)).set_axis(ids)
-        rows = Rows(stack.set_axis(ids), pictures=pictures)
+        some = [(name, rng.permutation(len(ids)) if name else None) for name in names[start : start + most]]
         found: Said = {}
         for n, part in enumerate(parts):
             before, steps = start * len(parts) + n * len(some), len(names) * len(parts)
             fold = _counting(part.fold, show, before, len(some), steps)
-            found[part.run.name, part.view] = part.run.task.predict(rows, fold, part.view)
+            found[part.run.name, part.view] = part.run.task.predict(_copies(part, ids, some), fold, part.view)
         prediction = whole(found)
-        copies = [prediction[at : at + len(table)] for at in range(0, len(stack), len(table))]
-        said += [copy.set_axis(table.index) for copy in copies]
+        said += [prediction[n * len(ids) :][: len(ids)].set_axis(ids) for n in range(len(some))]
     return said
 
 
-def _shuffled(table: pd.DataFrame, column: str, rng: np.random.Generator) -> pd.DataFrame:
-    return table.assign(**{column: rng.permutation(table[column].to_numpy())}) if column else table
+def _copies(part: Part, ids: pd.Index, shuffled: Sequence[tuple[str, np.ndarray | None]]) -> Rows:
+    """The rows as this model sees them, once for each (column, order of its cells): what two models call by one name, such
+    as the directions of a backbone that looks at two sizes, may be different columns.
+    """
+    assert part.fold.valid is not None
+    held = part.fold.valid.take(ids)
+    table = held.table
+    stack = pd.concat([
+        table if order is None or name not in table else table.assign(**{name: table[name].to_numpy()[order]})
+        for name, order in shuffled
+    ])  # fmt: skip
+    numbers = pd.RangeIndex(len(stack)).astype(str)
+    pictures = None if held.pictures is None else pd.concat([held.pictures] * len(shuffled)).set_axis(numbers)
+    return Rows(stack.set_axis(numbers), pictures=pictures)
 
 
 def _counting(fold: Fold, name: str, before: int, tables: int, steps: int) -> Fold:
@@ -265,8 +261,10 @@ def _counting(fold: Fold, name: str, before: int, tables: int, steps: int) -> Fo
     return replace(fold, progress=progress)
 
 
-def _shap(part: Part, rows: Rows) -> pd.Series | None:
+def _shap(part: Part, ids: pd.Index) -> pd.Series | None:
     """[columns] mean |SHAP|."""
+    assert part.fold.valid is not None
+    rows = part.fold.valid.take(ids)
     fold = _counting(part.fold, f"{part.run.name} {part.fold.name} SHAP", 0, len(rows), len(rows))
     table = part.run.task.contributions(rows, fold)
     return None if table is None else table.abs().mean().groupby(level="column").mean()
@@ -282,7 +280,7 @@ def _show(at: Opened, worth: pd.DataFrame, title: str) -> None:
     some = worth[:SHOWN].dropna(axis=1, how="all")
     table = Table("column", *(HEADERS[column] for column in some), title=title)
     for name, row in some.iterrows():
-        table.add_row(escape(str(name)), *("" if np.isnan(v) else f"{v:z.4f}" for v in row))
+        table.add_row(str(name), *("" if np.isnan(v) else f"{v:z.4f}" for v in row))
     board.console.print(table)
     none = needless(worth, len([s for s in at.table.splits if s.repeat == 0]))
     if none:

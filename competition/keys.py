@@ -19,7 +19,7 @@ ROW_KINDS: tuple[Kind, ...] = ("multiclass", "binary", "multilabel", "ordinal", 
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def fit(default: Any, help: str, **limits: Any) -> Any:
@@ -84,8 +84,38 @@ class MetricSpec(Strict):
 
 class ImagePaths(Strict):
     train: str = fit(..., "path template of a training row's picture")
-    test: str = fit(..., "path template of a test row's picture")
+    test: str = fit("", "the same of a test row; left out: as of train")
     unlabeled: str | None = fit(None, "the same of a row of `unlabeled:`; null: as of test")
+    depth: Literal["scale", "clip"] | tuple[float, float] | None = fit(
+        None,
+        "pictures of more than 8 bits a channel: null: an error; scale: the whole range of their type becomes 0..255 (of "
+        "floats 0..1); clip: what is over 255 is 255; [low, high]: this range becomes 0..255",
+    )
+    alpha: Literal["drop", "white", "black"] = fit(
+        "drop", "transparent pixels: the colour that is stored beneath, or laid on white or black"
+    )
+    bad: Literal["refuse", "drop", "placeholder"] = fit(
+        "refuse",
+        "pictures that can't be used (missing, cut short, ...): an error; drop: training rows are left out; placeholder: "
+        "so are they, and test rows get the mean of the training labels, or no box",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _test_as_train(cls, value: Any) -> Any:
+        return {"test": value["train"], **value} if isinstance(value, dict) and "train" in value else value
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _range(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("depth")
+    @classmethod
+    def _rising(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and value[0] >= value[1]:
+            raise ValueError(f"a range rises: [low, high], not {list(value)}")
+        return value
 
 
 class Boxes(Strict):
@@ -210,7 +240,15 @@ class Competition(Strict):
         None, "CSV or path template of further rows without labels, for runs with `pseudo: {rows: unlabeled}`"
     )
     sample: str = fit("sample_submission.csv", "the submission's form: columns, ids and order")
+    ids: Literal["same", "test", "sample"] = predict(
+        "same",
+        "whose ids a submission has. same: the sample's, which must be test's; test: those of test, where the sample is a "
+        "placeholder of a few rows, or stale; sample: the sample's alone, where test has more",
+    )
     id: str = fit(..., "column of train and test that names a row; read as text, 007 stays 007")
+    duplicates: Literal["refuse", "first"] = fit(
+        "refuse", "training rows that repeat an id and its label: an error, or the first is kept; not of boxes"
+    )
     target: str | tuple[str, ...] | None = fit(
         None,
         "label column, or the list of them (one-hot, multi-label, several values); of boxes, the column of a box's class, "

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save as to_bytes
 from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
@@ -27,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts
 from competition.averages import SWA_RATE, measure_norms
-from competition.checkpoint import State
+from competition.checkpoint import State, resume, save
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.task import Fold
@@ -99,8 +97,7 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, low: float) -
 
 def fit(job: Job, knobs: Training, fold: Fold) -> dict[str, Any]:
     """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the faults of `train`."""
-    identity = artifacts.digest(json.dumps(fold.origin, sort_keys=True), str(fold.seed))
-    final, record = train(job, knobs, fold, device_of(knobs.device), identity)
+    final, record = train(job, knobs, fold, device_of(knobs.device))
     keep(final, job, fold)
     return record | {"parameters": sum(p.numel() for p in job.model.parameters())}
 
@@ -111,7 +108,7 @@ def keep(model: nn.Module, job: Job, fold: Fold) -> None:
     for name, content in job.beside.items():
         artifacts.write_bytes(fold.folder / name, content)
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    artifacts.write_bytes(fold.folder / "model.safetensors", save(weights, metadata=fold.origin | job.notes))
+    artifacts.write_bytes(fold.folder / "model.safetensors", to_bytes(weights, metadata=fold.origin | job.notes))
 
 
 def begin(job: Job, knobs: Training, device: torch.device) -> State:
@@ -145,20 +142,16 @@ def autocast(knobs: Training, device: torch.device) -> Any:
     return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
 
 
-def train(
-    job: Job, knobs: Training, fold: Fold, device: torch.device, identity: str
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Trains for `knobs.epochs`, from `fold.folder/last.ckpt` where there is one.
+def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
+    """Trains for `knobs.epochs`, from the checkpoint in `fold.folder` where there is one.
 
     Returns the model to keep (the mean of the last `swa` epochs' weights or the moving average, if on; else the last
     weights, never the best epoch on the held-out fold) and what is worth recording. Raises Stopped (state saved),
     EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
     """
-    checkpoint = fold.folder / "last.ckpt"
     dtype = amp_dtype(knobs.amp, device)
     state = begin(job, knobs, device)
-    if checkpoint.exists():
-        state.load(checkpoint, identity, device)
+    resume(state, fold, device)
     total, warmup, constant = (round(epochs * job.steps) for epochs in (knobs.epochs, knobs.warmup, knobs.swa))
     low = knobs.lr * (SWA_RATE if knobs.swa else knobs.lr_min)
     step = stepper(state, knobs, device)
@@ -181,14 +174,14 @@ def train(
                 fold.log(state.step - 1, {"note": note, "accumulate": state.accumulate})
             meter.add(loss, rate, len(batch))
             if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
-                _save_if_due(state, fold, checkpoint, identity)
+                _save_if_due(state, fold)
         if state.swa and epoch >= knobs.epochs - knobs.swa:
             state.swa.update_parameters(job.model)
         if state.step < total:
             close(state.ema.module if state.ema else job.model, epoch)
-            _save_if_due(state, fold, checkpoint, identity)
+            _save_if_due(state, fold)
         elif state.swa:
-            state.save(checkpoint, identity)  # all is trained; the norms may take minutes
+            save(state, fold)  # all is trained; the norms may take minutes
 
     if state.swa:
         _measure_norms(state, knobs, fold, device)
@@ -219,10 +212,10 @@ def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.devi
         measure_norms(state.swa.module, parts(), state.job.loss)
 
 
-def _save_if_due(state: State, fold: Fold, checkpoint: Path, identity: str) -> None:
+def _save_if_due(state: State, fold: Fold) -> None:
     stop = fold.stop()
     if stop or time.monotonic() > state.due:
-        state.save(checkpoint, identity)
+        save(state, fold)
     if stop:
         raise Stopped(f"{fold.name} stopped and saved at step {state.step}")
 

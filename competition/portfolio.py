@@ -34,7 +34,7 @@ def complete(
         assert run.preset is not None
         allowed = duration(time or run.time or config.presets(run.task)[run.preset].time)
         at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
-        deadline, faults = clock.time() + allowed, []
+        deadline, faults = clock.monotonic() + allowed, []
         states = dict.fromkeys(run.members or (), "not begun")
         members = runs.members(run)
         runs.record(at)
@@ -55,7 +55,7 @@ def _attempt(
     member: Run, engine: Engine, predict: Callable[[Run, Engine], None], deadline: float, faults: list[Fault]
 ) -> str:
     """Its state afterwards; what made it fail is said and added to `faults`. Raises Stopped where a signal asked for it."""
-    if clock.time() > deadline and not (artifacts.run_folder(member.name) / "score.json").exists():
+    if clock.monotonic() > deadline and not (artifacts.run_folder(member.name) / "score.json").exists():
         return LATE
     try:
         with engine.until(deadline), runs.opened(member) as opened:

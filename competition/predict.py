@@ -18,7 +18,7 @@ from competition.config import Run
 from competition.data import load
 from competition.decide import Nested, Stack
 from competition.engine import Engine, stopping
-from competition.errors import DataFault, EnvironmentFault, Finding, Stopped, examples
+from competition.errors import DataFault, Finding, Stopped, examples
 from competition.folds import Split
 from competition.predictions import VIEW, as_one, fold_predictions
 from competition.runs import Opened
@@ -166,9 +166,7 @@ def cover(stack: Stack, ids: pd.Index, name: str) -> None:
 def intact(folder: Path) -> None:
     """Raises EnvironmentFault CKPT-CORRUPT where a file of a trained fold is not what was written."""
     for name, expected in artifacts.read_json(folder / "fit.json")["files"].items():
-        found = artifacts.file_digest(folder / name)
-        if found != expected:
-            raise EnvironmentFault(artifacts.corrupt(folder / name, expected, found))
+        artifacts.intact(folder / name, expected)
 
 
 def finite(table: pd.DataFrame, run: Run, split: Split, view: str) -> None:

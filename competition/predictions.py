@@ -105,6 +105,10 @@ def usable(at: Opened, names: Sequence[str], splits: Sequence[Split], parts: Ite
 
 def _lacking(at: Opened, run: Run, splits: Sequence[Split], parts: Iterable[str]) -> list[Finding]:
     """What `fold_said` would miss: files of a fold or seed, or of rows that were named after it was predicted."""
+    if run.members is not None and any(split.repeat for split in splits):
+        found = "a blend has predictions of the first repeat's folds only"
+        mend = f"name the runs that it blends: {', '.join(run.members)}"
+        return [unusable("RUN-PARTIAL", run.name, found, mend)]
     files = {file: part for split in splits for part in parts for file in fold_files(run, split, part)}
     folder = artifacts.run_folder(run.name)
     lacking = [f"{file.relative_to(folder)} is missing" for file in files if not file.exists()] or [

@@ -52,8 +52,10 @@ def folder(competition: str, data: Path, reference: str) -> Path:
 
 
 def _listing(data: Path) -> list[list[Any]]:
-    """Name, size and time of what stands right below a folder; a folder's time changes with the names in it."""
-    found = [(path.name, path.stat()) for path in sorted(data.iterdir())]
+    """Name, size and time of what stands right below a folder, but for links that lead nowhere; a folder's time changes with
+    the names in it.
+    """
+    found = [(path.name, path.stat()) for path in sorted(data.iterdir()) if path.exists()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]
 
 

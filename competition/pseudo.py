@@ -59,7 +59,7 @@ def labels(run: Run, data: Data, split: Split) -> pd.DataFrame:
 
 def labelled(spec: Pseudo, data: Data, said: pd.DataFrame) -> Rows:
     """The rows of `spec.rows` that are sure enough, with what is said of them as truth."""
-    rows = data.unknown[spec.rows]
+    rows = data.unknown[spec.rows].shown
     said = pick(said, rows.ids)
     if holds_boxes(said):
         cut = BOX_CUT if spec.cut is None else spec.cut

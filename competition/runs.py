@@ -183,8 +183,8 @@ def identity(run: Run, wanted: tuple[str, ...]) -> str:
 def recorded(name: str) -> dict[str, Any] | None:
     """run.json of a run that has begun; before its first fold a run may still become another."""
     folder = artifacts.run_folder(name)
-    begun = [*folder.glob("fold*/last.ckpt"), *folder.glob("fold*/fit.json"), *folder.glob("score.json"),
-             *folder.glob("portfolio.json")]  # fmt: skip
+    signs = ("score.json", "portfolio.json", "fold*/fit.json", *(f"fold*/{name}" for name in artifacts.CHECKPOINTS))
+    begun = any(path for sign in signs for path in folder.glob(sign))
     return artifacts.read_json(folder / "run.json") if begun else None
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from competition import dates
 from competition.errors import DataFault, Finding, examples
 from competition.keys import Folds, Kind
+from competition.tables import MISSING
 from competition.task import Rows
 
 REGRESSION_BINS = 20  # quantile bins; against 10, fold means 13 to 38% closer (100 to 3,000 log-normal rows)
@@ -234,6 +235,12 @@ def notes_of(rows: Rows, kind: Kind, folds: Folds, table: pd.DataFrame) -> list[
         note = f"FOLD-BALANCE: the folds have {size.min()} to {size.max()} rows"
         group = rows.table[folds.group].value_counts() if folds.group else None
         notes.append(note if group is None else f"{note}; the largest group, {group.index[0]!r}, has {group.iloc[0]}")
+    unknown = rows.table[folds.group].isin(MISSING).sum() if folds.group else 0
+    if unknown:
+        note = f"FOLD-GROUP: {unknown} rows have no group but a word for none in column {folds.group!r}"
+        notes.append(
+            f"{note}, and are kept together; where they belong to the groups of others, the CV score is too good"
+        )
     return notes
 
 

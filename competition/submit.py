@@ -52,6 +52,8 @@ def write(data: Data, run: str, prediction: pd.DataFrame) -> tuple[Path, list[st
     A file of the same bytes is left untouched. Raises DataFault as `render` and `check` do, and then writes nothing.
     """
     path, source = artifacts.submission_csv(run), artifacts.run_folder(run) / "test.parquet"
+    if data.config.ids == "sample":
+        prediction = prediction[prediction.index.isin(data.sample[data.sample_id])]
     table = render(data, prediction, str(source))
     content = table.to_csv(index=False, sep=_delimiter(data), lineterminator="\n").encode()
     back = read(data, content, str(path))

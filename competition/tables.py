@@ -4,17 +4,18 @@ that fit a path template."""
 from __future__ import annotations
 
 import math
+import os
 import re
-import warnings
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from competition.boxes import coco
+from competition.csvfile import read_csv
 from competition.errors import DataFault, Finding, SafetyFault, examples, nearest
 from competition.keys import Competition
 
+LONGEST = 255  # bytes of a file's name
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".dcm", ".dicom")
 MISSING = frozenset(
     ("", "?", "-", "NA", "N/A", "na", "n/a", "<NA>", "NaN", "NAN", "nan", "NaT", "NULL", "Null", "null", "NONE", "None",
@@ -45,7 +46,8 @@ def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series |
 def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
     """[rows] the template with its fields' cells put in, by the table's index: paths below the data folder.
 
-    Raises DataFault IMG-TEMPLATE where a field is no column, SafetyFault SEC-PATH where a path leaves the data folder.
+    Raises DataFault IMG-TEMPLATE where a field is no column, IMG-NAME where a name can't be a file's; SafetyFault SEC-PATH
+    where a path leaves the data folder.
     """
     fields = re.findall(r"{([^}]*)}", template)
     unknown = [f for f in fields if f not in table.columns]
@@ -56,7 +58,12 @@ def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
     paths = pd.Series("", index=table.index)
     for i, text in enumerate(re.split(r"{([^}]*)}", template)):
         paths = paths + (table[text] if i % 2 else text)
-    bad = paths[paths.str.contains(r"(?:^|/)\.\.(?:/|$)|^/|[\x00-\x1f]", regex=True)]
+    strange = paths[paths.str.contains(r"[\x00-\x1f]", regex=True) | paths.map(_longest_part).gt(LONGEST)]
+    if len(strange):
+        what, place = "file names that no file can have", f"{where}, id {strange.index[0]!r}"
+        found = f"control characters, or a part of over {LONGEST} bytes: {examples(p[:80] for p in strange)}"
+        raise DataFault(Finding("IMG-NAME", what, place, found, "mend those cells"))
+    bad = paths[paths.str.contains(r"(?:^|/)\.\.(?:/|$)|^/", regex=True)]
     if len(bad):
         what, place = "a path leaves the data folder", f"{where}, id {bad.index[0]!r}"
         risk = "files outside the competition would be read"
@@ -64,75 +71,8 @@ def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
     return paths
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV as text, cell by cell as it stands (`007`, `NA`, `1e5`). The delimiter is the header's: , ; or tab.
-
-    Raises DataFault: CSV-MISSING, CSV-EMPTY, CSV-ENCODING, CSV-RAGGED, CSV-HEADER.
-    """
-    where = str(path)
-    if not path.is_file():
-        near = nearest(path.name, sorted(p.name for p in path.parent.glob("*.csv"))) if path.parent.is_dir() else ""
-        raise DataFault(Finding("CSV-MISSING", "a table is missing", where, "no such file", f"mend the name; {near}"))
-    try:
-        with open(path, encoding="utf-8-sig") as f:
-            header = f.readline()
-        separator = separator_of(header)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
-                low_memory=False,
-            )
-    except UnicodeDecodeError as e:
-        raise DataFault(
-            Finding(
-                "CSV-ENCODING",
-                "a table is not UTF-8",
-                where,
-                f"byte {e.start}: {e.object[e.start : e.start + 4]!r}",
-                "save it as UTF-8 (iconv -f latin1 -t utf8 old.csv > new.csv)",
-            )
-        ) from None
-    except pd.errors.EmptyDataError:
-        raise DataFault(Finding("CSV-EMPTY", "a table is empty", where, "no columns", "fetch the file again")) from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
-        raise DataFault(
-            Finding(
-                "CSV-RAGGED", "rows have more fields than the header", where, str(e).strip(), "mend or quote those rows"
-            )
-        ) from None
-    if not len(table):
-        raise DataFault(Finding("CSV-EMPTY", "a table has no rows", where, header.strip(), "fetch the file again"))
-    short = table.isna().any(axis=1).to_numpy()
-    if short.any():
-        lines = [str(n + 2) for n in np.flatnonzero(short)]
-        raise DataFault(
-            Finding(
-                "CSV-RAGGED",
-                "rows have fewer fields than the header",
-                where,
-                f"lines {examples(lines)}",
-                "mend those rows",
-            )
-        )
-    doubled = [c for c in header.strip().split(separator) if header.strip().split(separator).count(c) > 1]
-    if doubled:
-        raise DataFault(
-            Finding(
-                "CSV-HEADER", "a column name stands twice", where, examples(sorted(set(doubled))), "rename one of them"
-            )
-        )
-    return table
-
-
-def separator_of(header: str) -> str:
-    """Of comma, semicolon and tab the one that stands most often outside quotes; a comma where none does."""
-    return max(",;\t", key=re.sub(r'"[^"]*"', "", header).count)
+def _longest_part(path: str) -> int:
+    return max(len(part.encode()) for part in path.split("/"))
 
 
 def said(cells: pd.Series) -> pd.Series:
@@ -169,8 +109,7 @@ def pattern(template: str) -> re.Pattern[str]:
 def _read_template(root: Path, template: str) -> pd.DataFrame:
     """One row a file: the template's fields, `path` (below the data folder) and `stem`, unique."""
     fits = pattern(template)
-    files = sorted(str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
-    rows = [(m.groupdict(), f) for f in files if not Path(f).name.startswith(".") and (m := fits.fullmatch(f))]
+    rows = [(m.groupdict(), f) for f in _below(root, template) if not _hidden(f) and (m := fits.fullmatch(f))]
     if not rows:
         raise DataFault(
             Finding(
@@ -188,3 +127,29 @@ def _read_template(root: Path, template: str) -> pd.DataFrame:
     stem = table["path"].map(lambda p: Path(p).stem)
     table["stem"] = stem if stem.is_unique else below
     return table
+
+
+def passed_over(root: Path, template: str) -> list[str]:
+    """Of a path template what a user should know: hidden files are no rows (FS-HIDDEN), and a folder at the place of a
+    field that holds none makes no label (CLASS-EMPTY)."""
+    if "{" not in template:
+        return []
+    files = _below(root, template)
+    hidden = [f for f in files if _hidden(f)]
+    folder = os.path.dirname(template)
+    known = {os.path.dirname(f) for f in files}
+    folders = (
+        {str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", folder)) if p.is_dir()} if folder else set()
+    )
+    empty = sorted(f for f in folders - known if not _hidden(f)) if "{" in folder else []
+    told = [f"FS-HIDDEN: {len(hidden)} hidden files are no rows: {examples(hidden)}"] * bool(hidden)
+    return told + [f"CLASS-EMPTY: folders without a file that fits, so no label: {examples(empty)}"] * bool(empty)
+
+
+def _below(root: Path, template: str) -> list[str]:
+    return sorted(str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
+
+
+def _hidden(path: str) -> bool:
+    """What a desktop or an archive left there: `.ipynb_checkpoints`, `__MACOSX`, `._a.jpg`."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))

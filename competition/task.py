@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import pandas as pd
 
 from competition.boxes import table as boxes
+from competition.decoding import PLAIN, Reading
 from competition.keys import Kind
 from competition.metrics import Metric
 
@@ -26,8 +27,8 @@ class Problem:
     columns: the prediction columns. multiclass, ordinal: one probability a class, rows sum to 1; binary: one, the
     probability of the positive class `classes[-1]`; multilabel: one probability a label; regression: one value a target;
     boxes: those of a table of boxes (boxes/table.py), which is not a row an id but a row a box.
-    inputs: the columns that train and test share, but for the id, the targets and the paths of templates. upright: whether
-    boxes are of pictures turned as their EXIF note says, or as they are stored.
+    inputs: the columns that train and test share, but for the id, the targets and the paths of templates. reading: how files
+    of pictures become pixels.
     """
 
     competition: str
@@ -37,7 +38,7 @@ class Problem:
     columns: tuple[str, ...]
     metric: Metric
     inputs: tuple[str, ...] = ()
-    upright: bool = True
+    reading: Reading = PLAIN
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Rows:
     table: the columns as read, all text. truth: [rows, problem.columns], float: one-hot or soft for classes, 0..1 for
     labels, the value for regression; of boxes the table of them, a row a box by the same ids, some of which have none;
     None where unknown. weight: how much a row counts in training, mean 1. pictures: absolute path of each row's picture,
-    or None. sizes: of boxes, [rows] width and height of the picture in pixels, nan where it can't be read.
+    "" where it can't be used, or None. sizes: of boxes, [rows] width and height of the picture in pixels, nan where it
+    can't be read.
     """
 
     table: pd.DataFrame
@@ -62,6 +64,11 @@ class Rows:
     @property
     def ids(self) -> pd.Index:
         return self.table.index
+
+    @property
+    def shown(self) -> Rows:
+        """The rows whose pictures can be used."""
+        return self if self.pictures is None else self.take(self.ids[self.pictures != ""])
 
     def take(self, ids: pd.Index) -> Rows:
         """The rows of these ids, in that order."""

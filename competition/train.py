@@ -36,11 +36,27 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
     if isinstance(at.run.task, Stepped):
+        _fill_a_batch(at, missing)
         for split in missing:
             at.run.task.begins_with(split.name, origin(at.run, at.data, at.table, split))
     at.say(f"training {', '.join(s.name for s in missing)}")
     engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
+
+
+def _fill_a_batch(at: Opened, splits: Sequence[Split]) -> None:
+    """Raises ConfigFault CFG-BATCH. Rows that don't fill a batch wait an epoch, so no batch is of one row unless all are."""
+    few = [split.name for split in splits if len(at.table.ids(split)[0]) < 2]
+    if few:
+        what, where = (
+            "a fold has one row to train on, or none",
+            f"{artifacts.fold_table(at.data.name)}: {', '.join(few)}",
+        )
+        found, mend = (
+            "batch norm needs two rows in a batch",
+            "fewer folds, or further rows; `task: tabular` takes fewer",
+        )
+        raise ConfigFault(Finding("CFG-BATCH", what, where, found, mend))
 
 
 def wanted(at: Opened, only: int | None) -> list[Split]:
@@ -132,7 +148,7 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
         record = run.task.fit(fold) | added
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
         artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
-        (folder / "last.ckpt").unlink(missing_ok=True)
+        artifacts.drop_checkpoints(folder)
 
 
 def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:

@@ -14,7 +14,7 @@ import yaml
 
 from competition.errors import ConfigFault, Finding, SafetyFault
 
-MAX_BYTES = 1_000_000
+MAX_BYTES, MAX_NODES, MAX_DEPTH = 1_000_000, 10_000, 50
 Origins = dict[tuple[str, ...], str]
 
 
@@ -46,25 +46,17 @@ def read(path: Path) -> tuple[dict[str, Any], Origins]:
         raise ConfigFault(_missing(path)) from None
     except UnicodeDecodeError as e:
         raise ConfigFault(_syntax(str(path), f"byte {e.start} is not UTF-8")) from None
+    except OSError as e:
+        raise ConfigFault(_syntax(str(path), e.strerror or str(e))) from None
     return parse(text, str(path))
 
 
 def parse(text: str, where: str) -> tuple[dict[str, Any], Origins]:
-    if len(text) > MAX_BYTES or re.search(
-        r"(^|[\s\[{,:-])[&*][A-Za-z0-9_]", re.sub(r"#.*|\"[^\"]*\"|'[^']*'", "", text)
-    ):
-        raise SafetyFault(
-            Finding(
-                code="SEC-ALIAS",
-                what="this YAML is over 1 MB or uses anchors",
-                where=where,
-                found=f"{len(text):,} characters",
-                risk="a few nested anchors expand to gigabytes",
-                mend="write the values out, or share them by `extends:`",
-            )
-        )
-    loader = _Loader(text)
     try:
+        if len(text) > MAX_BYTES:
+            raise SafetyFault(_too_much(where, f"{len(text):,} characters"))
+        _bounded(text, where)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return {}, {}
@@ -73,23 +65,49 @@ def parse(text: str, where: str) -> tuple[dict[str, Any], Origins]:
         origins: Origins = {}
         _walk(node, (), where, origins)
         return loader.construct_document(node), origins
-    except yaml.constructor.ConstructorError as e:
-        raise SafetyFault(
-            Finding(
-                code="SEC-TAG",
-                what="a YAML tag asks for a Python object",
-                where=f"{where} line {e.problem_mark.line + 1 if e.problem_mark else '?'}",
-                found=str(e.problem),
-                risk="such tags can run code",
-                mend="write a plain value",
-            )
-        ) from None
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
         raise ConfigFault(_syntax(where + line, str(getattr(e, "problem", None) or e))) from None
-    finally:
-        loader.dispose()
+
+
+def _bounded(text: str, where: str) -> None:
+    """Raises SafetyFault SEC-TAG for tags; SEC-ALIAS for anchors, and more values or levels than a configuration has."""
+    depth = 0
+    for n, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        at = f"{where} line {event.start_mark.line + 1}" if event.start_mark else where
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise SafetyFault(_too_much(at, "an anchor (&) or alias (*)"))
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise SafetyFault(_tag(at, tag))
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if n > MAX_NODES or depth > MAX_DEPTH:
+            raise SafetyFault(
+                _too_much(at, f"over {MAX_NODES:,} values" if n > MAX_NODES else f"over {MAX_DEPTH} levels")
+            )
+
+
+def _tag(where: str, found: str) -> Finding:
+    return Finding(
+        code="SEC-TAG",
+        what="a YAML tag asks for an object of a kind",
+        where=where,
+        found=found,
+        risk="such tags can run code",
+        mend="write a plain value",
+    )
+
+
+def _too_much(where: str, found: str) -> Finding:
+    return Finding(
+        code="SEC-ALIAS",
+        what="this YAML uses anchors, or is larger than a configuration",
+        where=where,
+        found=found,
+        risk="a few nested anchors expand to gigabytes",
+        mend=f"write the values out, or share them by `extends:`; at most 1 MB, {MAX_NODES:,} values, {MAX_DEPTH} levels",
+    )
 
 
 def scalar(text: str) -> Any:
@@ -113,8 +131,10 @@ def _walk(node: yaml.MappingNode, path: tuple[str, ...], where: str, origins: Or
                 )
             )
         origins[at] = line
-        if isinstance(value, yaml.MappingNode):
-            _walk(value, at, where, origins)
+        items = enumerate(value.value) if isinstance(value, yaml.SequenceNode) else ()
+        for inside, path_of in [(value, at), *((item, (*at, str(n))) for n, item in items)]:
+            if isinstance(inside, yaml.MappingNode):
+                _walk(inside, path_of, where, origins)
 
 
 def _syntax(where: str, found: str) -> Finding:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,21 @@ except EnvironmentFault as fault:
     if "mount" in done.stderr:
         pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
     assert done.stdout.strip() == "ENV-DISK b'old' ['f.bin']", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_disk_that_fills_while_a_run_trains_is_told_and_the_same_command_goes_on(competition: Callable[..., str]):
+    """Real disks of 1 MB, where no weights fit, and of 100 MB."""
+    run = competition("multiclass", run="epochs=2")
+    Path("runs").mkdir()
+    train = f"{sys.executable} -m competition train {run}"
+    steps = f"mount -t tmpfs -o size=1m none runs; {train}; echo small $?; find runs -name '*.tmp' -o -name fit.json; "
+    steps += f"mount -o remount,size=100m runs; {train}; echo large $?; find runs -name fit.json | wc -l"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", steps], env=os.environ | {"PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True)  # fmt: skip
+    if "mount" in done.stderr:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+    said = [line for line in done.stdout.splitlines() if line.startswith(("small", "large", "runs/"))]
+    assert said == ["small 4", "large 0"] and done.stdout.endswith("2\n"), done.stdout
+    assert "error ENV-DISK: the disk is full" in done.stderr and "Traceback" not in done.stderr

@@ -57,7 +57,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], int, str, tuple[str, ...]]] = {
     "sample ids differ": (
         lambda: edit("data/sample_submission.csv", lambda t: t.replace("060", "999")), 3, "SUB-IDS", ("'999'", "'060'")),
     "sample lost its zeros": (
-        lambda: edit("data/sample_submission.csv", lambda t: t.replace("\n0", "\n")), 3, "SUB-IDS", ("leading zeros",)),
+        lambda: edit("data/sample_submission.csv", lambda t: t.replace("\n0", "\n")), 3, "CSV-IDTYPE", ("leading zeros",)),
     "one class": (one_class, 3, "LABEL-ONECLASS", ("'dark'",)),
     "folds more than rows": (
         in_competition("n: 2", "n: 100"), 3, "FOLD-ROWS", ("60",)),
@@ -102,6 +102,7 @@ def test_a_mistake_is_told_and_mended(name: str, competition: Callable[..., str]
     shutil.rmtree("../whole")
 
 
+@pytest.mark.slow  # each is told by a test of test_check.py
 def test_check_tells_pictures_and_copies(competition: Callable[..., str], capsys: pytest.CaptureFixture):
     competition("multiclass")
     for copy in ("001", "060"):

@@ -20,6 +20,7 @@ from competition.errors import Stopped
 from competition.image import beside, feed, model
 from competition.image.task import ImageTask
 from competition.importance import explain_fold
+from competition.inspect import start
 from competition.split import Split
 from competition.train import Watch, fit_fold, open_fold
 
@@ -75,6 +76,7 @@ def test_features_of_a_fold_know_nothing_of_held_out_labels(
     monkeypatch.setattr(beside, "LEVELS", 2)
     run = competition("binary", run=BESIDE, columns=True)
     task = runs.resolve(run).task
+    assert start.beside(load("toy")).endswith("too: 'size', 'colour', 'day', 'note'\n"), "make init says what there is"
     assert runs.look(runs.resolve(run))  # writes the fold table
     fold = open_fold(runs.resolve(run), Split(0))
     assert fold.valid is not None and fold.train.truth is not None
@@ -130,7 +132,7 @@ def test_cells_are_mixed_as_the_pixels_are():
 
 
 def test_a_stopped_fold_goes_on_to_the_same_weights(competition: Callable[..., str]):
-    run = competition("multiclass", run=f"{BESIDE} epochs=3 drop=0.1 mixup=0.2 cutmix=1.0", columns=True)
+    run = competition("multiclass", run=f"{BESIDE} epochs=2 drop=0.1 mixup=0.2 cutmix=1.0", columns=True)
     base, whole = runs.resolve(run), runs.resolve(run, "seed=0", "toy/whole")
     assert podium("train", "toy/whole", "--fold", "0") == 0
     shown: list[float] = []

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from competition import artifacts, data, folds, split
 from competition.boxes import reading, sizes
 from competition.boxes.table import EDGES, TRUTH
-from competition.cache import decode
+from competition.decoding import Reading, decode
 from competition.errors import DataFault
 from competition.keys import Competition, Folds
 from competition.task import Rows
@@ -419,7 +419,7 @@ def test_sizes_are_those_of_the_decoded_picture(suffix: str, orientation: int, t
     Image.new("RGB", (WIDTH, HEIGHT)).save(path, exif=note)
     row = sizes.read([str(path)], tmp_path / "cache").iloc[0]
     for columns, upright in ((["height", "width"], True), (["stored_height", "stored_width"], False)):
-        assert tuple(row[columns]) == decode(path.read_bytes(), WIDTH, upright=upright).shape[:2]
+        assert tuple(row[columns]) == decode(path.read_bytes(), WIDTH, Reading(upright)).shape[:2]
     assert row["orientation"] == (1 if suffix == "tif" else orientation)
 
 

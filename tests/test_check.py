@@ -13,15 +13,18 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
-from competition import artifacts, cli, data, folds
-from competition.check import copies, doubles, facts, groups, ids, labels, pictures, sheet, shift
+from competition import artifacts, chart, cli, data, folds
+from competition.check import copies, doubles, facts, groups, ids, labels, leaks, pictures, sheet, shift
 from competition.check.notes import Note, about, ordered
 from competition.data import load
+from competition.decoding import PLAIN
 from competition.errors import DataFault, Stopped
+from competition.inspect import columns
 from competition.split import inner
-from competition.tabular.columns import Column
 
 Make = Callable[..., str]
 quiet = lambda *_: None  # noqa: E731
@@ -53,7 +56,7 @@ def written(form: str, mode: str = "RGB", **options: object) -> bytes:
 
 def turned() -> bytes:
     note = Image.Exif()
-    note[facts.ORIENTATION] = 6
+    note[274] = 6
     return written("JPEG", exif=note)
 
 
@@ -185,7 +188,7 @@ def test_copies_are_found_and_others_are_not(tmp_path: Path):
     for n, source in enumerate(paths[:12]):
         name, picture = list(variants(photo(n)).items())[n % 4]
         want.add((source, save(picture, tmp_path / f"{n:03d}-{name}.jpg", 75)))
-    known = facts.read([*paths, *(copy for _, copy in want)], tmp_path / "facts", quiet)
+    known = facts.read([*paths, *(copy for _, copy in want)], tmp_path / "facts", quiet, PLAIN)
     pairs = copies.find(known, quiet)
     ends = zip(pairs["first"], pairs["second"], pairs["likeness"], pairs["mirrored"], strict=True)
     found = {
@@ -202,7 +205,7 @@ def test_equal_small_or_flat_pictures_are_no_near_copies(tmp_path: Path):
     small = [save(photo(n, 24), tmp_path / f"small{n}.png") for n in (1, 1, 2)]
     grey = [save(np.full((64, 64, 3), level, np.uint8), tmp_path / f"grey{level}.png") for level in (100, 104, 108)]
     save(variants(photo(1, 24))["brighter"], Path(small[2]))
-    assert not len(copies.find(facts.read([*small, *grey], tmp_path / "facts", quiet), quiet))
+    assert not len(copies.find(facts.read([*small, *grey], tmp_path / "facts", quiet, PLAIN), quiet))
 
 
 def test_a_look_up_in_piles_is_the_whole_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -211,7 +214,7 @@ def test_a_look_up_in_piles_is_the_whole_search(tmp_path: Path, monkeypatch: pyt
         save(photo(n // 2) if n % 2 else variants(photo(n // 2))["cropped"], tmp_path / f"{n:02d}.jpg")
         for n in range(40)
     ]
-    known = facts.read(paths, tmp_path / "facts", quiet)
+    known = facts.read(paths, tmp_path / "facts", quiet, PLAIN)
     whole = copies._candidates(known, known.whole.index, quiet)
     monkeypatch.setattr(copies, "PILE", 6)
     monkeypatch.setattr(copies, "BLOCK", 7)
@@ -221,11 +224,11 @@ def test_a_look_up_in_piles_is_the_whole_search(tmp_path: Path, monkeypatch: pyt
 
 def test_a_check_that_is_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     paths = [save(photo(n, 32), tmp_path / f"{n:03d}.png") for n in range(23)]
-    whole = facts.read(paths, tmp_path / "whole", quiet)
+    whole = facts.read(paths, tmp_path / "whole", quiet, PLAIN)
     monkeypatch.setattr(facts, "PART", 5)
     looked: list[str] = []
     look = facts.look
-    monkeypatch.setattr(facts, "look", lambda path: (looked.append(path), look(path))[1])
+    monkeypatch.setattr(facts, "look", lambda path, **how: (looked.append(path), look(path, **how))[1])
     monkeypatch.setattr(facts, "DEPTH", 2)
 
     def stop(done: int, total: int, text: str) -> None:
@@ -233,21 +236,24 @@ def test_a_check_that_is_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.M
             raise Stopped("now")
 
     with pytest.raises(Stopped):
-        facts.read(paths, tmp_path / "parts", stop)
+        facts.read(paths, tmp_path / "parts", stop, PLAIN)
     assert len(looked) < 23 and len(list((tmp_path / "parts").glob("*.parquet"))) == 3
     (tmp_path / "parts" / "00003.npy").write_bytes(b"half")  # as a kill leaves it
     done = set(looked[:12])
     looked.clear()
-    resumed = facts.read(paths, tmp_path / "parts", quiet)
+    resumed = facts.read(paths, tmp_path / "parts", quiet, PLAIN)
     assert not done & set(looked)
     columns = [c for c in whole.table if c not in ("part", "row")]
     pd.testing.assert_frame_equal(resumed.table[columns], whole.table[columns])
     assert (resumed.thumbnails(paths) == whole.thumbnails(paths)).all()
     save(photo(77, 32), Path(paths[0]))
     os.utime(paths[1], ns=(1, 1))
+    Path(paths[2]).chmod(0o400)  # what could not be read may be readable now
     looked.clear()
-    assert (facts.read(paths, tmp_path / "parts", quiet).thumbnails(paths[:1]) != whole.thumbnails(paths[:1])).any()
-    assert looked == paths[:2]
+    assert (
+        facts.read(paths, tmp_path / "parts", quiet, PLAIN).thumbnails(paths[:1]) != whole.thumbnails(paths[:1])
+    ).any()
+    assert looked == paths[:3]
 
 
 def test_few_pictures_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -256,8 +262,8 @@ def test_few_pictures_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(facts, "DEPTH", 8)
     begun, seen = [], []
     look = facts.look
-    monkeypatch.setattr(facts, "look", lambda path: (begun.append(path), look(path))[1])
-    facts.read(paths, tmp_path / "facts", lambda done, *_: seen.append(len(begun) - done))
+    monkeypatch.setattr(facts, "look", lambda path, **how: (begun.append(path), look(path, **how))[1])
+    facts.read(paths, tmp_path / "facts", lambda done, *_: seen.append(len(begun) - done), PLAIN)
     assert max(seen) <= 8 and len(seen) == 90
 
 
@@ -315,8 +321,33 @@ def test_rows_of_tables_are_grouped_where_they_are_equal(competition: Make):
     table.to_csv("data/train.csv", index=False)
     told = groups.of_copies(load("toy"))
     assert told["001"] == told["000"] == "000" and told.nunique() == len(told) - 1
-    competition_without = load("toy").problem.inputs
-    assert "auto" not in competition_without
+    assert "auto" not in load("toy").problem.inputs
+    fold = pd.Series(np.arange(60) % 2, load("toy").train.ids)
+    said = [next(leaks.copies(load("toy"), ["size", "colour"], of)) for of in (None, fold, fold * 0)]
+    assert [note.severity for note in said] == ["warn", "warn", "info"] and "none crosses folds" in said[2].what
+
+
+def test_rows_with_pictures_are_no_copies_by_their_columns(competition: Make):
+    competition("binary", columns=True, folds={"n": 2})
+    for part in ("train", "test"):
+        table = pd.read_csv(f"data/{part}.csv", dtype=str)
+        table = table.drop(columns=["day", "note"]).assign(size=["1", "2"] * (len(table) // 2))
+        table.to_csv(f"data/{part}.csv", index=False)
+    loaded = load("toy")
+    assert not [note for note in leaks.notes(loaded, columns.of(loaded), None) if note.code == "TAB-COPY"]
+
+
+def test_strength_is_the_auc_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    values, target = rng.integers(0, 30, 400).astype(float), rng.integers(0, 2, 400)
+    assert leaks._auc(values, target) == pytest.approx(roc_auc_score(target, values), abs=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_in_a_script_without_letters_raise_no_warning():
+    figure = Figure()
+    figure.text(0.5, 0.5, "\u8863\u670d")
+    assert chart.png(figure)
 
 
 def test_conflicting_labels_of_copies_are_shown(photos: Make):
@@ -327,6 +358,9 @@ def test_conflicting_labels_of_copies_are_shown(photos: Make):
     pairs = copies.find(groups.seen(loaded), quiet)
     found = {note.code: note for note in doubles.notes(loaded, pairs, pd.Series(0, loaded.train.ids))}
     assert found["FOLD-DUPE"].severity == "info" and found["FOLD-DUPE"].count == 4
+    torn = next(doubles.notes(loaded, pairs, pd.Series([0, 0, 1] + [0] * 9, loaded.train.ids)))
+    assert (torn.severity, torn.count) == ("warn", 4) and torn.examples == ("p001.jpg = p002.jpg",)
+    assert "pairs: 2 of equal files" in torn.what and "; 2 have one in another fold" in torn.what
     conflict = found["LABEL-CONFLICT"]
     assert conflict.count == 2 and [caption for _, caption in conflict.tiles] == [
         "p001.jpg\nb, equal",
@@ -334,9 +368,30 @@ def test_conflicting_labels_of_copies_are_shown(photos: Make):
     ]
 
 
+def test_a_copy_in_test_may_have_the_id_of_a_training_row(photos: Make):
+    photos(rows(6), ["p003.jpg", "p004.jpg"], image={"train": "images/{id}", "test": "tests/{id}"})
+    save(photo(50), Path("data/tests/p004.jpg"))
+    shutil.copy("data/images/p003.jpg", "data/tests/p003.jpg")
+    loaded = load("toy")
+    (note,) = doubles.notes(loaded, copies.find(groups.seen(loaded), quiet), None)
+    assert (note.code, note.examples) == ("TEST-DUPE", ("p003.jpg = p003.jpg",))
+    assert [Path(path).parent.name for path, _ in note.tiles] == ["images", "tests"]
+    assert [caption for _, caption in note.tiles] == ["p003.jpg\nb, equal", "p003.jpg\ntest, equal"]
+
+
+def test_pictures_that_are_left_out_are_listed_all_the_same(photos: Make):
+    names = [f"t{n}.jpg" for n in range(4)]
+    photos(rows(8), names, {"p003.jpg": b"", "t1.jpg": b"x"}, image={"train": "images/{id}", "bad": "placeholder"})
+    save(photo(99), Path("data/images/stray.jpg"))
+    loaded = load("toy")
+    (note,) = pictures.notes(loaded, groups.seen(loaded))
+    assert (note.code, note.examples) == ("IMG-ORPHAN", ("images/stray.jpg",))
+
+
 TWINS = [
     ({"cat": 5, "Cat": 5, "dog": 9}, 1), ({"t shirt": 40, "t-shirt": 2}, 1), ({"orange": 90, "orang": 2}, 1),
     ({"orange": 90, "ornage": 2}, 1), ({"orange": 90, "orang": 80}, 0), ({"cat": 90, "bat": 1}, 0),
+    ({"typical": 90, "atypical": 2}, 0), ({"orange": 90, "orang": 0}, 0),
     ({"class1": 90, "class2": 1}, 0), ({"level 10": 90, "level 1": 1}, 0), ({"dress": 9, "shoes": 9}, 0),
 ]  # fmt: skip
 
@@ -344,6 +399,11 @@ TWINS = [
 @pytest.mark.parametrize("counts, found", TWINS)
 def test_spelling_twins_are_told_and_others_are_not(counts: dict[str, int], found: int):
     assert sum(note.count for note in labels.twins(pd.Series(counts))) == found
+
+
+def test_names_of_many_classes_are_not_compared_pair_by_pair():
+    assert labels.near([str(n) for n in range(5_000)]) == []
+    assert labels.near(["orange", "apple", "orang", "ornage", "apple"]) == [(0, 2), (0, 3), (1, 4)]
 
 
 def test_ids_that_tell_are_told(competition: Make):
@@ -365,13 +425,10 @@ def test_columns_of_groups_that_cross_folds_are_told(competition: Make):
         table.assign(patient_nr=own, lens=own, shop=shared).to_csv(f"data/{part}.csv", index=False)
     data.load.cache_clear()
     loaded = load("toy")
-    fold = pd.Series(np.arange(60) % 2, loaded.train.ids)
-    kinds = [Column(name, "category", "") for name in ("patient_nr", "lens", "shop")]
-    notes = list(ids.crossing(loaded, fold, kinds))
-    assert [(note.code, note.count) for note in notes] == [("FOLD-GROUP", 15)] * 2
-    assert "patient_nr" in notes[0].what and "lens" in notes[1].what
-    whole = pd.Series(np.arange(60) // 4 % 2, loaded.train.ids)
-    assert not list(ids.crossing(loaded, whole, kinds[:2]))
+    torn, whole = (pd.DataFrame({"fold": np.arange(60) // size % 2}, index=loaded.train.ids) for size in (1, 4))
+    notes = [note for note in folds.left_alone(loaded, torn) if "FOLD-GROUP" in note]
+    assert [note.split("'")[1] for note in notes] == ["patient_nr", "lens"] and all("15 of which" in n for n in notes)
+    assert not [note for note in folds.left_alone(loaded, whole) if "FOLD-GROUP" in note]
 
 
 @pytest.mark.parametrize("shifted", [False, True])

@@ -19,6 +19,7 @@ from PIL import Image
 from competition import augment, cache
 from competition.augment import check_with_boxes
 from competition.boxes.table import empty
+from competition.decoding import Reading
 from competition.detection import canvas as canvases
 from competition.detection import feed, mixing, tiles, views
 from competition.detection.mixing import Sample
@@ -277,7 +278,7 @@ def test_corner_is_even_and_leaves_the_rest_grey():
 def test_the_folder_tells_shape_and_orientation():
     assert cache.folder_of("x", "squash", (37, 37)).name == "squash-37"
     assert cache.folder_of("x", "corner", (30, 40)).name == "corner-30x40"
-    assert cache.folder_of("x", "corner", (30, 40), upright=False).name == "corner-30x40-stored"
+    assert cache.folder_of("x", "corner", (30, 40), reading=Reading(upright=False)).name == "corner-30x40-stored"
 
 
 def test_a_picture_is_kept_as_stored_where_its_note_is_passed_over(tmp_path: Path):
@@ -287,7 +288,9 @@ def test_a_picture_is_kept_as_stored_where_its_note_is_passed_over(tmp_path: Pat
     tags[0x0112] = 6
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=tags, quality=95)
     path = str(tmp_path / "a.jpg")
-    stored = cache.build([path], tmp_path / "s", "corner", (40, 60), nothing, upright=False).pictures[0]
+    stored = cache.build([path], tmp_path / "s", "corner", (40, 60), nothing, reading=Reading(upright=False)).pictures[
+        0
+    ]
     assert np.abs(stored.astype(int) - pixels).max() < 30
     turned = cache.build([path], tmp_path / "u", "corner", (60, 40), nothing).pictures[0]
     assert turned[:, 25:].mean() > 200 and turned[:, :15].mean() < 50

@@ -48,9 +48,21 @@ def test_results_come_in_the_order_of_the_items_and_faults_come_whole(jobs: int)
 
 def test_a_killed_worker_is_told_and_does_not_hang():
     began = time.monotonic()
-    with Engine() as engine, pytest.raises(EnvironmentFault, match="RUN-WORKER"):
+    with Engine() as engine, pytest.raises(EnvironmentFault, match="RUN-WORKER") as fault:
         engine.map(die, [0, 1, 2], "cpu", 2)
     assert time.monotonic() - began < 30
+    assert "'0'" in fault.value.findings[0].where
+    assert "SIGKILL: most often the system's, for memory" in fault.value.findings[0].found
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_with_nothing_to_do_is_replaced():
+    with Engine() as engine:
+        assert engine.map(square, [1, 2, 3], "cpu", 2) == [1, 4, 9]
+        worker = next(iter(engine.pool._processes.values()))
+        worker.kill()
+        worker.join(20)
+        assert engine.map(square, [1, 2, 3], "cpu", 2) == [1, 4, 9]
 
 
 @pytest.mark.parametrize("after", [0.3, 1.0, 2.5, 6.0])

@@ -413,6 +413,14 @@ TABLES: dict[str, tuple[Layout, dict[str, Any]]] = {
         },
         {"folds.scheme": "time", "folds.time": "TransactionDT"},
     ),
+    "numbers of candidates are no dates": (
+        {
+            "train.csv": table("id,candidate_id,sales", 60, [i // 4 for i in range(60)], [1.5, 2.5, 9]),
+            "test.csv": table("id,candidate_id", 6, [900, 900, 901], start=60),
+            "sample_submission.csv": table("id,sales", 6, [0], start=60),
+        },
+        {"folds.scheme": "stratified", "folds.time": None},
+    ),
     "groups that test shares": (
         {
             "train.csv": table("id,customer,label", 60, [f"c{i // 6}" for i in range(60)], TWO),

@@ -182,7 +182,10 @@ def podium(*words: str, **more: str) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+SAVED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, *(pytest.param(s, marks=pytest.mark.slow) for s in SAVED)])
 def test_killed_in_mid_epoch_and_repeated_ends_with_the_same_files(
     number: signal.Signals, competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -195,7 +198,7 @@ def test_killed_in_mid_epoch_and_repeated_ends_with_the_same_files(
     time.sleep(0.3)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == (75 if number == signal.SIGTERM else -9), errors
+    assert process.returncode == (75 if number in SAVED else -9), errors
     assert checkpoint.exists()
     assert not Path("runs/toy/base/fold0/fit.json").exists()
     assert cli.main(["train", run, "--fold", "0"]) == 0
@@ -207,6 +210,32 @@ def test_killed_in_mid_epoch_and_repeated_ends_with_the_same_files(
         {k: pytest.approx(v) for k, v in line.items() if k not in timed} for line in whole
     ]
     assert len(base) == 150
+
+
+@pytest.mark.slow
+def test_the_second_ctrl_c_ends_at_once_and_nohup_passes_a_hang_up_over(competition: Callable[..., str]):
+    run = competition("multiclass", run="epochs=4000")
+    process, checkpoint = podium("train", run, "--fold", "0"), Path("runs/toy/base/fold0/last.ckpt")
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # both lie there when it goes on
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+    try:
+        process = podium("train", run, "--fold", "0")
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    before = checkpoint.stat().st_mtime_ns
+    while checkpoint.stat().st_mtime_ns == before and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)
 
 
 def test_another_configuration_is_refused_and_as_is_offered(

@@ -14,8 +14,8 @@ from PIL import Image
 from zoo.making import dicom
 
 from competition import artifacts, cache, config, data
-from competition.cache import BadPicture
 from competition.cli import main
+from competition.decoding import BadPicture
 from competition.errors import Fault
 from competition.inspect import infer
 
@@ -63,6 +63,7 @@ def test_init_reads_by_the_function_and_the_chain_ends_in_a_submission(workspace
 
 def test_the_function_is_called_again_only_when_it_or_the_folder_has_changed(workspace: Path) -> None:
     bands(Path("raw"))
+    Path("raw/gone").symlink_to("/nowhere")
     hooked(HOOK + "\n    # ")
     write("configs/ice/competition.yaml", {"data": "raw", "read": "tables.py:read", "id": "id", "target": "ice",
                                            "kind": "binary", "metric": "auc", "image": "{id}.png"})  # fmt: skip
@@ -122,7 +123,7 @@ def test_dicom_is_scaled_from_its_lowest_to_its_highest_value() -> None:
 
 
 def test_a_window_of_the_dicom_file_counts_after_its_rescaling() -> None:
-    values = np.array([[0, 1000, 1100, 4000]], dtype=np.uint16)
+    values = np.array([[0, 1000, 1100, 4000]] * 4, dtype=np.uint16)
     window = dicom(values, RescaleSlope=1, RescaleIntercept=-1000, WindowCenter=50.5, WindowWidth=101)
     assert cache.decode(window, 1)[0, :, 0].tolist() == [0, 0, 255, 255]
 

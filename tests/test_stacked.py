@@ -16,11 +16,12 @@ from conftest import BACKBONE, TRAIN, write
 from safetensors.torch import save_file
 from sklearn.decomposition import PCA
 
-from competition import artifacts, cli, embeddings, runs, stacked
+from competition import artifacts, cli, embeddings, importance, runs, stacked
 from competition.data import load
 from competition.folds import load as load_folds
 from competition.split import ALL, Split
 from competition.train import open_fold
+from competition.yaml import read as parse_yaml
 
 FOREST = {"task": "tabular", "model": "extratrees", "params": {"n_estimators": 20}, "columns": {"ignore": ["note", "day"]},
           "jobs": 1}  # fmt: skip
@@ -46,6 +47,19 @@ def score(run: str) -> float:
 def weights() -> None:
     torch.manual_seed(0)
     save_file(timm.create_model(BACKBONE, num_classes=0).state_dict(), "start.safetensors")
+
+
+def counted_anew() -> None:
+    """Test's ids count from 000 as train's do, its pictures lie in a folder of its own."""
+    folder, keys = Path("data/images"), parse_yaml(Path("configs/toy/competition.yaml"))[0]
+    (folder / "new").mkdir()
+    for name in ("test", "sample_submission"):
+        table = pd.read_csv(f"data/{name}.csv", dtype=str)
+        table.assign(id=[f"{n:03d}" for n in range(len(table))]).to_csv(f"data/{name}.csv", index=False)
+    for n in range(len(table)):
+        (folder / f"{TRAIN + n:03d}.png").rename(folder / f"new/{n:03d}.png")
+    paths = {"train": "images/{id}.png", "test": "images/new/{id}.png"}
+    write("configs/toy/competition.yaml", keys | {"image": paths})
 
 
 def one_level_deeper(name: str = "stack", **keys: object) -> str:
@@ -85,8 +99,9 @@ def test_a_row_has_what_models_say_that_never_saw_it(kind: str, competition: Cal
 
 
 def test_pictures_without_a_table_give_columns_by_a_backbone(competition: Callable[..., str]):
-    """Main directions of the training rows' features, found again by hand; other held-out pictures don't change them."""
+    """Main directions of the training rows' features, found again by hand; an id may stand in train and in test."""
     competition("binary")
+    counted_anew()
     weights()
     write("configs/toy/trees.yaml", BARE | {"embeddings": SEES})
     assert podium("submission", "toy/trees") == 0
@@ -103,6 +118,33 @@ def test_pictures_without_a_table_give_columns_by_a_backbone(competition: Callab
     np.testing.assert_allclose(test, pca.transform(raw.loc["test"].to_numpy()), atol=1e-5)
     assert podium("submission", "toy/trees") == 0
     assert {p: artifacts.file_digest(p) for p in kept} == kept
+
+
+@pytest.mark.slow
+def test_two_sizes_of_a_backbone_blend_and_are_explained_as_they_are(competition: Callable[..., str]):
+    """Their columns have the same names, and each model has its own."""
+    competition("binary")
+    weights()
+    write("configs/toy/a.yaml", BARE | {"embeddings": SEES})
+    write("configs/toy/b.yaml", BARE | {"embeddings": SEES | {"size": 16}})
+    write("configs/toy/blend.yaml", {"members": ["toy/a", "toy/b"], "method": "mean"})
+    assert podium("submission", "toy/blend") == 0
+    blend = runs.resolve("toy/blend")
+    with runs.opened(blend) as at:
+        held = pd.concat([importance.explain_fold(blend, [], piece).plain for piece in importance._pieces(at)])
+    there = pd.read_parquet("runs/toy/blend/oof.parquet")
+    np.testing.assert_allclose(held.loc[there.index], there, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_blend_of_one_repeat_is_no_column_of_several(competition: Callable[..., str], capsys: pytest.CaptureFixture):
+    competition("binary", task="tabular", folds={"n": 2, "repeats": 2})
+    assert podium("submission", one_level_deeper()) == 0
+    write("configs/toy/other.yaml", FOREST | {"seed": 1})
+    write("configs/toy/blend.yaml", {"members": ["toy/base", "toy/other"], "method": "mean"})
+    write("configs/toy/high.yaml", FOREST | {"runs": ["toy/blend"]})
+    assert podium("submission", "toy/high") == 2
+    assert "name the runs that it blends: toy/base, toy/other" in told(capsys)
 
 
 @pytest.mark.slow

@@ -58,6 +58,7 @@ def job_of(model: nn.Module, validate: Callable[[nn.Module, int], float] | None 
 def fold_in(folder: Path, stop: Callable[[], bool] = lambda: False) -> Fold:
     """What the loop asks of a fold."""
     fold: Any = SimpleNamespace(name="fold0", folder=folder, log=lambda *_: None, progress=lambda *_: None)
+    fold.origin, fold.seed = {"run": "toy/base", "folds": "a"}, 0
     fold.stop = stop
     return fold
 
@@ -76,7 +77,7 @@ def test_swa_is_the_plain_mean_of_the_last_epochs_ends_with_its_norms_measured(t
         return 0.0
 
     plain = job_of(network(), validate)
-    kept, _ = loop.train(plain, knobs, fold_in(tmp_path), CPU, "id")
+    kept, _ = loop.train(plain, knobs, fold_in(tmp_path), CPU)
     assert len(seen) == 6
     for name, p in kept.named_parameters():
         torch.testing.assert_close(p, torch.stack([s[name] for s in seen[-3:]]).mean(dim=0))
@@ -117,7 +118,7 @@ def test_norms_of_frozen_layers_keep_what_they_have():
 def test_swa_stopped_at_any_step_and_repeated_gives_the_same_bits(tmp_path: Path):
     """Before the average, at an epoch's end, within it, and while batch norms are measured: 20 steps, then 5 batches."""
     knobs = Training(epochs=4, swa=2, warmup=1, batch=8, lr=0.05)
-    whole, _ = loop.train(job_of(network()), knobs, fold_in(tmp_path / "whole"), CPU, "id")
+    whole, _ = loop.train(job_of(network()), knobs, fold_in(tmp_path / "whole"), CPU)
     asked, stops = 0, {3, 10, 13, 22}
 
     def stop() -> bool:
@@ -127,8 +128,8 @@ def test_swa_stopped_at_any_step_and_repeated_gives_the_same_bits(tmp_path: Path
 
     for _ in stops:
         with pytest.raises(Stopped):
-            loop.train(job_of(network()), knobs, fold_in(tmp_path / "cut", stop), CPU, "id")
-    kept, _ = loop.train(job_of(network()), knobs, fold_in(tmp_path / "cut", stop), CPU, "id")
+            loop.train(job_of(network()), knobs, fold_in(tmp_path / "cut", stop), CPU)
+    kept, _ = loop.train(job_of(network()), knobs, fold_in(tmp_path / "cut", stop), CPU)
     assert asked == 22 + 5, "no step is done again, only the norms are measured"
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), kept.state_dict().values(), strict=True))
 

@@ -213,10 +213,10 @@ NOTES: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "a constant column": (new("same", lambda i: "x"), "TAB-CONST", ("1 columns", "'same'")),
     "a column twice": (twice, "TAB-DUP", ("1 columns", "size2 (the same as column 'size')")),
     "a column that test lacks": (
-        lambda train, test: (train, test.drop(columns="other")), "TAB-COLUMNS", ("which are left out: 'other'",)),
+        lambda train, test: (train, test.drop(columns="other")), "TAB-COLUMNS", ("no model looks at them: 'other'",)),
     "a column by another name": (
         lambda train, test: (train, test.rename(columns={"size": "Size"})), "TAB-COLUMNS",
-        ("left out: 'size'", "test has columns that train lacks, which play no part: 'Size'")),
+        ("no model looks at them: 'size'", "test has columns that train lacks, which play no part: 'Size'")),
     "columns that give the target away": (
         leaking, "TAB-LEAK", ("'paid' alone tells the target (AUC 1.0000)", "'state' alone")),
     "test of another kind": (
@@ -321,7 +321,18 @@ def test_ids_of_train_may_be_counted_anew_in_test_but_not_be_its_rows(tables, ca
     def copied(train: pd.DataFrame, test: pd.DataFrame):
         return train, pd.concat([test, train.head(3)[test.columns]])
 
+    def flagged(train: pd.DataFrame, test: pd.DataFrame):
+        """One column that is nearly always the same, so that most cells of other rows are equal."""
+        for part, other in ((train, "2"), (test, "3")):
+            del part["size"], part["other"]
+            part["colour"] = np.where(np.arange(len(part)) % 9 == int(other), other, "1")
+        return counted(train, test)
+
+    tables(flagged)
+    assert init() == 0
+    shutil.rmtree("configs/toy")
     tables(counted)
+    capsys.readouterr()
     assert init() == 0
     assert f"{TEST} ids stand in train and in test, of different rows" in " ".join(capsys.readouterr().out.split())
     shutil.rmtree("configs/toy")
@@ -366,7 +377,7 @@ def test_a_constant_target_is_refused(tables, capsys: pytest.CaptureFixture):
 
 def test_an_infinite_target_is_refused(tables, capsys: pytest.CaptureFixture):
     tables(put("answer", "inf", part="train"), kind="regression")
-    assert "'inf'" in refuse("LABEL-KIND", capsys)
+    assert "'inf'" in refuse("LABEL-INF", capsys)
 
 
 @pytest.mark.parametrize("kind, cells", [("binary", ("", "NA")), ("regression", ("", "nan")), ("binary", ("", ""))])
@@ -414,7 +425,7 @@ def test_ids_keep_their_zeros_and_are_no_feature(tables, capsys: pytest.CaptureF
     text = Path("data/sample_submission.csv").read_text()
     Path("data/sample_submission.csv").write_text(text.replace("\n0", "\n").replace("\n0", "\n"))
     assert podium("check", "toy") == 3
-    assert "SUB-IDS" in (said := capsys.readouterr().err) and "leading zeros" in said
+    assert "CSV-IDTYPE" in (said := capsys.readouterr().err) and "leading zeros" in said
 
 
 def test_the_order_of_tests_columns_is_free(tables, capsys: pytest.CaptureFixture):

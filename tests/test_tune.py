@@ -283,13 +283,14 @@ def test_a_file_made_by_hand_is_never_overwritten(toy: Callable[..., str], capsy
 
 
 @pytest.mark.slow
-def test_no_database(toy: Callable[..., str], capsys: pytest.CaptureFixture):
+def test_no_database(toy: Callable[..., str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
     run = toy()
     Path("runs/toy/base~tune").mkdir(parents=True)
     Path("runs/toy/base~tune/study.db").write_text("no database " * 100)
     assert tune(run, "--trials", "1") == 4
     assert "HPO-STORE" in said(capsys)
-    write("configs/toy/base.yaml", SMALL | {"search": SPACE, "tune": {"storage": "nosuch://me:s3cret@host/db"}})
+    monkeypatch.setenv("PODIUM_DB", "nosuch://me:s3cret@host/db")
+    write("configs/toy/base.yaml", SMALL | {"search": SPACE, "tune": {"storage": "env:PODIUM_DB"}})
     assert tune(run, "--trials", "1") == 4
     told = said(capsys)
     assert "HPO-STORE" in told and "nosuch://***@host/db" in told and "s3cret" not in told

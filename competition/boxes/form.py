@@ -14,8 +14,9 @@ from competition.boxes import reading, spellings, strings
 from competition.boxes.checking import SOLE
 from competition.boxes.strings import Template
 from competition.boxes.table import EDGES
-from competition.data import Data, a_row_a_box
+from competition.data import Data
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
+from competition.ids import a_row_a_box
 from competition.keys import Boxes
 from competition.spelling import dress
 

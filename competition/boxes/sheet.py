@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, cache
+from competition import artifacts
 from competition.boxes.curves import curves
 from competition.boxes.matching import Matches, match
 from competition.boxes.scores import SIZES, by_class
 from competition.chart import DPI, png, shortened
+from competition.decoding import PLAIN, Reading, decode, read
 from competition.task import Rows
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def draw(data: Data, ids: pd.Index, oof: pd.DataFrame, folder: Path) -> list[Pat
     judged = judge(rows.truth, oof, matches)
     title = f"{name}: the worst out-of-fold pictures of {len(rows):,}"
     files = {
-        "worst.png": sheet(rows, judged, classes, title, data.config.boxes.upright),
+        "worst.png": sheet(rows, judged, classes, title, data.problem.reading),
         "precision_recall.png": curves(matches, classes, judged.threshold, f"{name}, out of fold"),
         "by_class.csv": class_table(rows.truth, oof, matches, classes).to_csv(lineterminator="\n").encode(),
     }
@@ -128,17 +129,16 @@ def by_picture(judged: Judged, ids: pd.Index) -> pd.DataFrame:
     return table.iloc[np.lexsort((-faults, table["f1"]))]
 
 
-def sheet(rows: Rows, judged: Judged, classes: tuple[str, ...], title: str, upright: bool = True) -> bytes:
+def sheet(rows: Rows, judged: Judged, classes: tuple[str, ...], title: str, reading: Reading = PLAIN) -> bytes:
     """A PNG of the worst pictures of `rows`, at most 12 of those that are there, with their boxes, ids and counts.
 
-    upright: whether the boxes are of the pictures as their EXIF notes turn them. Raises BadPicture.
+    reading: how the files become the pixels that the boxes are of. Raises BadPicture.
     """
     from matplotlib.figure import Figure
 
     assert rows.pictures is not None
     worst = by_picture(judged, rows.ids[rows.pictures.map(lambda path: Path(path).is_file())]).head(TILES)
-    files = [Path(rows.pictures[name]).read_bytes() for name in worst.index]
-    pictures = [cache.decode(file, round(INCHES * DPI), upright) for file in files]
+    pictures = [decode(read(rows.pictures[name]), round(INCHES * DPI), reading) for name in worst.index]
     down = max(1, math.ceil(len(worst) / ACROSS))
     tall = float(np.median([len(picture) / picture.shape[1] for picture in pictures] or [1.0]))
     size = (INCHES * ACROSS, (INCHES * tall + 0.25) * down + 0.9)

@@ -52,7 +52,8 @@ def render(data: Data, form: BoxForm, boxes: pd.DataFrame) -> pd.DataFrame:
     the sample may lack pictures; theirs come last.
     """
     text = _kept(data, form, boxes).pipe(strings.written, form.template.fields, form.fractions)
-    ids = pd.Index(data.sample[data.sample_id]).append(data.test.ids).unique()
+    further = data.test.ids[:0] if data.config.ids == "sample" else data.test.ids
+    ids = pd.Index(data.sample[data.sample_id]).append(further).unique()
     if form.column is not None:
         cells = strings.render(form.template, text).reindex(ids, fill_value=form.nothing)
         return pd.DataFrame({data.sample_id: ids, form.column: cells.to_numpy()})[list(data.sample.columns)]
@@ -120,7 +121,8 @@ def faults(data: Data, form: BoxForm, table: pd.DataFrame) -> Iterator[Fault]:
 
 def counted(data: Data, form: BoxForm, table: pd.DataFrame) -> str:
     """A sentence on how many boxes a submission holds. table: as `faults` passes it."""
-    boxes, pictures = boxes_of(data, form, table)[0], len(data.test.ids)
+    boxes = boxes_of(data, form, table)[0]
+    pictures = len(data.test.ids) if data.config.ids != "sample" else data.sample[data.sample_id].nunique()
     bare = pictures - boxes.index.nunique()
     way = f"the cell {form.nothing!r}" if form.column is not None else form.nothing.split() or "no row"
     return f"{len(boxes):,} boxes on {pictures - bare:,} of {pictures:,} pictures" + f"; the others have {way}" * bool(

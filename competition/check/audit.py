@@ -30,10 +30,10 @@ def audit(name: str) -> None:
         facts = None if data.train.pictures is None else groups.seen(data)
         fold, found = split(data)
         found += [of_sentence(note) for note in data.notes]
-        found += heard(lambda: list(labels.notes(data))) + heard(lambda: list(ids.notes(data, fold, types)))
+        found += heard(lambda: list(labels.notes(data))) + heard(lambda: list(ids.notes(data)))
         found += heard(lambda: [of_sentence(note) for note in form.infer(data).notes])
         if data.problem.inputs or facts is None:
-            found += heard(lambda: list(leaks.notes(data, types)))
+            found += heard(lambda: list(leaks.notes(data, types, fold)))
         if facts is not None:
             pairs = copies.find(facts, groups.progress(data, "copies"))
             found += [*doubles.notes(data, pairs, fold), *shift.leaking(data, facts), *pictures.notes(data, facts)]
@@ -59,13 +59,12 @@ def split(data: Data) -> tuple[pd.Series | None, list[Note]]:
 
     def part() -> Iterator[Note]:
         if artifacts.fold_table(data.name).exists():
-            table = folds.load(data)
-            drawn.append(table.table["fold"])
-            notes = folds.mismatch(data, table)
+            there = folds.load(data)
+            table, notes = there.table, folds.mismatch(data, there)
         else:
             table, notes = folds.draw(data)
-            drawn.append(table["fold"])
-        return map(of_sentence, notes + folds.time_notes(data))
+        drawn.append(table["fold"])
+        return map(of_sentence, notes + folds.left_alone(data, table))
 
     found = heard(lambda: list(part()))
     return (drawn[0].loc[data.train.ids] if drawn else None), found
@@ -73,8 +72,9 @@ def split(data: Data) -> tuple[pd.Series | None, list[Note]]:
 
 def summary(data: Data, facts: Facts | None) -> list[str]:
     """Sentences on what there is."""
+    n = len(data.problem.columns)
     lines = [f"{len(data.train):,} training and {len(data.test):,} test rows, {data.problem.kind}, "
-             f"{len(data.problem.columns)} prediction columns, metric {data.problem.metric.name}"]  # fmt: skip
+             f"{n} prediction column{'s' * (n != 1)}, metric {data.problem.metric.name}"]  # fmt: skip
     lines += [labels.described(data)] if data.config.kind != "regression" else []
     lines += [pictures.described(facts)] if facts is not None else []
     return lines + (describe_boxes(data) if data.config.kind == "boxes" else [])

@@ -14,7 +14,6 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from competition import artifacts, cache
 from competition.check import facts as picture_facts
 from competition.check import seen
 from competition.check.facts import Facts
+from competition.decoding import Reading, decode, read
 from competition.prefetch import ahead
 from competition.task import Progress
 
@@ -37,6 +37,7 @@ LAID = ((picture_facts.SIDE, 0.68, 6, 512), (64, 0.85, 3, 32), (96, 0.92, 2, 16)
 MOST = 20  # candidates of a picture
 SMALLEST = 32  # pixels: pictures with a shorter side are held for copies only when they are equal
 BLOCK = 1024  # pictures that are looked up at once
+SEARCH = repr((CUTS, ALIKE, LAID, MOST, SMALLEST))  # what was found by other bounds is looked for anew
 COLUMNS = ["first", "second", "likeness", "mirrored"]
 Pictures = Callable[[np.ndarray], np.ndarray]  # positions -> their brightness [n, side, side]
 
@@ -46,22 +47,26 @@ def find(facts: Facts, progress: Progress) -> pd.DataFrame:
 
     Of equal files each is paired with the first of them, and only that one is compared with others.
     """
+    whole = facts.whole
+    path = facts.folder / f"copies-{artifacts.digest(SEARCH, *whole.index, *whole['digest'])}.parquet"
+    with artifacts.locked(facts.folder, wait=-1):
+        if not path.exists():
+            pairs = _pairs(facts, whole, progress)
+            for old in facts.folder.glob("copies-*.parquet"):
+                old.unlink()
+            artifacts.write_table(path, pairs)
+        return artifacts.read_table(path)
+
+
+def _pairs(facts: Facts, whole: pd.DataFrame, progress: Progress) -> pd.DataFrame:
     from threadpoolctl import threadpool_limits
 
-    whole = facts.whole
-    path = facts.folder / f"copies-{artifacts.digest(*whole.index, *whole['digest'])}.parquet"
-    if path.exists():
-        return artifacts.read_table(path)
     first = whole.groupby("digest", sort=False)["digest"].transform(lambda same: same.index[0])
     equal = pd.DataFrame({"first": first, "second": whole.index, "likeness": 1.0, "mirrored": False})
     single = whole[(first == whole.index) & (whole[["width", "height"]].min(axis=1) >= SMALLEST)]
     with threadpool_limits(1, "blas"):  # its threads and ours wait for each other: small products 7 times as slow
         near = _near(facts, single.index, progress)
-    pairs = pd.concat([equal[equal["first"] != equal["second"]], near], ignore_index=True)[COLUMNS]
-    for old in facts.folder.glob("copies-*.parquet"):
-        old.unlink()
-    artifacts.write_table(path, pairs)
-    return pairs
+    return pd.concat([equal[equal["first"] != equal["second"]], near], ignore_index=True)[COLUMNS]
 
 
 def originals(pictures: pd.Series, pairs: pd.DataFrame) -> pd.Series:
@@ -102,7 +107,7 @@ def _near(facts: Facts, paths: pd.Index, progress: Progress) -> pd.DataFrame:
         def luma(positions: np.ndarray, side: int = side) -> np.ndarray:
             if side == picture_facts.SIDE:
                 return facts.thumbnails(paths[positions]) @ seen.LUMA
-            return np.stack([_luma(path, side) for path in paths[positions]])
+            return np.stack([_luma(path, side, facts.reading) for path in paths[positions]])
 
         found = _laid(found, luma, least, block, rounds, told)
     likeness = found["likeness"].clip(upper=0.9999)  # 1 is said of equal files only
@@ -195,6 +200,6 @@ def _laid(
     return pd.concat(kept, ignore_index=True)
 
 
-def _luma(path: str, side: int) -> np.ndarray:
-    picture = cache.decode(Path(path).read_bytes(), side)
+def _luma(path: str, side: int, reading: Reading) -> np.ndarray:
+    picture = decode(read(path), side, reading)
     return cache.fitted(picture, (side, side), "squash") @ seen.LUMA

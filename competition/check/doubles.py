@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,37 +13,40 @@ import pandas as pd
 from competition.check import copies
 from competition.check.notes import EXAMPLES, Note
 from competition.data import Data
-from competition.keys import AUTO
+from competition.keys import AUTO, Kind
 from competition.split import labels_of
 from competition.task import pick
 
 SHOWN = 4  # pairs of pictures
 LABEL = 24  # letters
+Tile = Callable[[str, str], tuple[str, str]]  # id of a row, how like -> path, caption
 
 
 def notes(data: Data, pairs: pd.DataFrame, fold: pd.Series | None) -> Iterator[Note]:
     """pairs: of paths. fold: of each training row, by id, where there is a fold table."""
-    train, test = data.train.pictures, data.test.pictures
+    train, test = data.train.pictures, data.test.shown.pictures
     assert train is not None
     told = labels(data)
+    mine = functools.partial(_tile, train, _captions(told, data.config.kind))
     inside = joined(pairs, train, train)
+    inside = inside[inside["one"] != inside["other"]]
     ends = pd.DataFrame(np.sort(inside[["one", "other"]].astype(str).to_numpy(), axis=1))
     inside = inside[~ends.duplicated().to_numpy()]
     if len(inside):
-        yield _within(data, inside, told, fold)
+        yield _within(inside, fold, data.config.folds.group == AUTO, mine)
         odd = inside[told[inside["one"]].to_numpy() != told[inside["other"]].to_numpy()]
-        if data.config.kind in ("boxes", "regression"):
-            odd = odd[
-                odd["likeness"] == 1
-            ]  # other boxes are right where a picture was cropped, other values where it is near
+        if data.config.kind in ("boxes", "regression"):  # a crop has other boxes by right, a near copy another value
+            odd = odd[odd["likeness"] == 1]
         if len(odd):
             what = "copies have " + ("other boxes" if data.config.kind == "boxes" else "another label")
             mend = "look which is right; wrong labels teach nothing and cost score on both sides"
-            yield _note("warn", "LABEL-CONFLICT", what, odd, mend, data, told)
-    across = pd.DataFrame() if test is None else joined(pairs, train, test)
-    if len(across):
+            yield Note("warn", "LABEL-CONFLICT", what + _kinds(odd), _rows(odd), mend=mend, **_shown(odd, mine, mine))
+    if test is not None and len(across := joined(pairs, train, test)):
+        what = "test pictures are copies of training pictures" + _kinds(across)
         mend = "nothing, but a score on them is no score of what is unseen; their labels are known"
-        yield _note("warn", "TEST-DUPE", "test pictures are copies of training pictures", across, mend, data, told)
+        theirs = functools.partial(_tile, test, pd.Series("test", data.test.ids))
+        shown = _shown(across, mine, theirs)
+        yield Note("warn", "TEST-DUPE", what, across["other"].nunique(), mend=mend, **shown)
 
 
 def joined(pairs: pd.DataFrame, one: pd.Series, other: pd.Series) -> pd.DataFrame:
@@ -54,7 +59,6 @@ def joined(pairs: pd.DataFrame, one: pd.Series, other: pd.Series) -> pd.DataFram
     turned = near.rename(columns={"first": "second", "second": "first"})
     same = pd.DataFrame({"first": first["first"], "second": first["first"], "likeness": 1.0})
     found = pd.concat([same, near, turned]).merge(first, on="first").merge(second, on="second")
-    found = found[found["one"] != found["other"]]
     return found.sort_values(["likeness", "one", "other"], ascending=[False, True, True], ignore_index=True)
 
 
@@ -73,50 +77,46 @@ def labels(data: Data) -> pd.Series:
     return pd.Series([" ".join(names[row > 0]) for row in known.to_numpy()], index=known.index)
 
 
-def _within(data: Data, inside: pd.DataFrame, told: pd.Series, fold: pd.Series | None) -> Note:
-    what = "training pictures are copies of one another"
+def _within(inside: pd.DataFrame, fold: pd.Series | None, auto: bool, mine: Tile) -> Note:
+    """auto: whether the folds keep copies together."""
+    what = f"training pictures are copies of one another{_kinds(inside)}"
     if fold is None:
-        mend = (
-            "nothing: folds.group: auto"
-            if data.config.folds.group == AUTO
-            else "folds: {group: auto} keeps them together"
-        )
-        return _note("warn" if data.config.folds.group != AUTO else "info", "FOLD-DUPE", what, inside, mend, data, told)
-    crossing = inside[fold[inside["one"]].to_numpy() != fold[inside["other"]].to_numpy()]
-    if not len(crossing):
-        return _note("info", "FOLD-DUPE", f"{what}; none crosses folds", inside, "nothing", data, told)
-    what = f"{what}, and {len(_ids(crossing)):,} have one in another fold: the CV score is too good"
+        torn = np.full(len(inside), not auto)
+    else:
+        torn = fold[inside["one"]].to_numpy() != fold[inside["other"]].to_numpy()
+        what += f"; {_rows(inside[torn]):,} have one in another fold: the CV score is too good" if torn.any() else ""
+    if not torn.any():
+        what, mend = f"{what}; none crosses folds", "nothing"
+        return Note("info", "FOLD-DUPE", what, _rows(inside), mend=mend, **_shown(inside, mine, mine))
     mend = "folds: {group: auto} keeps copies together; then make the fold table anew"
-    return _note("warn", "FOLD-DUPE", what, crossing, mend, data, told, len(_ids(inside)))
+    return Note("warn", "FOLD-DUPE", what, _rows(inside), mend=mend, **_shown(inside[torn], mine, mine))
 
 
-def _ids(pairs: pd.DataFrame) -> Sequence[str]:
-    return sorted(set(pairs["one"]) | set(pairs["other"]))
+def _rows(pairs: pd.DataFrame) -> int:
+    return len(set(pairs["one"]) | set(pairs["other"]))
 
 
-def _note(severity, code, what, pairs: pd.DataFrame, mend, data: Data, told: pd.Series, count: int = 0) -> Note:
-    """Near copies first on the sheet: equal ones need no look. likeness: of files that are equal it is 1."""
-    equal = pairs["likeness"] == 1
-    counted = sorted(set(pairs["other"])) if code == "TEST-DUPE" else _ids(pairs)
-    kinds = f"{int(equal.sum()):,} pairs of equal files, {int((~equal).sum()):,} of near ones"
-    shown = pairs.sort_values("likeness", kind="stable").head(SHOWN)
-    files = {
-        i: path for rows in (data.test, data.train) if rows.pictures is not None for i, path in rows.pictures.items()
-    }
+def _kinds(pairs: pd.DataFrame) -> str:
+    """likeness: of files that are equal it is 1."""
+    equal = int((pairs["likeness"] == 1).sum())
+    return f" (pairs: {equal:,} of equal files, {len(pairs) - equal:,} of near copies)"
+
+
+def _shown(pairs: pd.DataFrame, one: Tile, other: Tile) -> dict[str, Any]:
+    """Examples and tiles of a note. Near copies first on the sheet: equal ones need no look."""
+    examples = [f"{a} = {b}" for a, b in pairs[["one", "other"]].head(EXAMPLES).itertuples(index=False)]
     tiles = []
-    for one, other, likeness in shown[["one", "other", "likeness"]].itertuples(index=False):
+    few = pairs.sort_values("likeness", kind="stable").head(SHOWN)
+    for a, b, likeness in few[["one", "other", "likeness"]].itertuples(index=False):
         how = "equal" if likeness == 1 else f"{likeness:.3f}"
-        tiles += [(files[i], f"{_short(i)}\n{_caption(data, told, i)}, {how}") for i in (one, other)]
-    examples = [f"{one} = {other}" for one, other in pairs[["one", "other"]].head(EXAMPLES).itertuples(index=False)]
-    return Note(severity, code, f"{what} ({kinds})", count or len(counted), tuple(examples), mend, tiles=tuple(tiles))
+        tiles += [one(a, how), other(b, how)]
+    return {"examples": tuple(examples), "tiles": tuple(tiles)}
 
 
-def _caption(data: Data, told: pd.Series, name: str) -> str:
-    """The row's label, the number of its boxes, or that it is of test."""
-    if data.config.kind == "boxes" and name in told.index:
-        return f"{told[name].count('; ') + bool(told[name])} boxes"
-    return told.get(name, "test")[:LABEL]
+def _tile(pictures: pd.Series, captions: pd.Series, name: str, how: str) -> tuple[str, str]:
+    return pictures[name], f"{Path(name).name[-LABEL:]}\n{captions[name][:LABEL]}, {how}"
 
 
-def _short(name: str) -> str:
-    return Path(name).name[-LABEL:]
+def _captions(told: pd.Series, kind: Kind) -> pd.Series:
+    """The row's label, or the number of its boxes."""
+    return told.map(lambda boxes: f"{boxes.count('; ') + bool(boxes)} boxes") if kind == "boxes" else told

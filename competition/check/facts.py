@@ -9,11 +9,10 @@ A part is there once its parquet is. A picture whose size or time changed is rea
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, cache
-from competition.cache import BadPicture
+from competition.decoding import BadPicture, Reading, alpha, decode, header, lacks_end, plain, unreadable
+from competition.decoding import read as content_of
 from competition.prefetch import ahead
 from competition.task import Progress
 
@@ -29,22 +29,26 @@ SIDE = 32  # of a thumbnail
 DECODED = 64  # pixels that a side has at least before it is made a thumbnail
 PART = 2000  # pictures: what a kill may lose, a few seconds
 DEPTH = 256  # pictures in memory at once, at most
-ORIENTATION = 274  # EXIF tag: 1 is upright
 WHOLE = ("size", "time", "width", "height", "turned", "frames", "part", "row")  # numbers
 EMPTY: dict[str, Any] = {
     "digest": "", "form": "", "mode": "", "width": 0, "height": 0, "turned": 1, "frames": 1, "clear": 0.0,
-    "fault": "", "found": "",
+    "endless": False, "fault": "", "found": "",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Facts:
-    """table, by path: size in bytes and time of the file, digest, form (JPEG, PNG, ...), mode (Pillow's), width and
-    height as stored, turned (EXIF orientation), frames, clear (how transparent it is, 0..1), fault and found (a code of
-    cache.PROBLEMS, or empty), and part and row of its thumbnail, -1 where it has none."""
+    """reading: how files became pixels.
+
+    table, by path: size in bytes of the file and time of its last change, of rights too, digest, form (JPEG, PNG, ...),
+    mode (Pillow's), width and height as stored, turned (EXIF orientation), frames, clear (how transparent it is, 0..1),
+    fault and found (a code of badpictures.PROBLEMS, or empty), endless (a JPEG without its end mark), and part and row of
+    its thumbnail, -1 where it has none.
+    """
 
     table: pd.DataFrame
     folder: Path
+    reading: Reading
 
     @property
     def whole(self) -> pd.DataFrame:
@@ -61,8 +65,11 @@ class Facts:
         return out
 
 
-def read(paths: Sequence[str], folder: Path, progress: Progress) -> Facts:
-    """Reads those that are not known yet. Nothing is raised for a picture that can't be used: its fault is a fact."""
+def read(paths: Sequence[str], folder: Path, progress: Progress, reading: Reading) -> Facts:
+    """Reads those that are not known yet. Nothing is raised for a picture that can't be used: its fault is a fact.
+
+    reading: how they become pixels; `folder` should tell.
+    """
     paths = sorted(set(paths))
     with artifacts.locked(folder, wait=-1):
         files = pd.DataFrame([_stat(path) for path in paths], index=pd.Index(paths, name="path"))
@@ -70,63 +77,43 @@ def read(paths: Sequence[str], folder: Path, progress: Progress) -> Facts:
         there = known.reindex(files.index)
         fresh = (there["size"] == files["size"]) & (there["time"] == files["time"])
         todo = files.index[~fresh & (files["fault"] == "")]
-        _read_all(todo, files, folder, progress, len(paths))
+        _read_all(todo, files, folder, progress, len(paths), reading)
         known = _known(folder).reindex(files.index)
     lost = files.index[files["fault"] != ""]  # what has no plain file is told anew each time
     absent = pd.DataFrame([EMPTY | {"part": -1, "row": -1}] * len(lost), index=lost)
     absent = absent.assign(**{c: files.loc[lost, c] for c in ("size", "time", "fault", "found")})
-    return Facts(pd.concat([known.drop(lost), absent]).sort_index().astype(dict.fromkeys(WHOLE, int)), folder)
+    return Facts(pd.concat([known.drop(lost), absent]).sort_index().astype(dict.fromkeys(WHOLE, int)), folder, reading)
 
 
-def look(path: str) -> tuple[dict[str, Any], np.ndarray]:
+def look(path: str, reading: Reading) -> tuple[dict[str, Any], np.ndarray]:
     """The facts of one file, and its thumbnail, black where it can't be decoded."""
     facts, thumbnail = dict(EMPTY), np.zeros((SIDE, SIDE, 3), np.uint8)
     try:
-        content = Path(path).read_bytes()
+        content = content_of(path)
         facts["digest"] = artifacts.digest(content)
-        thumbnail = cache.fitted(cache.decode(content, DECODED), (SIDE, SIDE), "squash")
-        facts |= _header(content) | {"clear": _clear(content)}
-    except PermissionError as e:
-        facts |= {"fault": "IMG-PERM", "found": str(e)}
+        thumbnail = cache.fitted(decode(content, DECODED, reading), (SIDE, SIDE), "squash")
+        head = header(content)
+        facts |= {
+            "form": "JPEG" if head.form == "MPO" else head.form, "mode": head.mode, "width": head.width,
+            "height": head.height, "turned": head.turn, "frames": head.frames, "endless": lacks_end(content, head),
+            "clear": 1 - float(alpha(content).mean()) / 255 if head.clear else 0.0,
+        }  # fmt: skip
     except BadPicture as e:
         facts |= {"fault": e.code, "found": e.found}
     return facts, thumbnail
 
 
-def _header(content: bytes) -> dict[str, Any]:
-    """What Pillow says of a picture that was decoded. A second frame of a JPEG is a phone's preview or depth map."""
-    from PIL import Image
-
-    with Image.open(BytesIO(content), formats=cache.FORMATS) as picture:
-        form = "JPEG" if picture.format == "MPO" else str(picture.format)
-        return {
-            "form": form, "mode": picture.mode, "width": picture.width, "height": picture.height,
-            "turned": int(picture.getexif().get(ORIENTATION, 1)),
-            "frames": 1 if form == "JPEG" else int(getattr(picture, "n_frames", 1)),
-        }  # fmt: skip
-
-
-def _clear(content: bytes) -> float:
-    """0 where every pixel is opaque, 1 where none can be seen."""
-    from PIL import Image
-
-    with Image.open(BytesIO(content), formats=cache.FORMATS) as picture:
-        if not picture.has_transparency_data:
-            return 0.0
-        return 1 - float(np.asarray(picture.convert("RGBA").getchannel("A")).mean()) / 255
-
-
 def _stat(path: str) -> dict[str, Any]:
     facts = {"size": -1, "time": -1, "fault": "", "found": ""}
     try:
-        s = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return facts | {"fault": "IMG-MISSING", "found": "no such file"}
-    except PermissionError as e:
-        return facts | {"fault": "IMG-PERM", "found": str(e)}
-    if not stat.S_ISREG(s.st_mode):
-        return facts | {"fault": "IMG-NOTFILE", "found": stat.filemode(s.st_mode)}
-    return facts | {"size": s.st_size, "time": s.st_mtime_ns}
+        s = plain(os.stat(path))
+    except OSError as e:
+        bad = unreadable(path, e)
+    except BadPicture as e:
+        bad = e
+    else:
+        return facts | {"size": s.st_size, "time": max(s.st_mtime_ns, s.st_ctime_ns)}
+    return facts | {"fault": bad.code, "found": bad.found}
 
 
 def _file(folder: Path, part: int, kind: str) -> Path:
@@ -146,13 +133,17 @@ def _known(folder: Path) -> pd.DataFrame:
     return known[~known.index.duplicated(keep="last")]
 
 
-def _read_all(todo: pd.Index, files: pd.DataFrame, folder: Path, progress: Progress, total: int) -> None:
+def _read_all(
+    todo: pd.Index, files: pd.DataFrame, folder: Path, progress: Progress, total: int, reading: Reading
+) -> None:
     """Writes a part each PART pictures, and one of the rest, also where the work is asked to stop."""
     part, before = max(_parts(folder), default=-1) + 1, total - len(todo)
     held: list[tuple[str, dict[str, Any], np.ndarray]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for n, (path, told) in enumerate(zip(todo, ahead(pool, look, todo, DEPTH), strict=True)):
+            for n, (path, told) in enumerate(
+                zip(todo, ahead(pool, partial(look, reading=reading), todo, DEPTH), strict=True)
+            ):
                 held.append((path, *told))
                 if len(held) == PART:
                     _write(folder, part, held, files)

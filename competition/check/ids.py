@@ -1,4 +1,4 @@
-"""Notes on ids and groups: whether an id tells the target or train from test, and columns whose groups cross folds."""
+"""Notes on ids: whether one tells the target, or train from test."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ import numpy as np
 import pandas as pd
 
 from competition.check.leaks import telling
-from competition.check.notes import Note, about
+from competition.check.notes import Note
 from competition.data import Data
-from competition.inspect.splits import GROUPS
 from competition.likeness import FEW
 from competition.tabular.columns import Column
 
 MORE, SPREADS = 0.1, 4.0  # above 0.5, and standard deviations of a random AUC, from which on ids tell something
 APART = 0.99  # AUC of ids of train against test
-REPEATED = 0.5  # share of rows that stand with another one of their group
-SHARED = 0.05  # of test's groups that train has too, up to which they are apart
-DIFFERENT = 10  # groups at least
 
 
-def notes(data: Data, fold: pd.Series | None, columns: list[Column]) -> Iterator[Note]:
+def notes(data: Data) -> Iterator[Note]:
     yield from telling_ids(data)
     yield from ordered_ids(data)
-    if data.config.folds.group is None and data.config.folds.time is None:
-        yield from crossing(data, fold, columns)
 
 
 def numbers(ids: pd.Index) -> pd.Series:
@@ -73,29 +67,3 @@ def ordered_ids(data: Data) -> Iterator[Note]:
         yield Note(
             "info", "ID-ORDER", f"the ids of test come {where} those of train", len(test), tuple(test.index[:3]), mend
         )
-
-
-def crossing(data: Data, fold: pd.Series | None, columns: list[Column]) -> Iterator[Note]:
-    """FOLD-GROUP for columns of groups by their name, or because test has other ones than train, that folds tear apart."""
-    for column in columns:
-        cells = data.train.table[column.name]
-        size = cells.map(cells.value_counts())
-        several, different = (size > 1).mean(), cells.nunique()
-        if several <= REPEATED or different < DIFFERENT or different > len(cells) / 2:
-            continue
-        named = any(hint in column.name.lower() for hint in GROUPS)
-        if not named and not (column.type in ("category", "text") and _apart(data, column.name)):
-            continue
-        torn = cells if fold is None else cells[cells.map(fold.groupby(cells).nunique()) > 1]
-        if len(torn):
-            why = "its name says groups" if named else "test has other values of it than train"
-            what = f"column {column.name!r} holds groups ({why}) that cross folds: {different:,} of them"
-            mend = f"folds: {{group: {column.name}}}, if rows of one value are alike; then make the fold table anew"
-            yield about("warn", "FOLD-GROUP", what, torn.value_counts().index, mend)
-
-
-def _apart(data: Data, name: str) -> bool:
-    if name not in data.test.table:
-        return False
-    values = set(data.test.table[name])
-    return len(values) >= 3 and len(values & set(data.train.table[name])) <= SHARED * len(values)

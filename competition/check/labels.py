@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -32,6 +32,9 @@ def described(data: Data) -> str:
         return ""
     of = "boxes" if data.config.kind == "boxes" else "rows"
     share = counts / (counts.sum() if of == "boxes" else len(data.train))
+    if counts.min() == counts.max():
+        named = f"{len(counts)} classes, each" if len(counts) > 1 else f"1 class, {counts.index[0]!r},"
+        return f"{named} with {share.iloc[0]:.2%} of the training {of} ({counts.iloc[0]:,.0f})"
     most, least = (f"{label!r} has {share[label]:.2%}" for label in (counts.idxmax(), counts.idxmin()))
     return f"{len(counts)} classes: {most} of the training {of}, {least} ({counts.min():,.0f})"
 
@@ -50,15 +53,27 @@ def count(data: Data) -> pd.Series:
 
 def twins(counts: pd.Series) -> Iterator[Note]:
     """LABEL-TYPO: names alike but for case, blanks and accents' codes, or one letter where one of them is rare."""
-    found, spelled = [], collections.Counter(map(plain, counts.index.astype(str)))
-    for one, other in combinations(counts.index.astype(str), 2):
-        few, many = sorted((int(counts[one]), int(counts[other])))
-        alone = spelled[plain(one)] == spelled[plain(other)] == 1  # else its twin is known
-        if plain(one) == plain(other) or (alone and few <= RARE * many and slip(plain(one), plain(other))):
-            found.append(f"{one!r} ({counts[one]:,}) and {other!r} ({counts[other]:,})")
+    names, rows = counts.index.astype(str), counts.to_numpy()
+    spelled = [plain(name) for name in names]
+    often, found = collections.Counter(spelled), []
+    for i, j in near(spelled):
+        one, other, (few, many) = spelled[i], spelled[j], sorted((rows[i], rows[j]))
+        alone = often[one] == often[other] == 1  # else its twin is known
+        if one == other or (alone and 0 < few <= RARE * many and slip(one, other)):
+            found.append(f"{names[i]!r} ({rows[i]:,.0f}) and {names[j]!r} ({rows[j]:,.0f})")
     if found:
         mend = "if they are one class, write one name in train (nothing is merged unasked)"
         yield about("warn", "LABEL-TYPO", "labels are spelling twins", found, mend)
+
+
+def near(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Places of names that are the same, or the same once each has lost a letter at most; of 80,000, seconds."""
+    alike = collections.defaultdict(list)
+    for i, name in enumerate(names):
+        letters = [at for at, letter in enumerate(name) if not letter.isdigit()] if len(name) >= LETTERS else []
+        for short in {name, *(name[:at] + name[at + 1 :] for at in letters)}:
+            alike[short].append(i)
+    return sorted({pair for places in alike.values() for pair in combinations(places, 2)})
 
 
 def plain(name: str) -> str:
@@ -66,12 +81,13 @@ def plain(name: str) -> str:
 
 
 def slip(one: str, other: str) -> bool:
-    """Whether one letter was added, lost, changed, or changed places with the next; a digit is no slip."""
+    """Whether one letter was added, lost, changed, or changed places with the next; a digit is no slip, nor is a letter
+    before the word (typical and atypical)."""
     if min(len(one), len(other)) < LETTERS or abs(len(one) - len(other)) > 1:
         return False
     start = next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
     a, b = one[start:], other[start:]
-    if (a[:1] + b[:1]).isdigit() or any(c.isdigit() for c in a[:1] + b[:1]):
+    if any(c.isdigit() for c in a[:1] + b[:1]) or (start == 0 and len(one) != len(other)):
         return False
     swapped = len(a) > 1 and a[:2] == b[1::-1] and a[2:] == b[2:]
     return a[1:] == b[1:] or a[1:] == b or a == b[1:] or swapped

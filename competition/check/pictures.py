@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.cache import PROBLEMS
+from competition import artifacts, badpictures, dicom
+from competition.badpictures import POLICY, PROBLEMS, RISK, by_kind
 from competition.check.facts import Facts
 from competition.check.notes import Note, about
 from competition.data import Data
+from competition.decoding import BadPicture
 
 FORMS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
-    ".gif": "GIF",
+    ".gif": "GIF", ".dcm": dicom.FORMAT, ".dicom": dicom.FORMAT,
 }  # fmt: skip
 TINY = 16  # pixels of the shorter side, where most pictures have more
 LONG = 5.0  # longer side over shorter, from which on a square crop shows little of it
@@ -45,10 +47,11 @@ def _shown(paths: pd.Index, data: Data) -> pd.Series:
 
 def _unusable(facts: Facts, names: pd.Series) -> Iterator[Note]:
     bad = facts.table[facts.table["fault"] != ""]
-    for code, rows in bad.groupby("fault"):
-        what, mend = PROBLEMS[str(code)]
-        risk = "those rows would be trained on or predicted from nothing"
-        yield about("error", str(code), f"{what}: {rows['found'].iloc[0]}", names[rows.index], mend, risk=risk)
+    for code, found in by_kind((path, BadPicture(*row)) for path, *row in bad[["fault", "found"]].itertuples()).items():
+        what, mend = PROBLEMS[code]
+        yield about(
+            "error", code, f"{what}: {next(iter(found.values()))}", names[list(found)], mend + POLICY, risk=RISK
+        )
 
 
 def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
@@ -61,14 +64,16 @@ def _forms(whole: pd.DataFrame, names: pd.Series) -> Iterator[Note]:
     for severity, code, which, what, mend, caption in (
         ("warn", "IMG-EXT", wrong, "the file's name tells another format than its content", "it is read as what it is; "
          "rename the files, or other tools will refuse them", said),
-        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK): every decoder turns them into RGB its own way",
+        ("warn", "IMG-CMYK", mode == "CMYK", "colours are for print (CMYK); OpenCV makes them RGB, others otherwise",
          "convert them to RGB once, for train and test alike", mode),
         ("warn", "IMG-FRAMES", whole["frames"] > 1, "files hold several frames or pages: the first is taken",
          "cut out the frame that counts, if it is another", whole["frames"].astype(str) + " frames"),
         ("warn", "IMG-ALPHA", whole["clear"] > CLEAR, "pixels are transparent: the colours hidden below them are seen",
-         "flatten them on the ground that they are meant to be seen on", (100 * whole["clear"]).map("{:.0f}% clear".format)),
+         "`alpha: white` or `black` in `image:` lays them on that", (100 * whole["clear"]).map("{:.0f}% clear".format)),
         ("info", "IMG-EXIF", whole["turned"] != 1, "an EXIF note turns them; it is followed once, everywhere",
          "boxes of such pictures: see boxes.upright", "EXIF " + whole["turned"].astype(str)),
+        ("info", "IMG-TRUNC", whole["endless"], "the end mark is missing, but every pixel decodes", "nothing: they are read "
+         "as they are", mode),
         ("info", "IMG-PALETTE", palette, "colours come from a palette, or are black and white only",
          "nothing: they are read as RGB", mode),
         ("info", "IMG-GREY", mode.isin(["L", "LA"]) & colours.any(), "grey pictures among coloured ones",
@@ -138,16 +143,20 @@ def _names(paths: pd.Index, data: Data, names: pd.Series) -> Iterator[Note]:
 
 def _unlisted(data: Data) -> Iterator[Note]:
     """Files beside the pictures that no table lists, and hidden ones."""
-    every = [rows.pictures for rows in (data.train, *data.unknown.values()) if rows.pictures is not None]
-    listed = {os.path.abspath(path) for pictures in every for path in pictures}
+    every = [rows.shown.pictures for rows in (data.train, *data.unknown.values())]
+    listed = {os.path.abspath(path) for pictures in every if pictures is not None for path in pictures}
     folders = sorted({os.path.dirname(path) for path in listed})
+    ours = artifacts.cache_folder(data.name).absolute()  # of `read:`, with its lock
     orphans, hidden = [], []
     for folder in filter(os.path.isdir, folders):
         for entry in os.scandir(folder):
             if entry.name.startswith((".", "__MACOSX")):
-                hidden.append(entry.path)
+                hidden += [entry.path] * (not Path(folder).is_relative_to(ours))
             elif Path(entry.name).suffix.lower() in FORMS and entry.path not in listed:
                 orphans.append(entry.path)
+    if data.config.image is not None and data.config.image.bad != "refuse":  # those left out were listed
+        bad = badpictures.find(data.name, orphans, data.problem.reading)
+        orphans = [path for path in orphans if path not in bad]
     shown = {path: os.path.relpath(path, os.path.abspath(data.config.data)) for path in orphans + hidden}
     if orphans:
         orphans.sort()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from competition import cache
-from competition.cache import BadPicture
 from competition.chart import BLACK, BLUE, GREY, ORANGE, png, shortened
 from competition.check.facts import Facts
 from competition.check.labels import count
 from competition.check.notes import Note
 from competition.check.shift import DRIFT, NOUNS, Source
 from competition.data import Data
+from competition.decoding import BadPicture, Reading, decode, read
 from competition.split import truth_of
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def draw(data: Data, facts: Facts | None, sources: Sequence[Source], notes: Sequ
     _charts(put, width, data, facts, sources)
     top = CHARTS
     for strip, lines, head in zip(strips, told, heads, strict=True):
-        _strip(put, top, head, strip, lines)
+        _strip(data, put, top, head, strip, lines)
         top += head + TILE
     return png(figure)
 
@@ -143,13 +142,13 @@ def _drift(axes: Axes, sources: Sequence[Source]) -> None:
     axes.set_title(f"test told from train: AUC (0.5: none; dotted: {DRIFT})", fontsize=9)
 
 
-def _strip(put: Put, top: float, head: float, notes: Sequence[Note], told: Sequence[list[str]]) -> None:
+def _strip(data: Data, put: Put, top: float, head: float, notes: Sequence[Note], told: Sequence[list[str]]) -> None:
     at = 0
     for note, lines in zip(notes, told, strict=True):
         for n, (path, caption) in enumerate(note.tiles):
             axes = put((at + n) * WIDE + 0.06, top + head + CAPTION, INCHES, INCHES)
             axes.set_axis_off()
-            axes.imshow(_picture(path), interpolation="bilinear")
+            axes.imshow(_picture(path, data.problem.reading), interpolation="bilinear")
             caption = "\n".join(shortened(line, LETTERS) for line in caption.split("\n"))
             axes.set_title(caption, fontsize=6.5, pad=2, parse_math=False)
             if n == 0:
@@ -160,13 +159,15 @@ def _strip(put: Put, top: float, head: float, notes: Sequence[Note], told: Seque
 
 def _told(note: Note) -> list[str]:
     """Lines as wide as the note's pictures."""
-    what = f"{note.code}  {note.count:,} {note.what}" if note.count else f"{note.code}  {note.what}"
-    return textwrap.wrap(what, LETTERS * len(note.tiles), max_lines=LINES, placeholder=" ...")
+    count = f" ({note.count:,})" if note.count else ""
+    return textwrap.wrap(
+        f"{note.code}{count}  {note.what}", LETTERS * len(note.tiles), max_lines=LINES, placeholder=" ..."
+    )
 
 
-def _picture(path: str) -> np.ndarray:
+def _picture(path: str, reading: Reading) -> np.ndarray:
     """[SIDE, SIDE, 3], grey where it can't be read."""
     try:
-        return cache.fitted(cache.decode(Path(path).read_bytes(), SIDE), (SIDE, SIDE), "pad")
-    except (BadPicture, OSError):
+        return cache.fitted(decode(read(path), SIDE, reading), (SIDE, SIDE), "pad")
+    except BadPicture:
         return np.full((SIDE, SIDE, 3), cache.GREY, np.uint8)

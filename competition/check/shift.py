@@ -17,7 +17,7 @@ from competition.check.facts import Facts
 from competition.check.leaks import ROWS, some, telling
 from competition.check.notes import Note
 from competition.data import Data
-from competition.likeness import Told, tell
+from competition.likeness import FEW, Told, tell
 from competition.tabular import columns as typed
 from competition.tabular.columns import Column
 
@@ -56,7 +56,8 @@ def sources(data: Data, facts: Facts | None, columns: Sequence[Column]) -> list[
         paths = [
             of[of.isin(facts.whole.index)] for of in (data.train.pictures[train.index], data.test.pictures[test.index])
         ]
-        for name, known in (("files", files), ("colours", colours), ("forms", forms)):
+        enough = min(map(len, paths)) >= FEW
+        for name, known in (("files", files), ("colours", colours), ("forms", forms)) if enough else ():
             one, other = (known(facts, of) for of in paths)
             tried[name] = (one, other, [Column(c, "category" if c in NAMES else "number", "") for c in one])
     found = {name: tell(*of) for name, of in tried.items()}

@@ -28,6 +28,7 @@ from competition.task import Fold, Problem, Progress, Rows
 def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progress) -> str:
     """Checks detector, augmentation and views, decodes the pictures for the canvas; the hash of all pictures."""
     loop.device_of(task.device)
+    rows = rows.shown
     assert rows.pictures is not None and rows.sizes is not None
     canvas = canvas_of(rows.sizes, task.size)
     check_views(task.views, views.NAMES)
@@ -35,7 +36,7 @@ def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progres
     check_with_boxes(task.augment, canvas)
     artifacts.write_json(canvas_file(task, problem), canvas)
     folder = pictures_of(problem, canvas)
-    return cache.build(list(rows.pictures), folder, "corner", kept(canvas), progress, problem.upright).digest
+    return cache.build(list(rows.pictures), folder, "corner", kept(canvas), progress, problem.reading).digest
 
 
 def canvas_file(task: DetectionTask, problem: Problem) -> Path:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from competition import cache, loop
 from competition.boxes.table import EDGES, PREDICTED
 from competition.cache import Shape
+from competition.decoding import decode, read
 from competition.detection import model, tiles
 from competition.detection.anchors import Anchors
 from competition.detection.canvas import factors, kept, original
@@ -54,11 +55,12 @@ class Eye:
 
 
 def predict(task: DetectionTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
-    """The table of boxes (PREDICTED) of these pictures, from `model.safetensors` in the fold's folder."""
+    """The table of boxes (PREDICTED) of these pictures, from `model.safetensors` in the fold's folder; none where
+    there is no picture."""
     device, path = loop.device_of(task.device), fold.folder / "model.safetensors"
     classes = len(fold.problem.classes)
     eye = _eye(path, path.stat().st_mtime_ns, task.model_dump_json(), classes, device)
-    return find(eye, rows, fold.problem, view, task, lambda done: fold.progress(done, len(rows), f"view {view}"))
+    return find(eye, rows.shown, fold.problem, view, task, lambda done: fold.progress(done, len(rows), f"view {view}"))
 
 
 def find(eye: Eye, rows: Rows, problem: Problem, view: str, task: DetectionTask,
@@ -79,7 +81,7 @@ def find(eye: Eye, rows: Rows, problem: Problem, view: str, task: DetectionTask,
 
 
 def pictures_of(problem: Problem, canvas: Shape) -> Path:
-    return cache.folder_of(problem.competition, "corner", kept(canvas), problem.upright)
+    return cache.folder_of(problem.competition, "corner", kept(canvas), problem.reading)
 
 
 def _whole(eye: Eye, rows: Rows, problem: Problem, view: str, task: DetectionTask) -> Iterator[Found]:
@@ -106,7 +108,7 @@ def _tiled(eye: Eye, rows: Rows, problem: Problem, task: DetectionTask) -> Itera
 
     @functools.lru_cache(maxsize=1)
     def decoded(n: int) -> np.ndarray:
-        return cache.decode(Path(paths[n]).read_bytes(), WHOLE, problem.upright)
+        return decode(read(paths[n]), WHOLE, problem.reading)
 
     def cut(part: slice) -> np.ndarray:
         numbers = (divmod(place, each) for place in range(*part.indices(len(paths) * each)))

@@ -35,7 +35,8 @@ def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -
     beside.check(task, problem, rows)
     check_augment(task.augment, task.size, task.symmetry, kept(task.size)[0])
     check_views(task.views, VIEWS)
-    return cache.build(paths_of(rows), folder_of(task, problem), task.fit_to, kept(task.size), progress).digest
+    folder, shape = folder_of(task, problem), kept(task.size)
+    return cache.build(paths_of(rows), folder, task.fit_to, shape, progress, problem.reading).digest
 
 
 def paths_of(rows: Rows) -> list[str]:
@@ -49,11 +50,11 @@ def paths_of(rows: Rows) -> list[str]:
                 mend='say where a row\'s picture lies: `image: "images/{id}.jpg"`',
             )
         )
-    return list(rows.pictures)
+    return list(rows.pictures[rows.pictures != ""])
 
 
 def folder_of(task: ImageTask, problem: Problem) -> Path:
-    return cache.folder_of(problem.competition, task.fit_to, kept(task.size))
+    return cache.folder_of(problem.competition, task.fit_to, kept(task.size), problem.reading)
 
 
 def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:

@@ -26,21 +26,25 @@ from competition.task import Fold, Problem, Rows
 
 
 def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
-    """[rows, problem.columns] by id, from `model.safetensors` in the fold's folder."""
+    """[rows, problem.columns] by id, from `model.safetensors` in the fold's folder; the mean of the fold's training
+    labels where there is no picture."""
     device = loop.device_of(task.device)
     path = fold.folder / "model.safetensors"
     network, notes = _network(
         path, path.stat().st_mtime_ns, task.backbone, task.size, len(fold.problem.columns), device
     )
-    pictures = cache.load(cache.folder_of(fold.problem.competition, task.fit_to, kept(task.size)))
+    folder = cache.folder_of(fold.problem.competition, task.fit_to, kept(task.size), fold.problem.reading)
+    pictures, shown = cache.load(folder), rows.shown
     pixels = json.loads(notes["mean"]), json.loads(notes["std"])
 
     def progress(done: int) -> None:
         fold.progress(done, len(rows), f"view {view}")
 
-    cells = beside.cells_of(fold.folder, rows) if "columns" in notes else None
-    outputs = forward(network, pictures, rows, task, view, pixels, device, cells, progress)
-    return to_table(outputs, rows.ids, fold.problem, Scale.from_json(notes["scale"]))
+    cells = beside.cells_of(fold.folder, shown) if "columns" in notes else None
+    outputs = forward(network, pictures, shown, task, view, pixels, device, cells, progress)
+    table = to_table(outputs, shown.ids, fold.problem, Scale.from_json(notes["scale"]))
+    assert fold.train.truth is not None
+    return table.reindex(rows.ids).fillna(fold.train.truth.mean())
 
 
 @torch.inference_mode()

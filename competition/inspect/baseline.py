@@ -16,6 +16,7 @@ from PIL import Image
 from competition import board, loop
 from competition.backbone import check_weights
 from competition.data import Data
+from competition.decoding import FORMATS, BadPicture, opened
 from competition.detection.task import DetectionTask
 from competition.engine import cores
 from competition.errors import Fault
@@ -119,9 +120,9 @@ def picture_side(data: Data, most: int = 50) -> int:
     sides = []
     for path in data.train.pictures.iloc[:: max(1, len(data.train) // most)]:
         try:
-            with Image.open(path) as picture:
+            with opened(path) as file, Image.open(file, formats=FORMATS) as picture:
                 sides.append(min(picture.size))
-        except OSError:
+        except (BadPicture, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             continue
     return int(np.median(sides)) if sides else SIZES[-1]
 

@@ -14,9 +14,10 @@ from competition.inspect.annotations import Annotations, source_for
 from competition.inspect.boxnumbers import find_columns, find_form, find_unit, holds_boxes, is_number
 from competition.inspect.folder import by_id, find_id, find_test
 from competition.inspect.guess import Answers, Guess, Tables, question
+from competition.inspect.metric import find_metric
 from competition.inspect.pictures import Index, find_image
 from competition.inspect.splits import find_folds
-from competition.inspect.target import Shape, find_metric
+from competition.inspect.target import Shape
 from competition.tables import fill, natural, read_rows
 
 STRINGS = re.compile(r"prediction_?string|pred_?string|box", re.I)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import get_args
 
-from rich.markup import escape
 from rich.table import Table
 
 from competition import board
@@ -33,10 +32,10 @@ def show(columns: Sequence[Column], name: str) -> None:
     for head in ("type", "columns", "for example") if many else ("column", "type", "because"):
         table.add_column(head, overflow="fold")
     for column in () if many else columns:
-        table.add_row(escape(column.name), column.type, escape(column.reason))
+        table.add_row(column.name, column.type, column.reason)
     for kind, some in _by_type(columns).items() if many else ():
         shown = [f"{c.name} ({c.reason})" for c in some] if kind == "ignore" else [c.name for c in some]
-        table.add_row(kind, str(len(some)), escape(examples(shown)))
+        table.add_row(kind, str(len(some)), examples(shown))
     board.console.print(table)
 
 

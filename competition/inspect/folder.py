@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from competition.csvfile import read_csv, separator_of
 from competition.errors import DataFault, Finding, examples, nearest
 from competition.inspect.annotations import Annotations, find_rows
 from competition.inspect.boxnumbers import find_columns
 from competition.inspect.guess import READ, Guess, Tables, question
 from competition.inspect.listings import find_test_listing, find_train_listing
 from competition.inspect.pictures import Index, find_test_template, find_train_template, hidden, of_pictures
-from competition.tables import read_csv, separator_of
 
 # File names without suffix, in lower case, the best first.
 SAMPLE = (r"sample_?submission", r".*sample.*sub.*|.*sub.*sample.*", r".*submission.*", r".*sample.*|submit.*")
@@ -124,6 +124,8 @@ def find_test(
     ids = set(sample[column if column in sample.columns else sample.columns[0]].str.strip())
     if column and set(test[column].str.strip()) == ids:
         return Guess("test", best[0], f"its name; it has the sample's {len(ids)} ids")
+    if column and ids < set(test[column].str.strip()):
+        return Guess("test", best[0], f"its name; it has the sample's {len(ids)} ids and more")
     if pictures.files:
         reason = f"the ids of {best[0]} are not the sample's, so the sample serves"
         return Guess("test", names["sample"], reason, sure=False)
@@ -156,6 +158,17 @@ def find_id(names: dict[str, str], train: pd.DataFrame, test: pd.DataFrame | Non
     what = f"train has no column {first!r}, the sample's first, and " + ("several" if alike else "none") + " like it"
     found = f"columns of train {examples(train.columns, 12)}"
     raise question("id", what, names["train"], found, (alike or list(train.columns))[0])
+
+
+def find_ids(tables: Tables) -> Guess | None:
+    """Whose ids a submission has, where the sample is but a part of test."""
+    want, have = set(tables.sample[tables.sample_id].str.strip()), set(tables.test[tables.id])
+    if not want < have:
+        return None
+    reason = (
+        f"the sample has {len(want)} of test's {len(have)} ids, as a placeholder has; `sample` if those alone count"
+    )
+    return Guess("ids", "test", reason, sure=False)
 
 
 def _shared_id(train: pd.DataFrame, test: pd.DataFrame | None, sample: pd.DataFrame) -> str | None:

@@ -18,22 +18,30 @@ from competition import prepared
 from competition.errors import ConfigFault, Finding, examples, nearest
 from competition.inspect.annotations import find_annotations
 from competition.inspect.boxes import answer_boxes, read_asked, recognise
-from competition.inspect.folder import by_id, find_data, find_id, find_root, find_sample, find_test, find_train
+from competition.inspect.folder import (
+    by_id,
+    find_data,
+    find_id,
+    find_ids,
+    find_root,
+    find_sample,
+    find_test,
+    find_train,
+)
 from competition.inspect.guess import Answers, Guess, Tables, question, to_yaml
+from competition.inspect.metric import find_metric, read_metric
 from competition.inspect.pictures import Index, find_image
 from competition.inspect.splits import count_labels, find_folds
 from competition.inspect.target import (
     find_classes,
     find_kind,
-    find_metric,
     find_separator,
     find_shape,
     find_target,
     fitted_to,
-    read_metric,
     refuse_masks,
 )
-from competition.keys import Boxes, Competition, Folds, ImagePaths
+from competition.keys import Boxes, Competition, Folds
 from competition.tables import natural, read_csv, read_rows
 
 TABLES = ("train", "test", "sample")
@@ -98,6 +106,7 @@ def _answer_labels(
     test = None if names["test"] == names["sample"] else read_rows(root, names["test"])
     id = ask("id", find_id, names, train, test, sample)
     tables = by_id(names, train, test, sample, id)
+    ask("ids", find_ids, tables)
     target = ask("target", find_target, tables)
     targets = _columns(tables, target)
     shape = find_shape(tables, targets, bool(pictures.files))
@@ -115,7 +124,7 @@ def _answer_labels(
 def _known(given: dict[str, Any]) -> dict[str, Any]:
     """`folds: {n: 3}` as `folds.n: 3`, `image.train` and `image.test` as `image`. Raises ConfigFault CFG-UNKNOWN."""
     sections = {"folds": Folds, "boxes": Boxes}
-    parts, flat = [name for name, key in ImagePaths.model_fields.items() if key.is_required()], dict(given)
+    parts, flat = ["train", "test"], dict(given)
     for section in sections:
         if isinstance(flat.get(section), dict):
             flat |= {f"{section}.{key}": value for key, value in flat.pop(section).items()}

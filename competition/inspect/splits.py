@@ -6,17 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from competition import dates
+from competition import dates, groups
 from competition.errors import examples
 from competition.inspect.guess import Guess, Tables, question
 from competition.tables import label_sets, pattern, said
 
 FOLDS, FEW_FOLDS, FEW_ROWS = 5, 3, 50
 SHARED = 0.2  # share of the rows from which ids with the same start tell groups
-GROUPS = (
-    "patient", "subject", "person", "user", "customer", "speaker", "author", "animal", "household", "hotel", "site",
-    "study", "series", "session", "video", "scene", "location", "group",
-)  # fmt: skip
 
 
 def count_labels(tables: Tables, targets: list[str], kind: str, separator: str) -> pd.Series:
@@ -62,14 +58,9 @@ def _count(rows: int, labels: pd.Series) -> Guess:
 def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]:
     """The column whose equal values should share a fold, and why; (None, "") where no name suggests one."""
     skip = (tables.id, *targets, "path", "stem")
-    hints = [c for hint in GROUPS for c in tables.train.columns if hint in c.lower() and c not in skip]
-    hints = [c for c in dict.fromkeys(hints) if tables.train[c].nunique() > 2]  # a flag (Group: 0 or 1) groups nothing
-    sizes = {c: tables.train[c].map(tables.train[c].value_counts()) for c in hints}
-    fits = [
-        c for c in hints
-        if (sizes[c] > 1).mean() > 0.5 and tables.train[c].nunique() >= n and (tables.train[c].str.strip() != "").all()
-    ]  # fmt: skip
-    apart = [c for c in fits if not _in_both(tables, c)]
+    hints = groups.named([c for c in tables.train.columns if c not in skip])
+    fits = [c for c in hints if groups.repeats(tables.train[c], n)]
+    apart = [c for c in fits if not groups.in_both(tables.train, tables.test, c)]
     if apart:
         reason = f"{tables.train[apart[0]].nunique()} values in {len(tables.train)} rows; "
         reason += "rows that are alike should share a fold, else the score is too good"
@@ -81,11 +72,6 @@ def _group(tables: Tables, targets: list[str], n: int) -> tuple[str | None, str]
         return told
     why = f"the name of {examples(hints)} suggests groups, but its values are too few, stand once or are empty"
     return None, why if hints else ""
-
-
-def _in_both(tables: Tables, column: str) -> bool:
-    """Whether test's rows are of train's groups, so that a random split is what test is."""
-    return column in tables.test.columns and bool(tables.test[column].isin(tables.train[column]).mean() > 0.5)
 
 
 def _of_ids(tables: Tables, n: int) -> tuple[str, str] | None:

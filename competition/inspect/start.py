@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from competition import artifacts, board, config
 from competition.data import Data, load
-from competition.errors import ConfigFault, Fault, Finding
+from competition.errors import ConfigFault, Fault, Finding, examples
 from competition.inspect import columns, infer
 from competition.inspect.guess import Guess
 
@@ -32,7 +31,7 @@ def start(folder: str, name: str, metric: str | None = None, given: str = "") ->
         table.add_column(column, overflow="fold")
     for guess in guesses:
         mark = "" if guess.sure else "CHECK: "
-        table.add_row(guess.key, escape(str(guess.value)), escape(mark + guess.reason))
+        table.add_row(guess.key, str(guess.value), mark + guess.reason)
     board.console.print(table)
     path = artifacts.competition_yaml(name)
     if path.exists():
@@ -91,9 +90,15 @@ def first_run(data: Data) -> None:
     else:
         from competition.inspect import baseline
 
-        _write(path, baseline.text(baseline.plan(data), data.name))
+        _write(path, baseline.text(baseline.plan(data), data.name) + beside(data))
     command = "detect" if data.config.kind == "boxes" else "tabular" if data.train.pictures is None else "submission"
     board.say(f"next: make {command} RUN={data.name}/baseline")
+
+
+def beside(data: Data) -> str:
+    """A line of the first run on pictures: the table's columns that it could read too; none where there are none."""
+    names = [column.name for column in columns.of(data) if column.type != "ignore"]
+    return f"# columns: all   # these of the table beside the picture too: {examples(names)}\n" if names else ""
 
 
 def _write(path: Path, text: str) -> None:

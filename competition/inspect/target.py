@@ -1,18 +1,17 @@
-"""What is predicted: the target, its kind, its classes and the metric, from the train table and the sample's form."""
+"""What is predicted: the target, its kind and its classes, from the train table and the sample's form."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
-from competition import artifacts, metrics, yaml
+from competition import metrics
 from competition.errors import ConfigFault, DataFault, Finding, examples
 from competition.inspect.boxnumbers import is_number
 from competition.inspect.guess import Guess, Tables, question
-from competition.keys import Kind, MetricSpec
 from competition.tables import label_sets, natural, said
 
 Form = Literal["labels", "probabilities", "ranking", "values", "boxes"]
@@ -24,19 +23,6 @@ CLASS_NUMBER = re.compile(
 )
 LABEL_SETS = re.compile(r"labels$|tags?$|attributes|keywords|genres|categories|classes$", re.I)
 NEGATIVE = {"no", "n", "false", "negative", "neg", "normal", "healthy", "benign", "absent", "ham"}
-DEFAULT_METRICS: dict[tuple[str, Form], str] = {
-    ("binary", "labels"): "accuracy",
-    ("binary", "probabilities"): "auc",
-    ("multiclass", "labels"): "accuracy",
-    ("multiclass", "probabilities"): "logloss",
-    ("multiclass", "ranking"): "mapk",
-    ("multilabel", "labels"): "f1_samples",
-    ("multilabel", "probabilities"): "mean_column_auc",
-    ("ordinal", "labels"): "qwk",
-    ("ordinal", "probabilities"): "logloss",
-    ("regression", "values"): "rmse",
-    ("boxes", "boxes"): "map",
-}
 
 
 @dataclass(frozen=True)
@@ -315,28 +301,3 @@ def fitted_to(shape: Shape, metric: str, tables: Tables, targets: list[str]) -> 
     reason = f"METRIC={metric} takes it; without that, {shape.kind}: {shape.reason}"
     classes = None if kind == "regression" else shape.classes
     return replace(shape, kind=kind, form=form, reason=reason, classes=classes, sure=numeric or kind != "ordinal")
-
-
-def read_metric(value: Any) -> dict[str, Any] | None:
-    """`auc`, `mapk@5`, `voc_map@0.4` (the first parameter), {"name": "mapk", "k": 5} -> {"name": ..., parameters}."""
-    if value is None or isinstance(value, dict):
-        return value
-    name, at, parameter = str(value).partition("@")
-    if ".py" not in name:
-        name = "mapk" if name.lower() == "map" and parameter.isdigit() else name.lower()
-    takes = metrics.METRICS[name].params if name in metrics.METRICS else {}
-    return {"name": name} | ({next(iter(takes), "k"): yaml.scalar(parameter)} if at else {})
-
-
-def find_metric(given: dict[str, Any] | None, shape: Shape, kind: Kind, classes: tuple[str, ...], name: str) -> Guess:
-    """The key `metric`; a given one is checked, all but a file of the user's. Raises ConfigFault CFG-VALUE."""
-    if given is not None:
-        ranked = given["name"] in ("mapk", "top_error") and shape.k
-        spec: dict[str, Any] = ({"k": shape.k} if ranked else {}) | given
-        if ".py" not in spec["name"]:
-            metrics.get(MetricSpec.model_validate(spec), kind, classes, artifacts.competition_yaml(name).parent)
-        return Guess("metric", spec["name"] if len(spec) == 1 else spec, "given")
-    of_kind = next((m for (k, _), m in DEFAULT_METRICS.items() if k == kind), "accuracy")
-    metric = DEFAULT_METRICS.get((kind, shape.form), of_kind)
-    reason = f"usual where the sample has {shape.form}; set METRIC= if the competition says otherwise"
-    return Guess("metric", {"name": "mapk", "k": shape.k} if metric == "mapk" else metric, reason, sure=False)

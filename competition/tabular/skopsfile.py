@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from competition import artifacts
-from competition.errors import Finding, SafetyFault
+from competition.errors import EnvironmentFault, Finding, SafetyFault
 
 # All that our files hold beyond what skops trusts by itself.
 TRUSTED = [
@@ -38,7 +39,7 @@ def save(model: Any, path: Path) -> None:
 
 
 def load(path: Path, device: str = "cpu") -> Any:
-    """Raises SafetyFault SKOPS-TYPE where the file holds what we never write."""
+    """Raises SafetyFault SKOPS-TYPE where the file holds what we never write, EnvironmentFault CKPT-CORRUPT."""
     try:
         return skops.io.load(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as e:
@@ -52,6 +53,8 @@ def load(path: Path, device: str = "cpu") -> Any:
                 mend=f"delete {path.parent} and give the same command again: that fold is trained anew",
             )
         ) from None
+    except (BadZipFile, KeyError, ValueError, OSError) as e:
+        raise EnvironmentFault(artifacts.corrupt(path, str(e))) from None
 
 
 def predict(model: Any, x: np.ndarray) -> np.ndarray:

@@ -238,7 +238,7 @@ def _fit(run: Run, split: Split, label: str, epochs: Epochs | None) -> None:
     except Stopped:
         if stopping() or not (epochs and epochs.ended):
             raise
-        (artifacts.run_folder(run.name) / split.name / "last.ckpt").unlink(missing_ok=True)
+        artifacts.drop_checkpoints(artifacts.run_folder(run.name) / split.name)
         raise Ended("a third into its first fold it is not among the best third") from None
 
 
@@ -279,8 +279,9 @@ def first_repeat(table: folds.FoldTable) -> list[Split]:
 def drop_models(run: Path, splits: Sequence[Split]) -> None:
     """Weights of folds that will not be needed; their predictions and records stay."""
     for split in splits:
-        for file in (*(run / split.name).glob("model*"), run / split.name / "last.ckpt"):
+        for file in (run / split.name).glob("model*"):
             file.unlink(missing_ok=True)
+        artifacts.drop_checkpoints(run / split.name)
 
 
 def held(folder: Path) -> AbstractContextManager[None]:

@@ -38,7 +38,7 @@ def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | No
     Raises Fault, and Stopped where a signal asked for it or time is up before a trial is whole.
     """
     finals.check_file(run)
-    began = clock.time()
+    began = clock.monotonic()
     problem = load(run.competition).problem
     search = _begin(run, space.of(run, problem.kind))
     bounded = seconds is None and run.tune.sampler != "grid"

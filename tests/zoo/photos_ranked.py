@@ -65,19 +65,22 @@ def hotels_2022(folder: Path) -> None:
 
 
 RANKED = [
-    Entry(
-        slug="humpback-whale-identification",
-        build=whales,
-        judge=judge_whales,
-        infers={
-            "test": "sample_submission.csv",
-            "id": "Image",
-            "target": "Id",
-            "kind": "multiclass",
-            "metric": {"name": "mapk", "k": 5},
-            "image.train": "train/{Image}",
-            "image.test": "test/{Image}",
-        },
+    *(
+        Entry(
+            slug=slug,
+            build=whales,
+            judge=judge_whales,
+            infers={
+                "test": "sample_submission.csv",
+                "id": "Image",
+                "target": "Id",
+                "kind": "multiclass",
+                "metric": {"name": "mapk", "k": 5},
+                "image.train": "train/{Image}",
+                "image.test": "test/{Image}",
+            },
+        )
+        for slug in ("whale-categorization-playground", "humpback-whale-identification")
     ),
     Entry(
         slug="hotel-id-2021-fgvc8",
