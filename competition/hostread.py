@@ -36,7 +36,7 @@ def parse(content: bytes, delimiter: str, where: str) -> pd.DataFrame | Finding:
         return finding(
             "CSV-ENCODING", "the file is packed", where, f"{len(content):,} bytes", "unpack it, name the CSV"
         )
-    csv.field_size_limit(max(len(content), 1))  # 131,072 by default, which a cell of boxes may exceed
+    csv.field_size_limit(max(len(content), csv.field_size_limit()))  # 131,072 at first, which boxes may exceed
     try:
         content.decode()
         text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")

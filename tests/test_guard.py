@@ -155,6 +155,7 @@ def test_a_table_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch):
     """Of whatever size these are: lines keep their numbers, and a cell may be longer than csv's own limit."""
     content = b'\xef\xbb\xbfid,y\r\n1,a\r\n\r\n2,"b\r\nc"\r\n3,' + b"d" * 150_000 + b"\n"
     whole = hostread.parse(content, ",", "")
+    assert isinstance(hostread.parse(b"id\n1\n", ",", ""), pd.DataFrame) and csv.field_size_limit() >= len(content)
     monkeypatch.setattr(hostread, "CELLS", 1)
     assert isinstance(whole, pd.DataFrame) and [*whole["y"]] == ["a", "b\r\nc", "d" * 150_000]
     pd.testing.assert_frame_equal(hostread.parse(content, ",", ""), whole)
