@@ -152,8 +152,8 @@ guard: setup ## FILE=<csv> [SAMPLE=<csv> | COMP=<name>]: is a CSV a valid submis
 
 upload: setup ## FILE=submissions/<name>/<run>.csv [MESSAGE=] [WAIT=1] [FORCE=1]: guards, uploads, fetches the score
 	$(call need,FILE,FILE=submissions/<name>/<run>.csv)
-	@$(podium) upload "$$FILE" $${MESSAGE:+"--message=$$MESSAGE"} $${COMP:+--competition "$$COMP"} $${WAIT:+--wait} \
-		$${FORCE:+--force}
+	@$(podium) upload "$$FILE" $${MESSAGE:+"--message=$$MESSAGE"} $${COMP:+--competition "$$COMP"} $(if $(filter-out 0,$(WAIT)),--wait) \
+		$(if $(filter-out 0,$(FORCE)),--force)
 
 score: setup ## FILE=submissions/<name>/<run>.csv PUBLIC= [PRIVATE=]: scores into the ledger, by hand
 	$(call need,FILE,FILE=submissions/<name>/<run>.csv PUBLIC=0.8134)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from competition import artifacts, board, hostread, resemblance, runs, samples, submit
 from competition.boxes.form import BoxForm
-from competition.data import Data, load
+from competition.data import load
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Finding, examples
 from competition.form import infer
 from competition.runs import Opened
@@ -94,7 +94,7 @@ def _sample(path: Path) -> pd.DataFrame:
 def known(path: Path, competition: str | None = None) -> Verdict:
     """A file of a competition; submissions/<competition>/<run>.csv tells it, and which run's OOF predictions to look at.
 
-    Raises ConfigFault CFG-VALUE where neither does.
+    Raises ConfigFault CFG-VALUE where neither does, or both and they differ.
     """
     own = run_of(path)
     name = competition or (own or "").partition("/")[0]
@@ -102,17 +102,25 @@ def known(path: Path, competition: str | None = None) -> Verdict:
         found = "it is not below submissions/, and no competition is named"
         mend = f"make guard FILE={path} SAMPLE=<sample_submission.csv>, or COMP=<name>"
         raise ConfigFault(Finding("CFG-VALUE", "nothing to hold the file against", f"FILE={path}", found, mend))
-    data = load(name)
-    faults = submit.check(data, path)
+    if own is not None and own.partition("/")[0] != name:
+        found, mend = f"COMP={name}", "leave COMP= out, or copy the file to where it belongs"
+        raise ConfigFault(Finding("CFG-VALUE", "the file is of another competition", f"FILE={path}", found, mend))
+    data, content = load(name), _bytes(path)
     told = f"by competition {name}"
+    if isinstance(content, Finding):
+        return Verdict((content,), (), (), told)
+    table = submit.read(data, content, str(path))
+    faults = submit.faults(data, table, str(path))
     if faults:
         return Verdict(tuple(faults), (), (), told)
-    content = path.read_bytes()
-    table = submit.read(data, content, str(path))
-    assert isinstance(table, pd.DataFrame), "check has passed the file"
-    doubts = [*_bytewise(content, Path(data.config.data) / data.config.sample), *submit.notes(data, path)]
+    assert isinstance(table, pd.DataFrame), "a finding is a fault"
+    doubts = [*_bytewise(content, Path(data.config.data) / data.config.sample), *submit.notes(data, table)]
     doubts += [*_degenerate(table, data.sample, [data.sample_id]), *_twins(path, name, content)]
-    at = _opened(own, data)
+    record = runs.recorded(own or "-")
+    changed = record is not None and record["data"] != data.hash
+    if changed:
+        doubts.append(f"RUN-DATA: the data changed since {own} began; its out-of-fold predictions are not looked at")
+    at = None if changed else _opened(own)
     if at is None:
         return Verdict((), (), tuple(doubts), f"{len(table):,} rows; {told}, without a run's out-of-fold predictions")
     unlike, far = likeness(at, table, str(path))
@@ -155,12 +163,12 @@ def likeness(at: Opened, table: pd.DataFrame, where: str) -> tuple[list[Finding]
     return faults, [f"SUB-FAR: {doubt}" for doubt in found.doubts]
 
 
-def _opened(run: str | None, data: Data) -> Opened | None:
-    """The run, where it has a score of this data and fold table."""
-    folder = artifacts.run_folder(run or "-")
-    if run is None or not (folder / "score.json").exists() or not (folder / "oof.parquet").exists():
+def _opened(run: str | None) -> Opened | None:
+    """The run as it was made, where it has a score."""
+    made, folder = runs.made(run or "-"), artifacts.run_folder(run or "-")
+    if made is None or not all((folder / name).exists() for name in ("score.json", "oof.parquet")):
         return None
-    return runs.look(runs.resolve(run))
+    return runs.look(made)
 
 
 # Doubts of any file ---------------------------------------------------------------------------------------------------
@@ -191,9 +199,14 @@ def _degenerate(table: pd.DataFrame, sample: pd.DataFrame, keys: list[str]) -> I
     same = [c for c in columns if table[c].nunique() == 1]
     if 0 < len(same) < len(columns) and len(table) >= ENOUGH:
         yield f"SUB-CONST: {len(same)} of {len(columns)} columns hold one value in all rows: {examples(same)}"
-    ours, theirs = (t.sort_values(keys, kind="stable").to_numpy(object) for t in (table, sample))
-    if ours.shape == theirs.shape and (ours == theirs).all():
+    if len(table) == len(sample) and _equal(table, sample, keys):
         yield "SUB-SAMPLE: the file is the sample itself; nothing is predicted"
+
+
+def _equal(a: pd.DataFrame, b: pd.DataFrame, keys: list[str]) -> bool:
+    """Whether two tables of as many rows hold the same ones, in whatever order."""
+    first, second = (t[keys].reset_index(drop=True).sort_values(keys, kind="stable").index for t in (a, b))
+    return all((a[c].to_numpy(object)[first] == b[c].to_numpy(object)[second]).all() for c in reversed(a.columns))
 
 
 def _twins(path: Path, competition: str, content: bytes) -> Iterator[str]:

@@ -26,7 +26,8 @@ from competition import board
 from competition.engine import stopping
 from competition.errors import ConfigFault, EnvironmentFault, Fault, Finding, Stopped
 
-MINUTES = 10  # that a call may take; an upload of 100 MB over a slow line too
+MINUTES = 10  # that a call may take
+RATE = 250_000  # bytes a second that an upload has beyond that: 2 GB may take 2 hours
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.I)  # names of variables whose values are never shown
 PAGE = 200  # submissions that the host lists at once
 LINES = 3  # of what the client says that a message shows
@@ -104,7 +105,8 @@ def submitted(slug: str) -> list[Submitted]:
 
 def submit(slug: str, file: Path, message: str) -> None:
     """Uploads a file. Returning says that the host has taken it, not that it could be scored."""
-    _call(slug, "submit", f"--file={file.resolve()}", f"--message={message}", "--quiet", slug)
+    seconds = 60 * MINUTES + file.stat().st_size // RATE
+    _call(slug, "submit", f"--file={file.resolve()}", f"--message={message}", "--quiet", slug, seconds=seconds)
 
 
 def open_to_others() -> Iterator[str]:
@@ -133,7 +135,7 @@ def _secrets() -> set[str]:
     return {secret for secret in found if len(secret) > 3}
 
 
-def _call(slug: str, *words: str) -> str:
+def _call(slug: str, *words: str, seconds: int = 60 * MINUTES) -> str:
     """What `kaggle competitions ...` prints. Hears a request to stop, and shows that it waits."""
     program = shutil.which("kaggle") or shutil.which("kaggle", path=str(Path(sys.executable).parent))
     if program is None:
@@ -145,17 +147,17 @@ def _call(slug: str, *words: str) -> str:
     with tempfile.TemporaryFile() as out:
         command = [program, "--no-warn", "competitions", *words]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-        late = _watched(process, words[0])
+        late = _watched(process, words[0], seconds)
         out.seek(0)
         text = out.read().decode(errors="replace")
     if late:
-        text += f"\ntimed out after {MINUTES} minutes"
+        text += f"\ntimed out after {seconds // 60} minutes"
     if process.returncode or late or any(said in text for said in NOT):
         raise _fault(slug, words[0], text)
     return text
 
 
-def _watched(process: subprocess.Popen, verb: str) -> bool:
+def _watched(process: subprocess.Popen, verb: str, seconds: int) -> bool:
     """Whether the process had to be ended for its time was up. Raises Stopped."""
     began, shown = time.monotonic(), 0
     while process.poll() is None:
@@ -163,14 +165,14 @@ def _watched(process: subprocess.Popen, verb: str) -> bool:
             process.wait(0.2)
         except subprocess.TimeoutExpired:
             passed = int(time.monotonic() - began)
-            if stopping() or passed > 60 * MINUTES:
+            if stopping() or passed > seconds:
                 process.kill()
                 process.wait()
                 if stopping():
                     raise Stopped(f"stopped while the client was at `{verb}`") from None
                 return True
             if passed > shown:
-                board.show(f"kaggle {verb}", passed, 60 * MINUTES, "seconds at most")
+                board.show(f"kaggle {verb}", passed, seconds, "seconds at most")
                 shown = passed
     return False
 
@@ -194,5 +196,7 @@ def _fault(slug: str, verb: str, text: str) -> Fault:
     telling = [line for line in lines if pattern and re.search(pattern, line, re.I)]
     found = "; ".join(telling[:1] or lines[-LINES:]) or "it said nothing"
     risk = "nothing was uploaded" if verb == "submit" else "nothing was changed"
+    if verb == "submit" and code == "ENV-NETWORK":  # the line may have broken behind the last byte
+        risk = "the host may have it all the same; the same command looks before it uploads again"
     finding = Finding(code, what, f"kaggle competitions {verb}, competition {slug}", found, mend, risk)
     return ConfigFault(finding) if code == "HOST-NAME" else EnvironmentFault(finding)

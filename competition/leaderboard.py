@@ -62,6 +62,8 @@ def tell(competition: str) -> None:
     board.say(str(agreement(rows)))
     for sentence in advice(rows, data):
         board.say(sentence)
+    if np.isnan(rows["cv"]).all():
+        return
     path = artifacts.RUNS / competition / "leaderboard.png"
     artifacts.write_bytes(path, chart.leaderboard(rows, data.problem.metric, f"{competition}: CV and public score"))
     board.say(f"drew {path}")
@@ -73,10 +75,9 @@ def scored(data: Data) -> pd.DataFrame:
     """
     table = pd.DataFrame(ledger.read(), columns=list(ledger.COLUMNS), dtype=str)
     known = table["metric"].isin([data.problem.metric.name, ""]) & (table["competition"] == data.name)
-    table = table[known].drop_duplicates("run", keep="last")
     numbers = table[["cv", "cv_std", "public", "private"]].apply(floats)
-    rows = pd.concat([table[["run"]], numbers], axis=1)
-    rows = rows[np.isfinite(rows["public"])]
+    rows = pd.concat([table[["run"]], numbers], axis=1)[known & np.isfinite(numbers["public"])]
+    rows = rows.drop_duplicates("run", keep="last")
     return rows.sort_values("cv", ascending=not data.problem.metric.greater, kind="stable").reset_index(drop=True)
 
 
@@ -150,7 +151,9 @@ def likeness(data: Data, a: str, b: str) -> float:
     files = [_file(run) for run in (a, b)]
     if not all(file.is_file() for file in files):
         return math.nan
-    one, two = (pd.read_csv(f, dtype=str, keep_default_na=False, sep=hostread.delimiter_of(f)) for f in files)
+    one, two = (hostread.parse(f.read_bytes(), hostread.delimiter_of(f), str(f)) for f in files)
+    if isinstance(one, Finding) or isinstance(two, Finding):
+        return math.nan
     if list(one) != list(two) or data.sample_id not in one or len(one) != len(two):
         return math.nan
     one, two = (t.sort_values(data.sample_id, kind="stable").drop(columns=data.sample_id) for t in (one, two))

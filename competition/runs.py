@@ -87,6 +87,12 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     )  # a blend is made anew when its members or method are others
 
 
+def made(name: str) -> Run | None:
+    """A run as its folder records it, whatever its file says by now; None where it has not begun."""
+    record = recorded(name)
+    return None if record is None else config.make_run(name, record["config"])
+
+
 def members(run: Run) -> list[Run]:
     """The runs that a blend or a preset consists of."""
     if run.preset is None:
@@ -137,10 +143,9 @@ def leaves(run: Run) -> list[Run]:
 
 def as_begun(run: Run) -> Run:
     """The run, if its folder holds this configuration or none. Raises ConfigFault RUN-DIFFERS."""
-    name, record = run.name, recorded(run.name)
-    if record is None:
+    name, before = run.name, made(run.name)
+    if before is None:
         return run
-    before = config.make_run(name, record["config"])
     fields = run.parts()
     new, old = run.config(), before.config()
     differing = [k for k in new | old if new.get(k) != old.get(k) and fields.get(k, "fit") == "fit"]

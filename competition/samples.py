@@ -34,7 +34,8 @@ MOST = 0.9  # of the cells
 class Asked:
     """keys: the columns that name a row, as few as are unique; repeated: none are, for there is one row a box.
 
-    surely, perhaps: of the columns of numbers. text: column -> what its cells are. columns: all, in order.
+    surely, perhaps: of the columns of numbers, which the sample holds as `numbers`. text: column -> what its cells are.
+    columns: all, in order.
     """
 
     columns: tuple[str, ...]
@@ -43,6 +44,7 @@ class Asked:
     fields: dict[str, str]
     surely: Form
     perhaps: Form
+    numbers: pd.DataFrame
     text: dict[str, Text]
 
     @property
@@ -90,6 +92,7 @@ def ask(sample: pd.DataFrame) -> Asked:
         fields=fields,
         surely=surely,
         perhaps=perhaps,
+        numbers=numbers[numeric],
         text=text,
     )
 
@@ -110,11 +113,13 @@ def odd(asked: Asked, sample: pd.DataFrame, table: pd.DataFrame) -> Iterator[str
     keyed = _keyed(asked, table)
     ids = _keyed(asked, sample).index
     strange = keyed.index[~keyed.index.isin(ids)].unique()
-    if len(strange):
+    if asked.repeated and not asked.fields:
+        yield "SUB-IDS: no columns of the sample name each of its rows once; missing rows can't be seen"
+    elif len(strange):
         yield f"SUB-IDS: {len(strange)} ids are not in the sample, which may be a part of test: {examples(strange)}"
     if len(table) == len(sample) and keyed.index.isin(ids).all() and list(keyed.index) != list(ids):
         yield "SUB-ORDER: the rows are not in the sample's order; Kaggle joins by id, not every host does"
-    for found in hostread.wrong_numbers(asked.perhaps, keyed, "") if asked.perhaps.source else []:
+    for found in hostread.wrong_numbers(asked.perhaps, keyed, "") if asked.perhaps != asked.surely else []:
         yield f"{found.code}: {found.what}, as perhaps they should ({found.found}); {found.mend}"
     yield from _odd_numbers(asked, sample, keyed)
     for column, text in asked.text.items():
@@ -131,11 +136,12 @@ def _fields(columns: list[str]) -> dict[str, str]:
 
 
 def _keys(sample: pd.DataFrame) -> tuple[list[str], bool]:
-    """The first columns that together are unique; the first alone, repeated, where none are."""
+    """The first columns that together are unique, or a later one that is called id; the first alone, repeated, where none
+    are."""
     columns = list(sample.columns)
-    unique = (n for n in range(1, len(columns)) if not sample.duplicated(columns[:n]).any())
-    width = next(unique, 0)
-    return columns[: width or 1], not width
+    some = [columns[:n] for n in range(1, len(columns))] + [[c] for c in columns if c.lower().endswith("id")]
+    keys = next((keys for keys in some if not sample.duplicated(keys).any()), None)
+    return keys or columns[:1], keys is None
 
 
 def _keyed(asked: Asked, table: pd.DataFrame) -> pd.DataFrame:
@@ -295,12 +301,16 @@ def _shown(boxes: pd.DataFrame) -> list[str]:
 
 def _odd_numbers(asked: Asked, sample: pd.DataFrame, keyed: pd.DataFrame) -> Iterator[str]:
     for column in asked.surely.source:
-        own, found = floats(sample[column]), floats(keyed[column])
-        broken, several = found[found % 1 != 0], own.nunique() >= FEW
+        own = asked.numbers[column]
+        several, bare = own.nunique() >= FEW, sample[column].str.fullmatch(r"[+-]?\d+").all()
+        if not (several or bare):
+            continue
+        found = floats(keyed[column])
+        broken = found[found % 1 != 0]
         if several and (own % 1 == 0).all() and len(broken) and asked.perhaps.cells == "value":
             yield f"SUB-LABEL: the sample's {column!r} holds whole numbers, the file fractions: {examples(broken)}"
         dotted = keyed[column][keyed[column].str.contains(".", regex=False)]
-        if broken.empty and len(dotted) and sample[column].str.fullmatch(r"[+-]?\d+").all():
+        if broken.empty and len(dotted) and bare:
             yield f"SUB-LABEL: the sample's {column!r} is written without a point, the file's with: {examples(dotted)}"
         low, high = own.min() - FAR * np.ptp(own), own.max() + FAR * np.ptp(own)
         away = found[(found < low) | (found > high)]

@@ -56,12 +56,14 @@ def write(data: Data, run: str, prediction: pd.DataFrame) -> tuple[Path, list[st
         prediction = prediction[prediction.index.isin(data.sample[data.sample_id])]
     table = render(data, prediction, str(source))
     content = table.to_csv(index=False, sep=_delimiter(data), lineterminator="\n").encode()
-    problems = _inspect(data, content, str(path))
+    back = read(data, content, str(path))
+    problems = faults(data, back, str(path))
     if problems:
         raise DataFault(*problems)
     if not path.is_file() or path.read_bytes() != content:
         artifacts.write_bytes(path, content)
-    return path, _altered(data, prediction, table, str(source)) + notes(data, path)
+    assert isinstance(back, pd.DataFrame), "a finding is a fault"
+    return path, _altered(data, prediction, table, str(source)) + notes(data, back)
 
 
 def _altered(data: Data, prediction: pd.DataFrame, table: pd.DataFrame, source: str) -> list[str]:
@@ -84,13 +86,12 @@ def check(data: Data, path: Path) -> list[Finding]:
         return [
             hostread.finding("CSV-MISSING", "the submission is missing", str(path), "no such file", "mend the name")
         ]
-    return _inspect(data, path.read_bytes(), str(path))
+    return faults(data, read(data, path.read_bytes(), str(path)), str(path))
 
 
-def notes(data: Data, path: Path) -> list[str]:
-    """Sentences on what is odd but not wrong in a file that `check` has passed."""
-    form, table = infer(data), read(data, path.read_bytes(), str(path))
-    assert isinstance(table, pd.DataFrame), "check has passed the file"
+def notes(data: Data, table: pd.DataFrame) -> list[str]:
+    """Sentences on what is odd but not wrong in a submission without `faults`."""
+    form = infer(data)
     found, ordered = list(form.notes), True
     if isinstance(form, BoxForm):
         found.append(submitting.counted(data, form, table))
@@ -161,9 +162,9 @@ def _delimiter(data: Data) -> str:
     return hostread.delimiter_of(Path(data.config.data) / data.config.sample)
 
 
-def _inspect(data: Data, content: bytes, where: str) -> list[Finding]:
-    """Findings of a file's bytes; `where` is its name."""
-    form, table, wanted = infer(data), read(data, content, where), list(data.sample.columns)
+def faults(data: Data, table: pd.DataFrame | Finding, where: str) -> list[Finding]:
+    """Of what `read` gives; `where` is the file's name."""
+    form, wanted = infer(data), list(data.sample.columns)
     if isinstance(table, Finding):
         return [table]
     header = list(table.columns)

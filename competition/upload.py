@@ -44,8 +44,8 @@ def upload(file: str, message: str | None, competition: str | None, wait: bool, 
             board.say(f"uploaded before, {one.date}: {one.message}; its score is looked up (FORCE=1 uploads it again)")
         else:
             _tell(verdict, force)
-            one = _send(slug, path, f"{message or _message(path)} {mark}", {s.ref for s in before})
-        _keep(path, name, _scored(slug, one, wait))
+            one = _send(slug, path, f"{message or _message(path)} {mark}", mark, {s.ref for s in before})
+        _keep(path, name, mark, _scored(slug, one, wait))
 
 
 def enter(file: str, public: str, private: str | None) -> None:
@@ -80,8 +80,8 @@ def _tell(verdict: guard.Verdict, force: bool) -> None:
         board.say(f"warning {told}")
 
 
-def _send(slug: str, path: Path, message: str, before: set[str]) -> Submitted:
-    """Uploads, and finds it in the host's list."""
+def _send(slug: str, path: Path, message: str, mark: str, before: set[str]) -> Submitted:
+    """Uploads, and finds it in the host's list by its mark, for a host may trim messages."""
     limits = host.limits(slug)
     board.say(f"{slug}: {limits}")
     if limits.left == 0:
@@ -91,7 +91,7 @@ def _send(slug: str, path: Path, message: str, before: set[str]) -> Submitted:
     host.submit(slug, path, message)
     board.say(f"uploaded {path}: {message}")
     for pause in PAUSES:
-        new = [s for s in host.submitted(slug) if s.ref not in before and s.message == message]
+        new = [s for s in host.submitted(slug) if s.ref not in before and mark in s.message]
         if new:
             board.say(f"{slug}: {host.limits(slug)}")
             return new[0]
@@ -116,17 +116,20 @@ def _scored(slug: str, one: Submitted, wait: bool) -> Submitted:
     return one
 
 
-def _keep(path: Path, competition: str, one: Submitted) -> None:
-    """Into the ledger's row of the file's run; of any other file into a row of its own."""
+def _keep(path: Path, competition: str, mark: str, one: Submitted) -> None:
+    """Into the ledger's row of the file's run; of any other file into a row of its own, told by its digest: another file
+    of this name, or of another competition, has another."""
     if not one.public:
-        board.say("not scored yet; the same command fetches the score later, with WAIT=1 it waits")
+        late = "not scored yet; the same command fetches the score later, with WAIT=1 it waits"
+        board.say(late if one.status == "PENDING" else "the host shows no public score of it")
         return
     run = guard.run_of(path)
+    known = _known(run) if run else {}
     if run is None or not ledger.rows_of(run):
-        run = run or path.name
+        run, known = run or path.name, {"config": mark}
         row = {"time": artifacts.now(), "competition": competition, "run": run}
-        ledger.record(row | dict.fromkeys(ledger.KEY[1:], ""))
-    ledger.fill(run, _known(run), public=one.public, private=one.private)
+        ledger.record(row | dict.fromkeys(ledger.KEY[1:], "") | known)
+    ledger.fill(run, known, public=one.public, private=one.private)
     board.say(f"public score {one.public}" + f", private {one.private}" * bool(one.private) + f": {artifacts.LEDGER}")
 
 
@@ -143,11 +146,10 @@ def _message(path: Path) -> str:
 
 def _known(run: str) -> dict[str, str]:
     """What tells the row of a run's present file from those of its earlier settings; nothing of a run that is gone."""
-    record = runs.recorded(run)
-    if record is None:
+    made, record = runs.made(run), runs.recorded(run)
+    if made is None or record is None:
         return {}
-    resolved = runs.resolve(run)
-    return {"config": runs.identity(resolved, ("fit", "predict")), "data": record["data"], "folds": record["folds"]}
+    return {"config": runs.identity(made, ("fit", "predict")), "data": record["data"], "folds": record["folds"]}
 
 
 def _sleep(seconds: float) -> None:

@@ -131,6 +131,7 @@ ALONE = {  # the sample's columns, the file's, what is told of it
         dict(zip(("score", "x_min", "y_min", "x_max", "y_max"), (["0.5"] * 4, *[[str(n)] * 4 for n in (9, 2, 3, 4)]))),
         "error SUB-BOX",
     ),
+    "no column names a row": ({"id": ["a"] * 4, "y": ["0"] * 4}, {"y": ["3", "4", "5", "6"]}, "SUB-IDS: no columns"),
     "two columns name a row": (
         {"day": ["1", "2", "1", "2"], "y": ["0"] * 4}, {"day": ["1", "2", "1", "1"], "y": ["3", "4", "5", "6"]},
         "error SUB-IDS",
@@ -140,9 +141,9 @@ ALONE = {  # the sample's columns, the file's, what is told of it
 
 @pytest.mark.parametrize("sample, file, told", ALONE.values(), ids=ALONE)
 def test_what_a_sample_tells(sample: dict, file: dict, told: str, workspace: Path, capsys: pytest.CaptureFixture):
-    ids = ["07", "07", "10", "10"] if "day" in sample else IDS
-    pd.DataFrame({"id": ids} | sample).to_csv("sample.csv", index=False)
-    pd.DataFrame({"id": ids} | file).to_csv("mine.csv", index=False)
+    ids = {"id": ["07", "07", "10", "10"] if "day" in sample else sample.get("id", IDS)}
+    pd.DataFrame(ids | sample).to_csv("sample.csv", index=False)
+    pd.DataFrame(ids | file).to_csv("mine.csv", index=False)
     assert main(["guard", "sample.csv", "sample.csv"]) == 0, "a sample is valid beside itself"
     assert "error" not in capsys.readouterr().err
     assert main(["guard", "mine.csv", "sample.csv"]) == (3 if told.startswith("error") else 0)
@@ -150,13 +151,33 @@ def test_what_a_sample_tells(sample: dict, file: dict, told: str, workspace: Pat
     assert (told if told.startswith("error") else f"warning {told}") in said.out + said.err
 
 
+def test_a_table_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch):
+    """Of whatever size these are: lines keep their numbers, and a cell may be longer than csv's own limit."""
+    content = b'\xef\xbb\xbfid,y\r\n1,a\r\n\r\n2,"b\r\nc"\r\n3,' + b"d" * 150_000 + b"\n"
+    whole = hostread.parse(content, ",", "")
+    assert isinstance(hostread.parse(b"id\n1\n", ",", ""), pd.DataFrame) and csv.field_size_limit() >= len(content)
+    monkeypatch.setattr(hostread, "CELLS", 1)
+    assert isinstance(whole, pd.DataFrame) and [*whole["y"]] == ["a", "b\r\nc", "d" * 150_000]
+    pd.testing.assert_frame_equal(hostread.parse(content, ",", ""), whole)
+    torn = hostread.parse(content + b"4\n5,6\n7,8,9\n", ",", "")
+    assert isinstance(torn, hostread.Finding) and torn.found == "2 lines with other than 2 cells: '6', '8'"
+
+
+def test_ids_need_not_come_first(workspace: Path, capsys: pytest.CaptureFixture):
+    Path("sample.csv").write_text("y,ImageId\n0,1\n0,2\n")
+    Path("mine.csv").write_text("y,ImageId\n0.5,1\n0.5,7\n")
+    assert main(["guard", "mine.csv", "sample.csv"]) == 3
+    assert "1 missing: '2'; 1 extra: '7'" in capsys.readouterr().err
+
+
 def test_anybody_s_files_that_are_none(workspace: Path, capsys: pytest.CaptureFixture):
     Path("sample.csv").write_text("id,y\n1,0\n")
-    for name, content in {"none": None, "bytes": b"PK\x03\x04\xff", "ids": b"id\n1\n"}.items():
+    for name, content in {"none": None, "zip": b"PK\x03\x04\xff", "bytes": b"\xff", "ids": b"id\n1\n"}.items():
         if content is not None:
             Path(name).write_bytes(content)
         assert main(["guard", name, "sample.csv"]) == 3 and main(["guard", "sample.csv", name]) == 3
-    assert "Traceback" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the file is packed" in told and "Traceback" not in told
 
 
 def test_a_copy_of_another_submission(competition, workspace: Path):

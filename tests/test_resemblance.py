@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import artifacts, resemblance
+from competition import artifacts, ledger, resemblance, runs
 from competition.boxes.table import EDGES
 from competition.cli import main
+from competition.data import load
 from competition.form import Form
 from competition.resemblance import Likeness, Measured
 
@@ -179,4 +180,14 @@ def test_a_run_s_submission_is_held_against_its_oof(competition: Callable[..., s
     assert main(["guard", str(path), "data/sample_submission.csv"]) == 0, "which the sample can't tell"
     Path("other.csv").write_bytes(path.read_bytes())
     assert main(["guard", "other.csv", "--competition", "toy"]) == 0, "nor the competition without the run"
+    config = artifacts.run_yaml(run)
+    config.write_text(config.read_text().replace("bag: 2", "bag: 3"))
+    assert main(["guard", str(path)]) == 3, "the run as it was made"
+    assert runs.identity(runs.made(run), ("fit", "predict")) == ledger.read()[0]["config"]
+    config.unlink()
+    lines = Path("data/train.csv").read_text().splitlines()
+    Path("data/train.csv").write_text("\n".join(lines[:-1]))
+    load.cache_clear()
+    capsys.readouterr()
+    assert main(["guard", str(path)]) == 0 and "RUN-DATA: the data changed" in capsys.readouterr().out
     assert main(["guard", "other.csv"]) == main(["guard", "other.csv", "x.csv", "--competition", "toy"]) == 2

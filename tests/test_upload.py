@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -41,12 +42,13 @@ def hosted(competition, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KAGGLE_STAND_IN", str(state))
+    monkeypatch.setattr(upload, "PAUSES", (0.1, 0.2, 0.4))
     monkeypatch.setenv("KAGGLE_API_TOKEN", CANARY)
     submitted("toy/base", 0.75)
     return state
 
 
-def submitted(run: str, cv: float, **row: object) -> None:
+def submitted(run: str, cv: float | str, **row: object) -> None:
     """A submission in the form of the sample, and its row."""
     sample = pd.read_csv("data/sample_submission.csv", dtype=str)
     rng = np.random.default_rng(len(ledger.read()))
@@ -130,6 +132,8 @@ def test_a_file_that_cannot_be_scored(hosted: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_wrong_file_never_reaches_the_host(hosted: Path, capsys: pytest.CaptureFixture):
+    assert main(["upload", FILE, "--competition", "other"]) == 2
+    assert "the file is of another competition" in capsys.readouterr().err
     Path(FILE).write_text(Path(FILE).read_text().replace("grey", "gray"))
     assert main(["upload", FILE]) == 3
     assert "SUB-LABEL" in capsys.readouterr().err and not listed(hosted)
@@ -141,6 +145,18 @@ def test_a_file_of_no_run_gets_a_row_of_its_own(hosted: Path):
     assert main(["upload", "mine.csv", "--competition", "toy", "--wait"]) == 0
     rows = ledger.read()
     assert [(r["run"], r["public"], r["cv"]) for r in rows] == [("toy/base", "", "0.75"), ("mine.csv", "0.81234", "")]
+    Path("mine.csv").write_text(Path("mine.csv").read_text().replace("grey", "dark"))
+    set_state(hosted, score="0.5")
+    assert main(["upload", "mine.csv", "--competition", "toy", "--wait"]) == 0
+    assert [r["public"] for r in ledger.read()] == ["", "0.81234", "0.5"], "another file of the same name is another"
+
+
+def test_make_takes_0_for_no():
+    """FORCE=0 must not force."""
+    for value, flags in (("0", ""), ("1", "--wait --force")):
+        words = ["make", "-n", "upload", "FILE=x.csv", f"WAIT={value}", f"FORCE={value}", "PYTHON=python"]
+        told = subprocess.run(words, cwd=STAND_IN.parent.parent, capture_output=True, text=True, check=True).stdout
+        assert told.replace("\\\n", " ").partition('COMP"}')[2].split() == flags.split()
 
 
 def test_a_name_that_no_host_has(hosted: Path, capsys: pytest.CaptureFixture):
@@ -158,10 +174,10 @@ def test_the_slug_is_no_part_of_the_data(hosted: Path):
     assert load("toy").config.slug is None and load("toy").hash == before and upload.slug_of("toy") == "toy"
 
 
-SLOW = [pytest.param(where, marks=pytest.mark.slow) for where in ("KAGGLE_API_TOKEN", "access_token")]
+SLOW = [pytest.param(where, marks=pytest.mark.slow) for where in ("KAGGLE_API_TOKEN", "KAGGLE_KEY", "access_token")]
 
 
-@pytest.mark.parametrize("where", ["KAGGLE_KEY", "kaggle.json", *SLOW])
+@pytest.mark.parametrize("where", ["kaggle.json", *SLOW])
 def test_no_token_gets_anywhere(where: str, hosted: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     """Canary: every byte that the command prints, raises or writes."""
     monkeypatch.delenv("KAGGLE_API_TOKEN")
@@ -218,6 +234,7 @@ def test_scores_by_hand_leave_the_other_rows_byte_for_byte(hosted: Path, capsys:
 def test_of_several_rows_the_one_of_the_run_as_it_is(hosted: Path):
     submitted("toy/base", 0.8, config="later")
     ledger.fill("toy/base", {"config": IDENTITY["config"]}, public="0.1")
+    assert [*leaderboard.scored(load("toy"))["cv"]] == [0.75], "the last one has no score yet"
     ledger.fill("toy/base", {}, public="0.2")
     assert [(r["cv"], r["public"]) for r in ledger.read()] == [("0.75", "0.1"), ("0.8", "0.2")]
 
@@ -242,7 +259,7 @@ def test_ranks_agree_or_not(hosted: Path):
     assert shuffled.low < 0 < shuffled.high and "too few rows" in str(shuffled)
     assert leaderboard.agreement(rows.head(3)).rank is None
     rng = np.random.default_rng(0)
-    many = pd.DataFrame({"cv": rng.random(200), "public": rng.random(200)})
+    many = pd.DataFrame({"cv": rng.random(50), "public": rng.random(50)})
     assert "don't go together" in str(leaderboard.agreement(many))
 
 
@@ -265,9 +282,10 @@ def test_the_two_to_choose(hosted: Path):
 def test_the_table_and_the_picture(hosted: Path, capsys: pytest.CaptureFixture):
     assert main(["leaderboard", "toy"]) == 3
     assert "LEDGER-ROW" in capsys.readouterr().err
+    submitted("toy/mine", "", public="0.6")
+    assert main(["leaderboard", "toy"]) == 0
+    assert "0 rows have a CV" in capsys.readouterr().out and not Path("runs/toy/leaderboard.png").exists()
     board_of({"a": (0.80, "0.70"), "b": (0.79, "0.72")})
-    Path("mine.csv").write_bytes(Path(FILE).read_bytes())
-    main(["upload", "mine.csv", "--competition", "toy", "--wait"])
     assert main(["leaderboard", "toy"]) == 0
     said = capsys.readouterr().out
     assert "0.80000 ± 0.0200" in said and "unknown" in said and "2 rows have a CV and a public score" in said
