@@ -236,7 +236,9 @@ def test_a_metric_of_ones_own_gets_tables_of_boxes(workspace: Path):
 # The command ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "boxes"])
+@pytest.mark.parametrize(
+    "kind", ["multiclass", "boxes", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "multiclass")]
+)
 def test_what_is_compared_is_the_score(kind: str, pair, capsys: pytest.CaptureFixture):
     pair(kind)
     capsys.readouterr()

@@ -87,7 +87,9 @@ def test_losses_are_finite_and_fall_and_the_trained_classes_are_found(name: str)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-@pytest.mark.parametrize("body", [BACKBONE, "test_convnext", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    "body", [BACKBONE, "test_convnext", pytest.param("swin_tiny_patch4_window7_224", marks=pytest.mark.slow)]
+)
 def test_boxes_lie_on_the_canvas_and_are_no_more_than_asked_for(name: str, body: str):
     detector = model.build(knobs(name, backbone=body, min_score=0, max_boxes=7), CLASSES, CANVAS, None).eval()
     with torch.inference_mode():

@@ -108,7 +108,7 @@ def look(data: Data, view: str, network: Spotter, task: DetectionTask, canvas: t
 
 
 @pytest.mark.parametrize("upright", [True, False])
-@pytest.mark.parametrize("size", [128, 416])
+@pytest.mark.parametrize("size", [128, pytest.param(416, marks=pytest.mark.slow)])
 def test_boxes_are_where_they_are_in_the_original(made: Callable[..., Data], size: int, upright: bool):
     data = made(upright)
     truth, sizes = data.train.truth, data.train.sizes
@@ -156,6 +156,7 @@ def test_windows_are_cut_a_batch_at_a_time(made: Callable[..., Data]):
 SWIN = "swin_tiny_patch4_window7_224"
 
 
+@pytest.mark.slow
 def test_swin_sees_every_view():
     canvas = (64, 96)
     task = DetectionTask(backbone=SWIN, pretrained=False, size=96, fpn=16, views=(*VIEWS, TILES))

@@ -65,7 +65,7 @@ def test_a_worker_that_dies_with_nothing_to_do_is_replaced():
         assert engine.map(square, [1, 2, 3], "cpu", 2) == [1, 4, 9]
 
 
-@pytest.mark.parametrize("after", [0.3, 1.0, 2.5, 6.0])
+@pytest.mark.parametrize("after", [0.3, 2.5, *(pytest.param(t, marks=pytest.mark.slow) for t in (1.0, 6.0))])
 def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float, competition: Callable[..., str]):
     """The terminal's Ctrl-C reaches every process of the group: while it imports, spawns, decodes or trains."""
     run = competition("multiclass", run="epochs=4000")

@@ -24,7 +24,9 @@ KINDS = ["multiclass", "ordinal", "binary", "multilabel", "regression"]
 def make_rows(truth: np.ndarray, columns: list[str] | None = None, **cells: Iterable) -> Rows:
     ids = pd.Index([f"{i:04d}" for i in range(len(truth))], name="id")
     columns = columns or [f"c{j}" for j in range(truth.shape[1])]
-    table = pd.DataFrame({"id": list(ids)} | {k: list(map(str, cell)) for k, cell in cells.items()}, index=ids, dtype=str)
+    table = pd.DataFrame(
+        {"id": list(ids)} | {k: list(map(str, cell)) for k, cell in cells.items()}, index=ids, dtype=str
+    )
     return Rows(table, pd.DataFrame(truth, index=ids, columns=columns, dtype=float))
 
 

@@ -81,7 +81,9 @@ def files(run: str) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in paths} | {"yaml": Path(f"configs/{run}.yaml").stat().st_mtime_ns}
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize(
+    "kind", ["multiclass", *(pytest.param(k, marks=pytest.mark.slow) for k in ("binary", "regression"))]
+)
 def test_it_is_a_run_like_any_other(kind: str, brought, capsys: pytest.CaptureFixture):
     brought(kind)
     assert bring() == 0
@@ -228,6 +230,7 @@ def found(competition, workspace: Path) -> Callable[..., None]:
     return make
 
 
+@pytest.mark.slow
 def test_boxes_are_a_run_like_any_other(found, capsys: pytest.CaptureFixture):
     found()
     assert bring() == 0

@@ -68,6 +68,7 @@ def test_the_informative_column_is_worth_most(toy, capsys: pytest.CaptureFixture
     assert said.partition("candidates for `columns: ignore:`")[2].partition(";")[0].count("signal") == 0
 
 
+@pytest.mark.slow
 def test_copies_predicted_together_or_apart_say_the_same(toy, monkeypatch: pytest.MonkeyPatch):
     podium("train", "toy/trees")
     podium("importance", "toy/trees")

@@ -56,6 +56,7 @@ def said(capsys: pytest.CaptureFixture) -> str:
     return " ".join((out + err).split())
 
 
+@pytest.mark.slow
 def test_time_cuts_after_the_first_and_more_time_goes_on(preset, capsys: pytest.CaptureFixture):
     run = preset({"first": FIRST, "second": SECOND})
     assert cli.main(["tabular", run, "--time", "0.001s"]) == 0

@@ -80,8 +80,8 @@ def test_a_fold_learns_from_its_own_folds_models_alone(competition: Callable[...
     np.testing.assert_allclose(every.truth.to_numpy(), whole.loc[data.test.ids].to_numpy())
 
 
-@pytest.mark.parametrize("kind, task", [("multilabel", "tabular"), ("regression", "tabular"), ("ordinal", "image"),
-                                        pytest.param("boxes", "detection", marks=pytest.mark.slow)])  # fmt: skip
+@pytest.mark.parametrize("kind, task", [("multilabel", "tabular"), ("ordinal", "image"), *(pytest.param(*more, marks=pytest.mark.slow)
+                                        for more in (("regression", "tabular"), ("boxes", "detection")))])  # fmt: skip
 def test_every_kind_learns_from_pseudo_labels_and_a_second_round(kind: str, task: str, competition: Callable[..., str]):
     """make submission of the second round makes the first, and what that learns from."""
     run = competition(kind, task=task)
@@ -112,7 +112,7 @@ def parents(kind: str) -> str:
     return f"toy/{kind}"
 
 
-@pytest.mark.parametrize("parent", ["base", "blend", pytest.param("pre", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("parent", ["base", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blend", "pre"))])
 def test_labels_of_a_fold_know_nothing_of_its_truth(
     parent: str, competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -64,6 +64,7 @@ def check_weights(fold: str) -> None:
             assert torch.equal(mixed[name], first[name])
 
 
+@pytest.mark.slow
 def test_photos_from_yaml_to_csv_and_what_is_chosen(soup_of: Callable[..., str], capsys: pytest.CaptureFixture):
     """Trains what it is made of; the weights are means; random weights are dropped; a repeated command does nothing; the
     choice for a fold does not see its labels; other weights of a run are noticed."""
@@ -184,6 +185,7 @@ def other_weights(name: str) -> None:
     assert cli.main(["train", f"toy/{name}"]) == 0
 
 
+@pytest.mark.slow
 def test_unlabelled_rows_named_later_change_no_soup(soup_of: Callable[..., str]):
     run = soup_of("binary", "image", n=2, a="epochs=1", b="epochs=1 seed=1")
     assert cli.main(["submission", "toy/a"]) == 0 and cli.main(["submission", run]) == 0

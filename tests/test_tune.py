@@ -395,6 +395,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(study, name, value)
 
 
+@pytest.mark.slow
 def test_a_process_killed_before_its_first_sign_of_life(toy: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
     run = toy(tune=TUNE | {"stop": "none"})
     assert tune(run, "--trials", "1") == 0
@@ -528,6 +529,7 @@ def test_an_earlier_winner_stays(toy: Callable[..., str], capsys: pytest.Capture
     assert config.load_run("toy/base-tuned2") and len(list(Path("runs/toy/base-tuned2").glob("fold*/fit.json"))) == 3
 
 
+@pytest.mark.slow
 def test_a_first_fold_of_one_class_halves_nothing(competition: Callable[..., str]):
     import random
 
