@@ -80,8 +80,15 @@ def test_a_fold_learns_from_its_own_folds_models_alone(competition: Callable[...
     np.testing.assert_allclose(every.truth.to_numpy(), whole.loc[data.test.ids].to_numpy())
 
 
-@pytest.mark.parametrize("kind, task", [("multilabel", "tabular"), ("ordinal", "image"), *(pytest.param(*more, marks=pytest.mark.slow)
-                                        for more in (("regression", "tabular"), ("boxes", "detection")))])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, task",
+    [
+        ("multilabel", "tabular"),
+        ("ordinal", "image"),
+        pytest.param("regression", "tabular", marks=pytest.mark.slow),
+        pytest.param("boxes", "detection", marks=pytest.mark.slow),
+    ],
+)
 def test_every_kind_learns_from_pseudo_labels_and_a_second_round(kind: str, task: str, competition: Callable[..., str]):
     """make submission of the second round makes the first, and what that learns from."""
     run = competition(kind, task=task)
