@@ -90,7 +90,13 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
 def made(name: str) -> Run | None:
     """A run as its folder records it, whatever its file says by now; None where it has not begun."""
     record = recorded(name)
-    return None if record is None else config.make_run(name, record["config"])
+    if record is None:
+        return None
+    values = record["config"]
+    if values.get("preset") is not None:  # whose models choose some keys for themselves; no file may state these
+        chosen = getattr(config.task_class(values["task"]), "chosen", ())
+        values = {key: value for key, value in values.items() if key not in chosen}
+    return config.make_run(name, values)
 
 
 def members(run: Run) -> list[Run]:

@@ -23,6 +23,7 @@ def boxes_of(run: str, part: str) -> pd.DataFrame:
     return pd.read_parquet(f"runs/{run}/{part}.parquet")
 
 
+@pytest.mark.slow
 def test_a_metric_that_counts_boxes_gets_a_threshold_of_the_other_folds(competition: Callable[..., str]):
     run = competition("boxes", task="detection", run="epochs=6", metric={"name": "mean_precision", "ious": [0.5]})
     assert cli.main(["detect", run]) == 0
@@ -73,6 +74,7 @@ def test_detectors_blend(competition: Callable[..., str]):
     assert check(load("toy"), Path("submissions/toy/blend.csv")) == []
 
 
+@pytest.mark.slow
 def test_pictures_of_the_worst_are_drawn(competition: Callable[..., str]):
     run = competition("boxes", task="detection", run="epochs=1")
     assert cli.main(["detect", run]) == 0

@@ -22,7 +22,7 @@ from competition.image.task import ImageTask
 from competition.task import together
 
 
-@pytest.mark.parametrize("detector", ["fcos", pytest.param("fasterrcnn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("detector", [pytest.param(d, marks=pytest.mark.slow) for d in ("fcos", "fasterrcnn")])
 def test_every_detector_goes_through_all_stages(competition: Callable[..., str], detector: str):
     """The network sees 32 x 32 pixels at most: boxes of held-out pictures of 64 x 48 lie beyond that too."""
     run = competition("boxes", task="detection", run=f"detector={detector} epochs=1 size=32 views=[plain]")

@@ -102,7 +102,9 @@ def tried(mutation: tuple[str, str, int, int], act: Callable[[], object]) -> Non
     path.write_text(whole)
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "regression", "multilabel"])
+@pytest.mark.parametrize(
+    "kind", ["multiclass", *(pytest.param(k, marks=pytest.mark.slow) for k in ("regression", "multilabel"))]
+)
 def test_a_changed_table_is_loaded_or_refused(kind: str, competition: Callable[..., str]):
     competition(kind, columns=True, image=None)
 

@@ -136,6 +136,7 @@ def test_blend_of_blends(competition: Callable[..., str]):
     assert Path("runs/toy/deeper/fold1/test.parquet").exists()
 
 
+@pytest.mark.slow
 def test_repeats_and_parallel_folds(competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch):
     """Folds in two processes give the bytes of one, and repeated splits are averaged."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -189,7 +190,7 @@ SAVED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def test_killed_in_mid_epoch_and_repeated_ends_with_the_same_files(
     number: signal.Signals, competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
-    run = competition("multiclass", run="epochs=150 drop=0.2 mixup=0.4")
+    run = competition("multiclass", run="epochs=80 drop=0.2 mixup=0.4")
     assert cli.main(["train", run, "--fold", "0", "--as", "toy/whole"]) == 0
     process = podium("train", run, "--fold", "0")
     checkpoint = Path("runs/toy/base/fold0/last.ckpt")
@@ -209,7 +210,7 @@ def test_killed_in_mid_epoch_and_repeated_ends_with_the_same_files(
     assert [{k: v for k, v in line.items() if k not in timed} for line in base] == [
         {k: pytest.approx(v) for k, v in line.items() if k not in timed} for line in whole
     ]
-    assert len(base) == 150
+    assert len(base) == 80
 
 
 @pytest.mark.slow

@@ -139,6 +139,7 @@ def test_a_run_of_pictures_and_one_of_columns_blend(competition: Callable[..., s
     assert len(pd.read_csv("submissions/ledger.csv")) == 3
 
 
+@pytest.mark.slow
 def test_a_signal_stops_a_portfolio_and_the_same_command_ends_it(competition: Callable[..., str]):
     run = competition(columns=True)
     slow = {"num_iterations": 100000, "early_stopping_round": 100000, "learning_rate": 1e-6}

@@ -83,8 +83,8 @@ def test_a_fold_learns_from_its_own_folds_models_alone(competition: Callable[...
 @pytest.mark.parametrize(
     "kind, task",
     [
-        ("multilabel", "tabular"),
         ("ordinal", "image"),
+        pytest.param("multilabel", "tabular", marks=pytest.mark.slow),
         pytest.param("regression", "tabular", marks=pytest.mark.slow),
         pytest.param("boxes", "detection", marks=pytest.mark.slow),
     ],

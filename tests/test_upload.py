@@ -154,7 +154,16 @@ def test_a_file_of_no_run_gets_a_row_of_its_own(hosted: Path):
 def test_make_takes_0_for_no():
     """FORCE=0 must not force."""
     for value, flags in (("0", ""), ("1", "--wait --force")):
-        words = ["make", "-n", "upload", "FILE=x.csv", f"WAIT={value}", f"FORCE={value}", "PYTHON=python"]
+        words = [
+            "make",
+            "--no-print-directory",
+            "-n",
+            "upload",
+            "FILE=x.csv",
+            f"WAIT={value}",
+            f"FORCE={value}",
+            "PYTHON=python",
+        ]
         told = subprocess.run(words, cwd=STAND_IN.parent.parent, capture_output=True, text=True, check=True).stdout
         assert told.replace("\\\n", " ").partition('COMP"}')[2].split() == flags.split()
 
