@@ -49,7 +49,7 @@ demo-detect: setup ## the same with boxes: digits on photos, from scratch to a s
 test: setup lint ## lint, types, tests
 	@$(PYTHON) -m pytest
 
-test-all: setup lint ## the same with the tests that take longest: searches that are killed, further kill loops
+test-all: setup lint ## the same with the tests that take longest: the whole zoo, every bad input, killed searches
 	@$(PYTHON) -m pytest -m "slow or not slow"
 
 lint: setup

@@ -29,7 +29,8 @@ def text() -> str:
     entries = [entry for some in SECTIONS.values() for entry in some]
     bare = sum(not entry.set and not entry.beside for entry in entries)
     silent = sum(not entry.metric and not entry.set and not entry.beside for entry in entries)
-    counted = f"{len(entries)} competitions: {silent} with nothing stated, {bare - silent} with the metric alone, "
+    said = f"{len(entries)} entries (SIIM COVID-19 is two of one folder)"
+    counted = f"{said}: {silent} with nothing stated, {bare - silent} with the metric alone, "
     parts = [HEADER, f"{counted}{len(entries) - bare} with more.\n"]
     parts += [f"## {title}\n\n{_table(some)}" for title, some in SECTIONS.items() if some]
     return "\n".join(parts)
