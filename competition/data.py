@@ -54,19 +54,10 @@ class Data:
 def load(name: str) -> Data:
     """Reads configs/<name>/competition.yaml and the files it names. Raises ConfigFault, DataFault or SafetyFault."""
     config = load_competition(name)
+    root = prepared.present(name, Path(config.data))
     if config.read is not None:
-        config = config.model_copy(update={"data": str(prepared.folder(name, Path(config.data), config.read))})
-    root = Path(config.data)
-    if not root.is_dir():
-        raise DataFault(
-            Finding(
-                "DATA-FOLDER",
-                "the data folder is missing",
-                str(artifacts.competition_yaml(name)),
-                f"data: {root}",
-                "unpack the competition there, or mend `data:`",
-            )
-        )
+        root = prepared.folder(name, root, config.read)
+        config = config.model_copy(update={"data": str(root)})
     parts = ["train", "test"] + ["unlabeled"] * (config.unlabeled is not None)
     tables = {part: read_rows(root, getattr(config, part)) for part in parts}
     skipped = tuple(note for part in parts for note in passed_over(root, getattr(config, part)))

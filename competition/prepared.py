@@ -34,10 +34,7 @@ def folder(competition: str, data: Path, reference: str) -> Path:
                 "CFG-VALUE", "the data folder holds this project", f"{home}/competition.yaml", f"data: {data}", mend
             )
         )
-    if not data.is_dir():
-        mend = "unpack the competition there, or mend `data:`"
-        where, found = str(artifacts.competition_yaml(competition)), f"data: {data}"
-        raise DataFault(Finding("DATA-FOLDER", "the data folder is missing", where, found, mend))
+    present(competition, data)
     function = hooks.find(reference, home, "read")
     now = {"read": reference, "file": artifacts.digest(hooks.content(reference, home)), "data": _listing(data)}
     with artifacts.locked(into, wait=-1):
@@ -49,6 +46,15 @@ def folder(competition: str, data: Path, reference: str) -> Path:
                 artifacts.write_text(into / name, table.to_csv(index=False, lineterminator="\n"))
             artifacts.write_json(into / "done.json", now)
     return into
+
+
+def present(competition: str, data: Path) -> Path:
+    """The same folder as downloaded. Raises DataFault DATA-FOLDER where it is not there."""
+    if data.is_dir():
+        return data
+    mend = "unpack the competition there, or mend `data:`"
+    where, found = str(artifacts.competition_yaml(competition)), f"data: {data}"
+    raise DataFault(Finding("DATA-FOLDER", "the data folder is missing", where, found, mend))
 
 
 def _listing(data: Path) -> list[list[Any]]:
