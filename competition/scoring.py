@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -187,7 +187,7 @@ def scored_folds(table: FoldTable) -> pd.Series:
     return fold[fold >= 0]
 
 
-def decided(score: dict[str, Any], prediction: pd.DataFrame, fold: pd.Series) -> pd.DataFrame:
+def decided(score: Mapping[str, Any], prediction: pd.DataFrame, fold: pd.Series) -> pd.DataFrame:
     """A run's out-of-fold prediction as it is scored: each fold's rows with the adjustment of the other folds."""
     parts = {k: pick(prediction, fold.index[fold == k]) for k in sorted(fold.unique())}
     fitted = {k: adjustment.read(score["adjustments_by_fold"][f"fold{k}"]) for k in parts}
