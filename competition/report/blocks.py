@@ -76,6 +76,15 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture by itself: PNG, JPEG or WebP bytes. text: what it shows, for who can't see it."""
+
+    title: str
+    picture: bytes
+    text: str
+
+
+@dataclass(frozen=True)
 class Prose:
     """Paragraphs; with `listed` the items of a list."""
 
@@ -92,7 +101,7 @@ class Card:
     copies: Sequence[tuple[str, str]] = ()
 
 
-Block = Chart | Grid | Gallery | Prose | Card
+Block = Chart | Grid | Gallery | Picture | Prose | Card
 
 
 @dataclass(frozen=True)
