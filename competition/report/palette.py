@@ -56,8 +56,10 @@ def short(text: object, letters: int = LETTERS) -> str:
 
 def rounded(values: ArrayLike, digits: int = DIGITS) -> list[Any]:
     """Numbers of any shape as lists, at this many significant digits; None for nan and inf, which JSON has not."""
-    short = np.frompyfunc(lambda value: _cut(float(value), digits), 1, 1)(np.asarray(values, float))
-    return short.tolist()
+    numbers = np.asarray(values, float)
+    flat = np.empty(numbers.size, object)
+    flat[:] = [_cut(value, digits) for value in numbers.ravel().tolist()]
+    return flat.reshape(numbers.shape).tolist()
 
 
 def _cut(value: float, digits: int) -> float | int | None:
