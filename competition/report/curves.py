@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from competition.report.blocks import Block, Chart, Column, Grid, Prose, Section
-from competition.report.palette import BLUE, GREY, axis, colour, dash, figure, names, plain, rounded, thinned
+from competition.report.palette import BLUE, GREY, axis, colour, counted, dash, figure, names, plain, rounded, thinned
 from competition.report.subject import Subject
 from competition.scoring import seeds_apart
 from competition.standings import Standing
@@ -95,8 +95,8 @@ def lines(epochs: Mapping[str, History], key: str, label: str) -> Figure:
             "line": {"color": colour(n), "dash": dash(n), "width": 2}, "marker": {"size": 5},
             "hovertemplate": f"epoch %{{x}}<br>{label} %{{y:.4~g}}",
         })  # fmt: skip
-    whole = {"tickformat": "d", "rangemode": "tozero"}
-    return figure(traces, xaxis=axis("epoch", **whole), yaxis=axis(label), hovermode="x")
+    last = max(line["epoch"] for some in epochs.values() for line in some)
+    return figure(traces, xaxis=axis("epoch", **counted(last)), yaxis=axis(label), hovermode="x")
 
 
 def _models(parts: Sequence[tuple[str, Mapping[str, Any]]]) -> Grid:

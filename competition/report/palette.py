@@ -98,6 +98,11 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": plain(title)}, **more}
 
 
+def counted(last: int) -> dict[str, Any]:
+    """Ticks of an axis of whole numbers up to `last`: plotly's own have halves where there are few."""
+    return {"dtick": 1, "tick0": 0} if last <= 10 else {"tickformat": "d"}
+
+
 def names(labels: Sequence[object], letters: int = LETTERS) -> dict[str, Any]:
     """Ticks of an axis of categories at 0, 1, 2, ...: two names may be alike when cut, and `01` is no number."""
     return {"tickvals": [*range(len(labels))], "ticktext": [short(label, letters) for label in labels]}

@@ -103,7 +103,7 @@ def _weights(subject: Subject, standing: Standing) -> Chart:
     kept = sum(weight > 0 for weight in last.values())
     text = f"{kept} of {len(members)} members have a weight; the greatest is of {first}, {last[first]:.3f}."
     apart = max(max(row[:-1]) - min(row[:-1]) for row in z)
-    text += f" Between folds a weight differs by {apart:.3f} at most."
+    text += f" Fitted without a fold (final: on all rows), a weight differs by {apart:.3f} at most."
     cells = {
         "type": "heatmap", "x": [*range(len(columns))], "y": [*range(len(members))], "z": rounded(z, 3), "zmin": 0,
         "colorscale": SHADES, "showscale": False, "xgap": 1, "ygap": 1, "name": "weight",
@@ -116,7 +116,7 @@ def _weights(subject: Subject, standing: Standing) -> Chart:
         traces.append({"type": "scatter", "mode": "text", "x": x, "y": y, "text": said, "hoverinfo": "skip"})
     drawn = figure(
         traces,
-        xaxis=axis("weights that exclude this fold; final: of all rows", **names([*columns]), showgrid=False),
+        xaxis=axis("fitted without", **names([*columns]), showgrid=False),
         yaxis=axis("", **names([*last]), range=[len(members) - 0.5, -0.5], showgrid=False),
         showlegend=False,
     )

@@ -12,7 +12,19 @@ import pandas as pd
 
 from competition import artifacts, chart
 from competition.report.blocks import Block, Cell, Chart, Column, Grid, Prose, Section
-from competition.report.palette import BLUE, GREY, ORANGE, VERMILLION, axis, figure, names, plain, rounded, short
+from competition.report.palette import (
+    BLUE,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    axis,
+    counted,
+    figure,
+    names,
+    plain,
+    rounded,
+    short,
+)
 from competition.report.subject import Subject
 
 if TYPE_CHECKING:
@@ -78,7 +90,7 @@ def _history(name: str, trials: pd.DataFrame, folds: int, metric: str, greater: 
             "marker": {"color": GREY, "size": 8, "symbol": "circle-open"},
             "hovertemplate": f"trial %{{x}}, stopped after %{{customdata}} of {folds} folds<br>%{{y}}<extra></extra>",
         })  # fmt: skip
-    drawn = figure(traces, xaxis=axis("trial", tickformat="d"), yaxis=axis(metric))
+    drawn = figure(traces, xaxis=axis("trial", **counted(int(trials["number"].max()))), yaxis=axis(metric))
     stopped = (trials["state"] == "pruned").sum()
     text = (
         f"Search of {name}: {len(whole)} whole and {stopped} stopped trials; the best is number {at['number']:.0f} with "

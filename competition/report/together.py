@@ -1,4 +1,4 @@
-"""How the runs of a competition go together: how alike their out-of-fold predictions are, and what the best blend is of."""
+"""How alike the runs of a competition are, by their out-of-fold predictions: what a blend can hope for."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from competition.report import parts
 from competition.report.blocks import Block, Chart, Prose, Section
 from competition.report.palette import SHADES, axis, figure, names, plain, rounded
 from competition.report.subject import Subject
 
-NUMBERED = 8  # runs up to which each cell has its figure in it
+NUMBERED = 6  # runs up to which each cell has its figure in it
 
 
 def sections(subject: Subject) -> Iterator[Section]:
     yield Section("alike", "How alike the runs are", [*_alike(subject)])
-    best = next((standing for standing in subject.chosen if parts.blended(standing)), None)
-    if best is not None and len(best.scored["parts"]) > 1:
-        yield Section("blend", f"What {best.run} is made of", [*parts.blocks(subject, best)])
 
 
 def _alike(subject: Subject) -> Iterator[Block]:
     if subject.problem.kind == "boxes":
-        yield Prose(["Boxes of two runs are no pairs to correlate; the table of a blend says what each adds."])
+        yield Prose(
+            ["Boxes of two runs are no pairs to correlate; the table of a blend's members says what each adds."]
+        )
         return
     if len(subject.chosen) < 2:
         yield Prose(["There are no two runs with a score to compare."])
@@ -66,7 +64,7 @@ def _matrix(said: np.ndarray, wrong: np.ndarray, labels: Sequence[str]) -> Chart
     }]  # fmt: skip
     if len(labels) <= NUMBERED:
         x, y = np.meshgrid(places, places)
-        figures = [_told(value, 2) for value in said.ravel()]
+        figures = [_told(value) for value in said.ravel()]
         traces.append({"type": "scatter", "mode": "text", "x": x.ravel().tolist(), "y": y.ravel().tolist(),
                        "text": figures, "hoverinfo": "skip"})  # fmt: skip
     ticks, ends = names(labels, 14), [-0.5, len(labels) - 0.5]
@@ -79,5 +77,5 @@ def _matrix(said: np.ndarray, wrong: np.ndarray, labels: Sequence[str]) -> Chart
     return Chart("Correlation of out-of-fold predictions", drawn, text, 160 + 34 * len(labels))
 
 
-def _told(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else "none"
+def _told(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "none"
