@@ -18,8 +18,8 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard bench-tables \
-	bench-detect bench-search bench-noise bench-blend bench-check docs
+	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard report \
+	bench-tables bench-detect bench-search bench-noise bench-blend bench-check docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -163,6 +163,10 @@ score: setup ## FILE=submissions/<name>/<run>.csv PUBLIC= [PRIVATE=]: scores int
 leaderboard: setup ## COMP=<name>: CV against public scores, drawn, and which two submissions to choose
 	$(call need,COMP,COMP=<name>)
 	@$(podium) leaderboard "$$COMP"
+
+report: setup ## COMP=<name> [RUNS="a b"]: one HTML file of all runs, a few in detail, that needs no network
+	$(call need,COMP,COMP=<name>)
+	@$(podium) report "$$COMP" $${RUNS:+--runs "$$RUNS"}
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md
