@@ -24,14 +24,15 @@ async function unpacked() {
 function dressed(layout, plot) {
   const style = getComputedStyle(plot);
   const [ink, line, surface] = [style.color, style.borderTopColor, style.backgroundColor];
-  const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
   const painted = { gridcolor: line, zerolinecolor: line, linecolor: line, tickcolor: line };
-  const dressedAxes = new Set(["xaxis", "yaxis", ...axes]);
+  const names = new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))]);
+  const titled = (title) => (title?.text ? { standoff: 12, ...title } : undefined); // an empty one would take room
+  const axis = (given) => ({ automargin: true, ...given, ...painted, title: titled(given?.title) });
   return {
     margin: { l: 8, r: 8, t: 16, b: 8 },
     dragmode: touched ? false : "zoom",
     ...layout,
-    ...Object.fromEntries([...dressedAxes].map((key) => [key, { automargin: true, ...layout[key], ...painted }])),
+    ...Object.fromEntries([...names].map((key) => [key, axis(layout[key])])),
     legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom", ...layout.legend, bgcolor: "rgba(0,0,0,0)" },
     height: Number(plot.dataset.tall),
     autosize: true,
@@ -42,13 +43,20 @@ function dressed(layout, plot) {
   };
 }
 
+/** Letters within the plot in the ink of the page: on cells plotly would choose their colour for a white page. */
+function lettered(trace, plot) {
+  const inside = trace.type === "heatmap" || trace.mode?.includes("text");
+  return inside ? { ...trace, textfont: { color: getComputedStyle(plot).outlineColor, ...trace.textfont } } : trace;
+}
+
 /** Draws it, or draws it again where its colours or its width are no longer those of the page. */
 function draw(Plotly, plot) {
   const look = `${getComputedStyle(plot).color} ${plot.clientWidth}`;
   if (plot.dataset.look === look || !plot.clientWidth) return;
   plot.figure ??= JSON.parse(one("script", plot.parentNode).textContent);
   plot.dataset.look = look;
-  Plotly.react(plot, plot.figure.data, dressed(plot.layout ?? plot.figure.layout, plot), CONFIG);
+  const traces = plot.figure.data.map((trace) => lettered(trace, plot));
+  Plotly.react(plot, traces, dressed(plot.layout ?? plot.figure.layout, plot), CONFIG);
 }
 
 const near = new IntersectionObserver(
@@ -165,6 +173,10 @@ function showRun() {
     watch(content);
   }
   for (const blocks of all(".blocks[data-run]")) blocks.hidden = blocks.dataset.run !== n;
+  for (const section of all(".detail section")) {
+    section.hidden = !one(`.blocks[data-run="${n}"]`, section);
+    one(`nav a[href="#${section.id}"]`).parentNode.hidden = section.hidden;
+  }
   for (const name of all("[data-run-name]")) name.textContent = choice.value;
 }
 
@@ -293,4 +305,4 @@ if (choice) showRun();
 follow();
 themed();
 watch(document);
-all("main section").forEach((section) => seen.observe(section));
+all("main section, .intro").forEach((section) => seen.observe(section));

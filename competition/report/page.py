@@ -5,6 +5,7 @@ Sections come from the functions of SECTIONS (of the competition) and OF_RUN (of
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from competition import artifacts, board, folds
@@ -12,6 +13,7 @@ from competition.data import Data, load
 from competition.engine import signals, stopping
 from competition.errors import ConfigFault, Fault, Finding, Stopped, nearest
 from competition.folds import FoldTable
+from competition.report import audit, columns, curves, detections, errors, gallery, parts, residuals, searches, together
 from competition.report.blocks import Prose, Section
 from competition.report.render import Head, html
 from competition.report.subject import Subject
@@ -19,8 +21,21 @@ from competition.standings import Standing, standings
 
 SHOWN = 8  # runs in detail, unless RUNS= names others
 FIRST = 4  # of them the best ones; the members of the best blend come next
-SECTIONS: Mapping[str, Callable[[Subject], Iterator[Section]]] = {}  # by the key under which they stand
-OF_RUN: Mapping[str, Callable[[Subject, Standing], Iterator[Section]]] = {}
+SECTIONS: Mapping[str, Callable[[Subject], Iterator[Section]]] = {  # by their first key
+    "alike": together.sections,
+    "searches": searches.sections,
+    "suspects": gallery.suspects,
+    "data": audit.sections,
+}
+OF_RUN: Mapping[str, Callable[[Subject, Standing], Iterator[Section]]] = {
+    "curves": curves.sections,
+    "confusion": errors.sections,
+    "residuals": residuals.sections,
+    "detections": detections.sections,
+    "mistakes": gallery.sections,
+    "members": parts.sections,
+    "columns": columns.sections,
+}
 
 
 def report(competition: str, names: Sequence[str] = ()) -> None:
@@ -106,7 +121,7 @@ def left_out(subject: Subject) -> Iterator[str]:
     shown = {s.name for s in subject.chosen}
     rest = [s.run for s in subject.standings if s.state == "scored" and s.name not in shown]
     if rest:
-        yield f'{len(rest)} scored runs are in the leaderboard only: {", ".join(rest)}. RUNS="{rest[0]} ..." shows others.'
+        yield f'in the leaderboard only, without details: {", ".join(rest)}; RUNS="{rest[0]} ..." shows others'
     for standing in subject.standings:
         if standing.state != "scored":
             yield f"{standing.run} has no comparable score ({standing.state}): {standing.note}"
@@ -129,7 +144,7 @@ def _head(subject: Subject, notes: Sequence[str]) -> Head:
         "Classes": f"{len(problem.classes):,}" if problem.classes else "",
         "Folds": f"{subject.fold.nunique()}, {data.config.folds.scheme}",
         "Runs": f"{len(scored)} scored, {len(subject.chosen)} in detail",
-        "Made": artifacts.now(),
+        "Made": time.strftime("%Y-%m-%d %H:%M %Z"),
         "Code": artifacts.git_sha() or "",
     }
     return Head(data.name, [(name, value) for name, value in facts.items() if value], notes)

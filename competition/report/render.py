@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import numbers
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from competition.report.blocks import Block, Cell, Chart, Column, Grid, Picture,
 HERE = Path(__file__).parent
 DIGITS = 6  # significant ones of a number in a chart
 FILTERED = 15  # rows from which on a table has a box that filters them
+OF_WEBGL = re.compile("gl$|3d$|^surface$|^parcoords$|^map")
 MIME = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp"}
 
 
@@ -105,6 +107,7 @@ def _environment() -> Any:
         "numeric": numeric,
         "isnumber": is_number,
         "choices": choices,
+        "commands": commands,
     }
     return made
 
@@ -172,6 +175,16 @@ def choices(tiles: Sequence[Tile], name: str) -> list[str]:
     return distinct if 1 < len(distinct) < len(values) else []
 
 
+def commands(line: str) -> Any:
+    """A sentence whose commands, `make check COMP=leaves`, stand out."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"`((?:make|python) [^`]*)`", visible(line))
+    return Markup("").join(
+        escape(p) if n % 2 == 0 else Markup("<code>{}</code>").format(p) for n, p in enumerate(parts)
+    )
+
+
 def uri(picture: bytes) -> str:
     """A JPEG, PNG or WebP as an address that holds it."""
     return f"data:{MIME[picture[:2]]};base64,{base64.b64encode(picture).decode()}"
@@ -180,6 +193,9 @@ def uri(picture: bytes) -> str:
 def figure_json(figure: Any) -> str:
     """A plotly figure without its template, compact, and unable to end the script element that it stands in."""
     parts = figure.to_dict()
+    assert not any(OF_WEBGL.search(trace["type"]) for trace in parts["data"]), (
+        "WebGL needs eval, which the policy forbids"
+    )
     parts["layout"].pop("template", None)
     return json.dumps(_plain(parts), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
