@@ -24,7 +24,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 SHADES = [
     [0.0, "rgba(0,114,178,0)"],
     [1.0, "rgba(0,114,178,0.8)"],
-]  # nothing is the page's own ground; letters stay readable
+]  # nothing: the page's own ground
 POLES = [[0.0, "rgba(213,94,0,0.8)"], [0.5, "rgba(127,127,127,0)"], [1.0, "rgba(0,114,178,0.8)"]]
 LETTERS = 22  # of a name on an axis or in a legend
 DIGITS = 4  # that can be seen
