@@ -175,14 +175,9 @@ def _chosen(every: Sequence[Standing], patterns: Sequence[str], task: str) -> li
     """Raises ConfigFault CFG-VALUE with every filter that fits nothing."""
     names, tasks = [s.run for s in every], sorted({s.task for s in every if s.task})
     idle = [pattern for pattern in patterns if not any(_fits(s, pattern) for s in every)]
-    wrong = [
-        Finding(
-            "CFG-VALUE", "no run has that name", f"RUNS={p}", f"the runs are {examples(names, 12)}", nearest(p, names)
-        )
-        for p in idle
-    ]
+    found = f"none of {len(every)} runs"
+    wrong = [Finding("CFG-VALUE", "no run has that name", f"RUNS={p}", found, nearest(p, names)) for p in idle]
     if task and task not in tasks:
-        found = f"the tasks are {examples(tasks)}"
         wrong.append(Finding("CFG-VALUE", "no run is of that task", f"TASK={task}", found, nearest(task, tasks)))
     if wrong:
         raise ConfigFault(*wrong)

@@ -71,7 +71,7 @@ class Folder:
     def seconds(self) -> float | None:
         """That its own folds were fitted for; None where nothing was, as in an imported run."""
         known = [float(fit["seconds"]) for fit in self.fits.values() if is_number(fit.get("seconds"))]
-        return sum(known) if known else None
+        return math.fsum(known) if known else None
 
     @property
     def parameters(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -134,7 +135,7 @@ def _standing(folder: Folder, folders: Mapping[str, Folder], now: Now, lines: Se
         score=float(folder.scored["score"]),
         std=folder.scored["std"],
         folds=folder.scored["folds"],
-        seconds=sum(seconds) if seconds else None,
+        seconds=math.fsum(seconds) if seconds else None,
         parameters=folder.parameters,
         epochs=folder.epochs,
         public=public,
@@ -212,9 +213,12 @@ def _beside(standing: Standing, best: Standing, now: Now) -> Standing:
 
 
 def _uploaded(folder: Folder, lines: Sequence[Mapping[str, str]]) -> tuple[float | None, float | None]:
-    """Public and private score of the last submission that the ledger has of this run on this data, folds and metric."""
-    known = {"run": folder.name, "metric": folder.scored["metric"], **{k: folder.record[k] for k in ("data", "folds")}}
-    own = [line for line in lines if all(line[key] in ("", value) for key, value in known.items()) and line["run"]]
+    """Public and private score of the last submission that the ledger has of the run as it is: of this data, fold table,
+    metric and CV. What its ledger row leaves empty is taken to be right."""
+    known = {"metric": folder.scored["metric"], **{key: folder.record[key] for key in ("data", "folds")}}
+    own = [line for line in lines if line["run"] == folder.name and all(line[k] in ("", v) for k, v in known.items())]
+    cv = round(folder.scored["score"], 6)
+    own = [line for line in own if _number(line["cv"]) in (None, cv)]
     return (_number(own[-1]["public"]), _number(own[-1]["private"])) if own else (None, None)
 
 
