@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -141,9 +140,8 @@ def amount(parameters: int | None) -> str:
 
 
 def precision(ranked: Sequence[Standing]) -> float:
-    """The error by which scores are rounded: of a middling gap, or the spread of folds; 0 where neither is known."""
-    errors = [s.error for s in ranked if s.error] or [s.std for s in ranked if s.std]
-    return statistics.median(errors) if errors else 0.0
+    """The error by which scores are rounded: the smallest of a gap, or of folds; 0 where none is known."""
+    return min([s.error for s in ranked if s.error] or [s.std for s in ranked if s.std], default=0.0)
 
 
 def one_form(competition: str, a: str, b: str, filters: Sequence[str]) -> bool:
