@@ -41,7 +41,8 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Seq
     if at.data.problem.kind == "boxes":
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
-    write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
+    record |= {"metric_hash": at.data.metric_hash, "basis": basis, "made": artifacts.now()}
+    write_json(at.folder / "score.json", record)
 
 
 def score_record(
