@@ -71,7 +71,7 @@ def test_each_kind_has_tiles_with_pictures(competition: Make, kind: str):
     for tile in shown.tiles:
         assert tile.picture and decode(tile.picture, 16).shape[1] in (168, 256) and not tile.missing
         assert tile.truth and tile.predicted and tile.kinds
-        assert dict(tile.facts)["fold"] == str(subject.fold[tile.id])
+        assert dict(tile.facts)["Fold"] == str(subject.fold[tile.id])
     assert sum(len(tile.picture or b"") for tile in shown.tiles) < 250_000
     assert any(isinstance(block, Grid) for block in section.blocks) == (kind in ("multiclass", "ordinal", "binary"))
 
@@ -121,18 +121,15 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_names_stay_plain_text(competition: Make):
+def test_names_stay_plain_text_and_long_ones_are_shortened(competition: Make):
     competition()
     for name in ("train", "sample_submission"):
         path = Path(f"data/{name}.csv")
         table = pd.read_csv(path, dtype=str)
-        table.assign(label=table["label"].replace("dark", NASTY)).to_csv(path, index=False)
+        table.assign(label=table["label"].replace({"dark": NASTY, "grey": "g" * 500})).to_csv(path, index=False)
     tiles = galleries(subject_of())[0].tiles
     assert NASTY in {tile.truth for tile in tiles} and NASTY in {tile.predicted for tile in tiles}
-
-
-def test_long_names_are_shortened():
-    assert len(gallery.shortened("x" * 5000, gallery.LETTERS)) <= gallery.LETTERS
+    assert all(len(text) <= gallery.LETTERS for tile in tiles for text in (tile.truth, tile.predicted))
 
 
 def test_runs_share_their_thumbnails(competition: Make):
@@ -156,7 +153,9 @@ def test_what_the_model_looked_at_lies_over_the_picture(competition: Make):
     assert "make describe RUN=toy/run0" in galleries(subject)[0].note
     red = cv2.imencode(".png", np.full((30, 40, 3), (0, 0, 255), np.uint8))[1].tobytes()
     ids = [tile.id for tile in shown.tiles]
-    artifacts.write_table(folder / "maps.parquet", pd.DataFrame({"image": [red, b"none"]}, pd.Index(ids[:2], name="id")))
+    artifacts.write_table(
+        folder / "maps.parquet", pd.DataFrame({"image": [red, b"none"]}, pd.Index(ids[:2], name="id"))
+    )
     tiles = galleries(subject)[0].tiles
     assert tiles[0].layer and tiles[0].picture and tiles[1].layer is None and tiles[2].layer is None
     over, under = decode(tiles[0].layer, 16), decode(tiles[0].picture, 16)
@@ -179,7 +178,7 @@ def test_labels_that_every_run_doubts(competition: Make, kind: str):
     worst = gallery.mistakes.worst(subject.problem, subject.truth, same, subject.fold, 99)
     wrong = worst[~worst["kind"].isin(["right", "unsure"])]
     assert {tile.id for tile in shown.tiles} <= set(wrong.index) and len(shown.tiles) == min(36, len(wrong)) > 0
-    assert all(tile.picture and "fold" in dict(tile.facts) for tile in shown.tiles)
+    assert all(tile.picture and "Fold" in dict(tile.facts) for tile in shown.tiles)
 
 
 def test_runs_that_are_right_doubt_nothing(competition: Make):
