@@ -158,7 +158,7 @@ def _maps(subject: Subject, standing: Standing, ids: pd.Index) -> tuple[dict[str
         return {}, ""
     command = f"make describe RUN={standing.name}"
     if not (folder / MAPS).exists():
-        return {}, f"{command} adds what the model looked at."
+        return {}, f"What the model looked at is laid over them after {command}."
     try:
         table = artifacts.read_table(folder / MAPS)
     except EnvironmentFault:
