@@ -18,7 +18,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard bench-tables \
+	tabular detect tune import portfolio importance compare reproduce lr plan guard upload score leaderboard bench-tables \
 	bench-detect bench-search bench-noise bench-blend bench-check docs
 
 help: ## these lines
@@ -137,6 +137,10 @@ compare: setup ## A=<name>/<run> B=<name>/<run>: is B better? tests over folds, 
 	$(call need,A,A=<name>/<run> B=<name>/<run>)
 	$(call need,B,A=<name>/<run> B=<name>/<run>)
 	@$(podium) compare --a "$$A" --b "$$B"
+
+reproduce: setup ## RUN=<name>/<run>: makes it again from its card alone: equal to the byte, within rounding, or different
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) reproduce "$$RUN"
 
 lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, and the rate to try
 	$(call need,RUN,RUN=<name>/<run>)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from competition import adjustment, artifacts, board, decide, prior
+from competition import adjustment, artifacts, board, decide, engine, prior
 from competition.artifacts import write_json
 from competition.boxes import deciding, sheet
 from competition.decide import Nested, Stack
@@ -41,7 +41,9 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Seq
     if at.data.problem.kind == "boxes":
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
-    write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
+    write_json(
+        at.folder / "score.json", record | {"basis": basis, "threads": engine.threads(), "made": artifacts.now()}
+    )
 
 
 def score_record(
