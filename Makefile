@@ -19,7 +19,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard report \
+	tabular detect tune import portfolio importance compare reproduce lr plan guard upload score leaderboard report \
 	bench-tables bench-detect bench-search bench-noise bench-blend bench-check docs
 
 help: ## these lines
@@ -137,6 +137,10 @@ importance: setup ## RUN=<name>/<run>: what each column is worth to a trained ru
 compare: setup ## COMP=<name> [RUNS="conv* blend"] [TASK=image] [TOP=10] [SORT=time] [JSON=1]: ranks runs; A= B=: is B better?
 	@$(podium) compare $${COMP:+"$$COMP"} $${A:+--a "$$A"} $${B:+--b "$$B"} $${RUNS:+--runs "$$RUNS"} $${TASK:+--task "$$TASK"} \
 		$${TOP:+--top "$$TOP"} $${SORT:+--sort "$$SORT"} $(if $(filter-out 0,$(JSON)),--json)
+
+reproduce: setup ## RUN=<name>/<run>: makes it again from its card alone: equal to the byte, within rounding, or different
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) reproduce "$$RUN"
 
 lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, and the rate to try
 	$(call need,RUN,RUN=<name>/<run>)

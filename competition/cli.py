@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
          ("--top", {"type": int, "default": None, "metavar": "N", "help": "only the N best"}),
          ("--sort", {"default": "", "help": "by score, time, parameters, epochs, std, public, private or name"}),
          ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
+    verb("reproduce", "makes a run again from its card, and says whether it is equal to the byte", run,
+         ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
     verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
     verb("plan", "what a run takes on this machine, and what of it fits a time", run,
          ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
@@ -222,6 +224,12 @@ def compare(options: argparse.Namespace) -> None:
     compare.tell(o.a, o.b, o.json)
 
 
+def reproduce(options: argparse.Namespace) -> None:
+    from competition import reproduce
+
+    reproduce.reproduce(options.run, options.json)
+
+
 def lr(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
@@ -288,6 +296,6 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, lr, plan, guard, upload, score, leaderboard, report, demo,
+                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, demo,
                                 schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}
