@@ -18,7 +18,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard bench-tables \
+	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard sync bench-tables \
 	bench-detect bench-search bench-noise bench-blend bench-check docs
 
 help: ## these lines
@@ -163,6 +163,9 @@ score: setup ## FILE=submissions/<name>/<run>.csv PUBLIC= [PRIVATE=]: scores int
 leaderboard: setup ## COMP=<name>: CV against public scores, drawn, and which two submissions to choose
 	$(call need,COMP,COMP=<name>)
 	@$(podium) leaderboard "$$COMP"
+
+sync: setup ## [COMP=<name>]: mirrors what W&B does not know yet, uploads what was logged offline
+	@$(podium) sync $${COMP:+"$$COMP"}
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

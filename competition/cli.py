@@ -79,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
          ("file", {"help": "submissions/<competition>/<run>.csv"}), ("public", {"help": "its public score"}),
          ("private", {"nargs": "?", "default": None, "help": "its private score"}))  # fmt: skip
     verb("leaderboard", "CV against public scores, and which two submissions to choose", comp)
+    verb("sync", "mirrors what W&B or TensorBoard do not know yet, and uploads what was logged offline",
+         ("competition", {"nargs": "?", "default": None, "help": "of this one; default: of all"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -244,6 +246,12 @@ def leaderboard(options: argparse.Namespace) -> None:
     leaderboard.tell(options.competition)
 
 
+def sync(options: argparse.Namespace) -> None:
+    from competition.tracking.sync import sync
+
+    sync(options.competition)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -268,5 +276,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, lr, plan, guard, upload, score, leaderboard, demo, schema)}  # fmt: skip
+                                importance, compare, lr, plan, guard, upload, score, leaderboard, sync, demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

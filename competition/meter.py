@@ -36,14 +36,14 @@ class Meter:
         self.images += images
         self.rate = rate
         done = self.state.step - self.epoch * self.state.job.steps
-        if done < self.state.job.steps and _has_line(done, self.state.job.steps):
+        if done < self.state.job.steps and has_line(done, self.state.job.steps):
             self.fold.log(self.state.step, self.recent(done) | {"lr": rate})
         if time.monotonic() - self.shown > PROGRESS_SECONDS:
             self.show()
 
     def recent(self, done: int) -> dict[str, float]:
         """The mean loss of the steps since the line before, which begins anew. done: steps of the epoch."""
-        before = next((n for n in range(done - 1, 0, -1) if _has_line(n, self.state.job.steps)), 0)
+        before = next((n for n in range(done - 1, 0, -1) if has_line(n, self.state.job.steps)), 0)
         mean, self.state.recent = float(self.state.recent) / max(1, done - before), 0.0
         return {"train_loss": mean}
 
@@ -77,7 +77,7 @@ class Meter:
         self.state.loss = 0.0
 
 
-def _has_line(done: int, steps: int) -> bool:
+def has_line(done: int, steps: int) -> bool:
     """Whether there is a line of history after so many of the epoch's steps: a question of these two alone, so that a
     resumed fold writes the same ones."""
     lines = min(LINES, steps)

@@ -17,6 +17,7 @@ from competition.folds import FoldTable
 from competition.metrics import Metric
 from competition.runs import Opened
 from competition.task import Problem, pick
+from competition.tracking import follow
 
 
 def scored_on(at: Opened, basis: str) -> bool:
@@ -42,6 +43,7 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Seq
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
     write_json(at.folder / "score.json", record | {"basis": basis, "made": artifacts.now()})
+    follow(at)
 
 
 def score_record(

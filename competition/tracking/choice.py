@@ -24,7 +24,10 @@ def service(tracking: str, environ: Mapping[str, str]) -> tuple[str | None, str]
     if tracking == "none" or (tracking == "wandb" and environ.get("WANDB_MODE", "").lower() == "disabled"):
         return None, ""
     if importlib.util.find_spec(tracking) is None:
-        return None, f"{NAMES[tracking]} is off: the package {tracking} is not installed; the run folders have everything"
+        return (
+            None,
+            f"{NAMES[tracking]} is off: the package {tracking} is not installed; the run folders have everything",
+        )
     return tracking, ""
 
 
@@ -69,7 +72,7 @@ def reachable(url: str) -> bool:
 
 
 def quiet() -> None:
-    """Before wandb is imported: no reports of its own, its own files below runs/, and nothing of this process's surroundings."""
+    """Before wandb is imported: it reports no errors of its own, and keeps its files below runs/."""
     from competition.artifacts import RUNS
 
     folder = (RUNS / ".wandb").resolve()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from competition.tracking.summary import Summary
-from competition.tracking.told import Followed
+    from competition.tracking.summary import Summary
+    from competition.tracking.told import Followed
 
 
 class Curve(Protocol):
@@ -35,7 +35,7 @@ class Service(Protocol):
 
     def summary(self, told: Followed, summary: Summary) -> None: ...
 
-    def submission(self, told: Followed, path: Path) -> None: ...
+    def submission(self, told: Followed) -> None: ...
 
     def trial(self, told: Followed, row: Mapping[str, Any]) -> None:
         """One that has come to an end, a row of trials.csv."""

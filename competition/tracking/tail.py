@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from competition import artifacts
-from competition.tracking import history, summary
+from competition.tracking import history
 from competition.tracking.service import Curve, Service
 from competition.tracking.told import MIRRORED, Followed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ENDED = ("complete", "pruned")  # states of trials
 
@@ -28,6 +30,7 @@ class Tail:
         self.curves: dict[str, Curve] = {}
         self.seen: dict[Path, tuple[int, int]] = {}
         self.cursor: dict[str, Any] = {}
+        self.done = False  # the service knows all that the folder has
         self.kept = ""  # the cursor as the file has it
         self.sure = ""  # as it was a poll ago: services take a moment to write, and what is lost is told again
 
@@ -53,8 +56,9 @@ class Tail:
         if self.told.keys is not None and self.lock.is_locked:
             self._search()
 
-    def forget(self) -> None:
-        """Once the service has closed: the cursor is kept and the folder is free."""
+    def forget(self, whole: bool = True) -> None:
+        """Once the service has closed, or can't be told: the cursor is kept and the folder is free."""
+        self.done = whole
         if self.lock.is_locked:
             self._keep(json.dumps(self.cursor))
             self.lock.release()
@@ -111,12 +115,14 @@ class Tail:
             return
         basis = artifacts.read_json(score)["basis"]
         if basis != self.cursor.get("score"):
+            from competition.tracking import summary
+
             self.service.summary(self.told, summary.of(self.told.run))
             self.cursor["score"] = basis
         if csv.exists() and csv.stat().st_mtime_ns >= score.stat().st_mtime_ns:  # an older one is of another score
             digest = artifacts.file_digest(csv)
             if digest != self.cursor.get("submission"):
-                self.service.submission(self.told, csv)
+                self.service.submission(self.told)
                 self.cursor["submission"] = digest
 
     def _trials(self) -> None:
@@ -126,7 +132,8 @@ class Tail:
         table, known = _trials(path), self.cursor.setdefault("trials", [])
         for row in table[table["state"].isin(ENDED)].to_dict("records"):
             if row["number"] not in known:
-                self.service.trial(self.told, {key: value for key, value in row.items() if not pd.isna(value)})
+                known_cells = {key: value for key, value in row.items() if value == value}  # nan is not itself
+                self.service.trial(self.told, known_cells)
                 known.append(row["number"])
 
     def _search(self) -> None:
@@ -137,4 +144,6 @@ class Tail:
 
 
 def _trials(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
     return pd.read_csv(path)

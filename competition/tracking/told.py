@@ -1,7 +1,7 @@
 """What the mirror is told of a run, as a line of JSON; the rest it reads from the run's folder.
 
-Ids come from what a run is (name, configuration, data, folds), so that a fold that goes on after a kill, and a folder that is
-removed and trained anew, continue the same curve.
+Ids come from what a run is (name, configuration, data, folds), so that a fold that goes on after a kill, and a folder that
+is removed and trained anew, continue the same curve.
 """
 
 from __future__ import annotations
