@@ -19,7 +19,7 @@ comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard sync bench-tables \
-	bench-detect bench-search bench-noise bench-blend bench-check docs
+	bench-detect bench-search bench-noise bench-blend bench-check bench-tracking docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-blend: setup ## blend weights of 20 runs x 50,000 rows x 10 classes: ours,
 
 bench-check: setup ## [DATA=<folder of pictures>]: near copies that are made and found, rate and memory of make check
 	@$(PYTHON) -m benchmarks.check $${DATA:+--data "$$DATA"}
+
+bench-tracking: setup ## training, its start and its end without a mirror, offline, and where no server answers
+	@$(PYTHON) -m benchmarks.tracking
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)

@@ -276,5 +276,6 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, lr, plan, guard, upload, score, leaderboard, sync, demo, schema)}  # fmt: skip
+                                importance, compare, lr, plan, guard, upload, score, leaderboard, sync, demo,
+                                schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

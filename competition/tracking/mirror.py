@@ -146,6 +146,8 @@ def main() -> None:
     os.dup2(nothing, 1)  # what libraries print is for nobody
     os.dup2(nothing, 2)
     board.listen_to(outlet)
+    import competition.tracking.summary  # noqa: F401  seconds, which the end of a short training need not wait for
+
     mirror, told = Mirror(), queue.Queue()
     threading.Thread(target=listen, args=(sys.stdin, told, mirror, outlet), daemon=True).start()
     try:

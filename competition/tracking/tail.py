@@ -3,6 +3,7 @@ the service knows, so that nothing is told twice, whoever goes on."""
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,20 +33,22 @@ class Tail:
         self.cursor: dict[str, Any] = {}
         self.done = False  # the service knows all that the folder has
         self.kept = ""  # the cursor as the file has it
-        self.sure = ""  # as it was a poll ago: services take a moment to write, and what is lost is told again
+        self.sure: dict[
+            str, Any
+        ] = {}  # as it was a poll ago: services take a moment to write; what is lost is told again
 
     def poll(self) -> bool:
         """Tells what is new. False where another process follows this folder."""
         if not self.lock.is_locked and not self._take():
             return False
-        self._keep(self.sure)
+        self._keep()
         if self.told.keys is None:
             for folder in sorted(self.folder.glob("fold*")):
                 self._fold(folder)
             self._score()
         else:
             self._trials()
-        self.sure = json.dumps(self.cursor)
+        self.sure = copy.deepcopy(self.cursor)
         return True
 
     def close(self) -> None:
@@ -55,12 +58,15 @@ class Tail:
         self.curves.clear()
         if self.told.keys is not None and self.lock.is_locked:
             self._search()
+        if self.lock.is_locked:
+            self._keep()
 
     def forget(self, whole: bool = True) -> None:
         """Once the service has closed, or can't be told: the cursor is kept and the folder is free."""
         self.done = whole
         if self.lock.is_locked:
-            self._keep(json.dumps(self.cursor))
+            self.sure = self.cursor
+            self._keep()
             self.lock.release()
 
     def _take(self) -> bool:
@@ -69,14 +75,15 @@ class Tail:
             self.lock.acquire()
         except Timeout:
             return False
-        self.kept = self.sure = self.path.read_text() if self.path.exists() else "{}"
-        self.cursor = json.loads(self.kept)
+        self.kept = self.path.read_text() if self.path.exists() else "{}"
+        self.cursor, self.sure = json.loads(self.kept), json.loads(self.kept)
         return True
 
-    def _keep(self, cursor: str) -> None:
-        if cursor != self.kept:
-            artifacts.write_text(self.path, cursor)
-            self.kept = cursor
+    def _keep(self) -> None:
+        text = json.dumps(self.sure)
+        if text != self.kept:
+            artifacts.write_text(self.path, text)
+            self.kept = text
 
     def _changed(self, *paths: Path) -> bool:
         """Whether one of the files is another than when this was asked last."""
@@ -108,6 +115,8 @@ class Tail:
         if record is not None:
             self.curves.pop(folder.name).close(record)
             place["fitted"] = record["finished"]
+            self.sure[folder.name] = dict(place)  # a closed curve lies on the disk
+            self._keep()
 
     def _score(self) -> None:
         score, csv = self.folder / "score.json", artifacts.submission_csv(self.told.run)
