@@ -3,10 +3,11 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE TASK TOP \
+	SORT JSON
 
 KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
-	PUBLIC PRIVATE PYTHON
+	PUBLIC PRIVATE TASK TOP SORT JSON PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -136,10 +137,9 @@ importance: setup ## RUN=<name>/<run>: what each column is worth to a trained ru
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) importance "$$RUN"
 
-compare: setup ## A=<name>/<run> B=<name>/<run>: is B better? tests over folds, rows and seeds, and a picture
-	$(call need,A,A=<name>/<run> B=<name>/<run>)
-	$(call need,B,A=<name>/<run> B=<name>/<run>)
-	@$(podium) compare --a "$$A" --b "$$B"
+compare: setup ## COMP=<name> [RUNS="conv* blend"] [TASK=image] [TOP=10] [SORT=time] [JSON=1]: ranks runs; A= B=: is B better?
+	@$(podium) compare $${COMP:+"$$COMP"} $${A:+--a "$$A"} $${B:+--b "$$B"} $${RUNS:+--runs "$$RUNS"} $${TASK:+--task "$$TASK"} \
+		$${TOP:+--top "$$TOP"} $${SORT:+--sort "$$SORT"} $(if $(filter-out 0,$(JSON)),--json)
 
 lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, and the rate to try
 	$(call need,RUN,RUN=<name>/<run>)

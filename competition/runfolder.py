@@ -43,9 +43,7 @@ class Folder:
 
     @property
     def task(self) -> str:
-        if "members" in self.config:
-            return "blend"
-        return "preset" if self.config.get("preset") else str(self.config.get("task", ""))
+        return task_of(self.config)
 
     @property
     def seeds(self) -> int:
@@ -53,11 +51,7 @@ class Folder:
 
     @property
     def members(self) -> list[str]:
-        """The runs that it is made of: of a blend, of a preset, of a soup."""
-        inside = self.scored.get("parts", {}) if self.task in ("blend", "preset") else ()
-        return [
-            str(name) for name in dict.fromkeys([*inside, *(self.config.get("members") or self.config.get("of") or ())])
-        ]
+        return members(self.record, self.scored)
 
     @property
     def score_made(self) -> datetime:
@@ -118,6 +112,20 @@ def read(name: str) -> Folder:
     whole = {} if isinstance(scored, str) else scored
     broken = next(_broken(name, record, scored, {fold: fit for fold, fit in found.items() if isinstance(fit, str)}), "")
     return Folder(name, record, whole, fits, broken, "" if broken else _older(name, whole))
+
+
+def task_of(config: Mapping[str, Any]) -> str:
+    """As the configuration names it; blend or preset where the run has members."""
+    if "members" in config:
+        return "blend"
+    return "preset" if config.get("preset") else str(config.get("task", ""))
+
+
+def members(record: Mapping[str, Any], scored: Mapping[str, Any]) -> list[str]:
+    """The runs that a blend, a preset or a soup is made of."""
+    config = record.get("config", {})
+    inside = scored.get("parts", {}) if task_of(config) in ("blend", "preset") else ()
+    return [str(name) for name in dict.fromkeys([*inside, *(config.get("members") or config.get("of") or ())])]
 
 
 def is_number(value: object) -> bool:

@@ -57,6 +57,11 @@ class Standing:
         return self.name.partition("/")[2]
 
     @property
+    def members(self) -> list[str]:
+        """The runs that it is made of."""
+        return runfolder.members(self.record, self.scored)
+
+    @property
     def level(self) -> bool:
         """Whether its gap to the best is within noise, NOISE standard errors; `make compare A= B=` tests it closely."""
         return self.gap is not None and self.error is not None and self.gap <= NOISE * self.error

@@ -56,8 +56,10 @@ def short(text: object, letters: int = LETTERS) -> str:
 
 def rounded(values: ArrayLike, digits: int = DIGITS) -> list[Any]:
     """Numbers of any shape as lists, at this many significant digits; None for nan and inf, which JSON has not."""
-    short = np.frompyfunc(lambda value: _cut(float(value), digits), 1, 1)(np.asarray(values, float))
-    return short.tolist()
+    numbers = np.asarray(values, float)
+    flat = np.empty(numbers.size, object)
+    flat[:] = [_cut(value, digits) for value in numbers.ravel().tolist()]
+    return flat.reshape(numbers.shape).tolist()
 
 
 def _cut(value: float, digits: int) -> float | int | None:
@@ -94,6 +96,11 @@ def figure(traces: Sequence[Mapping[str, Any]], **layout: Any) -> Figure:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": plain(title)}, **more}
+
+
+def counted(last: int) -> dict[str, Any]:
+    """Ticks of an axis of whole numbers up to `last`: plotly's own have halves where there are few."""
+    return {"dtick": 1, "tick0": 0} if last <= 10 else {"tickformat": "d"}
 
 
 def names(labels: Sequence[object], letters: int = LETTERS) -> dict[str, Any]:
