@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import write
+from wandb.util import get_core_path
 
 from competition import artifacts, cli, runs, tracking
 from competition.data import load
@@ -25,6 +26,7 @@ from competition.tracking import choice, told
 from competition.tracking.tail import Tail
 
 ROOT = Path(__file__).resolve().parent.parent
+READER = [get_core_path(), "leet", "inspect", "--no-observability", "--json", "--run-file"]  # `wandb leet inspect`
 KEY = "f" * 40
 UNROUTABLE = "http://10.255.255.1:8080"
 
@@ -66,8 +68,9 @@ class Logged:
         self.artifacts: list[dict[str, Any]] = []
         self.metrics: dict[str, dict[str, Any]] = {}
         for file in files:
-            command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-            lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+            lines = subprocess.run(
+                [*READER, str(file), str(file.parent)], capture_output=True, text=True, check=True
+            ).stdout
             for record in map(json.loads, lines.splitlines()):
                 self.take(record["type"], record)
 
@@ -130,7 +133,6 @@ def test_three_runs_by_two_tasks_and_a_blend_are_read_back_as_the_folders_have_t
         assert shown.summary["std"] == pytest.approx(standing.std)
         assert [shown.summary[f"score_fold{k}"] for k in (0, 1)] == [*standing.folds.values()]
         assert shown.summary["seconds"] == pytest.approx(standing.seconds)
-        assert shown.summary["gap"] == pytest.approx(standing.gap)
         assert shown.config["made_with"]["data"] == standing.record["data"]
         assert shown.config["made_with"]["folds"] == standing.record["folds"]
         assert {"git", "versions", "hardware"} <= set(shown.config["made_with"])
@@ -184,7 +186,7 @@ def test_a_killed_fold_that_goes_on_is_one_curve_without_gaps_or_doubles(competi
     timed = ("seconds", "images_per_second")
     there = [{k: v for k, v in line.items() if k not in timed} for line in curve(shown.history)]
     assert there == [{k: v for k, v in line.items() if k not in timed} for line in curve(every_line(run))]
-    assert len(there) == 60 * 4
+    assert len(there) == 60 * 3
 
 
 def _held(lock: Path) -> bool:
@@ -225,7 +227,7 @@ def test_a_server_that_takes_connections_and_says_nothing(competition: Callable[
         out = finished("train", run, WANDB_MODE="online", WANDB_API_KEY=KEY, WANDB_BASE_URL=url)
     assert time.monotonic() - began < 90
     assert "make sync" in out
-    assert len(every_line(run)) == 8
+    assert len(every_line(run)) == 6
 
 
 @pytest.mark.slow

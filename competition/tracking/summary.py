@@ -44,15 +44,16 @@ class Summary:
     matched: Classes | None = None
 
     def figures(self) -> dict[str, Any]:
-        """Plain numbers and text by name; what is not known is left out. seconds: training of all folds."""
+        """Plain numbers and text by name; what is not known is left out, and so is what another run would change: gap to the
+        best, public score. seconds: training of all folds.
+        """
         run, score = self.standing, self.standing.scored
         if run.state != "scored":
             return {"state": run.state, "note": run.note}
         known = {
-            "score": run.score, "std": run.std, "gap": run.gap, "gap_error": run.error, "seconds": run.seconds,
-            "hours": None if run.seconds is None else run.seconds / 3600, "parameters": run.parameters,
-            "epochs": run.epochs, "public": run.public, "private": run.private, "metric": score["metric"],
-            "rows": score["rows"], "in_sample": score["in_sample"], "mean": score["mean"],
+            "score": run.score, "std": run.std, "seconds": run.seconds, "parameters": run.parameters, "epochs": run.epochs,
+            "hours": None if run.seconds is None else run.seconds / 3600,
+            **{key: score[key] for key in ("metric", "rows", "in_sample", "mean")},
         }  # fmt: skip
         by_fold = {f"score_{fold}": value for fold, value in run.folds.items()}
         weights = {f"weight/{name}": part["weight"] for name, part in score["parts"].items()}

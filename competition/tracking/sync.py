@@ -11,13 +11,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from competition import artifacts, board, runs
+from competition.config import Run
 from competition.data import load
 from competition.engine import signals, stopping
-from competition.errors import EnvironmentFault, Finding, Stopped
+from competition.errors import EnvironmentFault, Fault, Finding, Stopped
 from competition.host import clean
 from competition.tracking import choice, history, told
 from competition.tracking.mirror import Mirror, reason
@@ -49,31 +50,34 @@ def _competitions() -> list[str]:
     return [name for name in found if artifacts.competition_yaml(name).exists()]
 
 
-def _of(competition: str) -> list[Followed]:
-    """Its runs that have begun to train or have a score, as they are followed while they train; `none` counts as wandb,
-    for who says sync wants it told."""
-    found = []
+def _of(competition: str) -> Iterator[Followed]:
+    """Its runs that have begun to train or have a score, and its searches, as they are followed while they train; `none`
+    counts as wandb, for who says sync wants it told."""
     for path in sorted(artifacts.RUNS.glob(f"{competition}/*/run.json")):
         name = f"{competition}/{path.parent.name}"
-        if not any(path.parent.glob(f"fold*/{history.NAME}")) and not (path.parent / "score.json").exists():
-            continue
-        if one := _followed(name):
-            found.append(one)
-    return found
+        begun = any(path.parent.glob(f"fold*/{history.NAME}")) or (path.parent / "score.json").exists()
+        try:
+            if begun and (run := runs.made(name)) is not None:
+                yield _followed(run)
+            elif (path.parent / "trials.csv").exists():
+                yield _search(name)
+        except Fault as fault:
+            board.say(f"warning: {name} is left out: {reason(fault)}")
 
 
-def _followed(name: str) -> Followed | None:
-    """None where the folder is not of today's data or folds: it says so."""
-    run = runs.made(name)
-    if run is None:
-        return None
-    try:
-        at = runs.look(run)
-    except Exception as e:  # a run that can't be read keeps no other from being told
-        board.say(f"warning: {name} is left out: {reason(e)}")
-        return None
-    service = load(run.competition).config.tracking
-    return told.of(at, "tensorboard" if service == "tensorboard" else "wandb")
+def _followed(run: Run, keys: Sequence[str] | None = None) -> Followed:
+    """Raises Fault where the run's folder is not of today's data or folds."""
+    at = runs.look(run)
+    service = "tensorboard" if at.data.config.tracking == "tensorboard" else "wandb"
+    return told.of(at, service, keys)
+
+
+def _search(name: str) -> Followed:
+    from competition.tuning import space
+
+    run = runs.resolve(name.removesuffix("~tune"))
+    keys = [*space.of(run, load(run.competition).problem.kind)]
+    return _followed(run.model_copy(update={"name": name}), keys)
 
 
 def _tell(followed: Sequence[Followed]) -> None:
