@@ -20,7 +20,7 @@ comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare reproduce lr plan guard upload score leaderboard report \
-	bench-tables bench-detect bench-search bench-noise bench-blend bench-check docs
+	sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-blend: setup ## blend weights of 20 runs x 50,000 rows x 10 classes: ours,
 
 bench-check: setup ## [DATA=<folder of pictures>]: near copies that are made and found, rate and memory of make check
 	@$(PYTHON) -m benchmarks.check $${DATA:+--data "$$DATA"}
+
+bench-tracking: setup ## training, its start and its end without a mirror, offline, and where no server answers
+	@$(PYTHON) -m benchmarks.tracking
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
@@ -171,6 +174,9 @@ leaderboard: setup ## COMP=<name>: CV against public scores, drawn, and which tw
 report: setup ## COMP=<name> [RUNS="a b"]: one HTML file of all runs, a few in detail, that needs no network
 	$(call need,COMP,COMP=<name>)
 	@$(podium) report "$$COMP" $${RUNS:+--runs "$$RUNS"}
+
+sync: setup ## [COMP=<name>]: mirrors what W&B does not know yet, uploads what was logged offline
+	@$(podium) sync $${COMP:+"$$COMP"}
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

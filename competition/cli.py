@@ -88,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     verb("leaderboard", "CV against public scores, and which two submissions to choose", comp)
     verb("report", "one HTML file of a competition's runs, to look at", comp,
          ("--runs", {"default": "", "help": "names of the runs shown in detail; default: the best ones"}))  # fmt: skip
+    verb("sync", "mirrors what W&B or TensorBoard do not know yet, and uploads what was logged offline",
+         ("competition", {"nargs": "?", "default": None, "help": "of this one; default: of all"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -272,6 +274,12 @@ def report(options: argparse.Namespace) -> None:
     report(options.competition, options.runs.split())
 
 
+def sync(options: argparse.Namespace) -> None:
+    from competition.tracking.sync import sync
+
+    sync(options.competition)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -296,6 +304,6 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, demo,
+                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, sync, demo,
                                 schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}
