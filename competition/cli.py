@@ -304,6 +304,6 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, sync, demo,
-                                schema)}  # fmt: skip
+                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, sync,
+                                demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}
