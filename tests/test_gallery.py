@@ -156,7 +156,9 @@ def test_what_the_model_looked_at_lies_over_the_picture(competition: Make):
     assert "make describe RUN=toy/run0" in galleries(subject)[0].note
     red = cv2.imencode(".png", np.full((30, 40, 3), (0, 0, 255), np.uint8))[1].tobytes()
     ids = [tile.id for tile in shown.tiles]
-    artifacts.write_table(folder / "maps.parquet", pd.DataFrame({"image": [red, b"none"]}, pd.Index(ids[:2], name="id")))
+    artifacts.write_table(
+        folder / "maps.parquet", pd.DataFrame({"image": [red, b"none"]}, pd.Index(ids[:2], name="id"))
+    )
     tiles = galleries(subject)[0].tiles
     assert tiles[0].layer and tiles[0].picture and tiles[1].layer is None and tiles[2].layer is None
     over, under = decode(tiles[0].layer, 16), decode(tiles[0].picture, 16)

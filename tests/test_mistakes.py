@@ -128,7 +128,9 @@ def test_labels_are_told_by_their_difference():
 
 def test_a_soft_label_is_told_by_its_shares_and_values_by_the_target_that_is_furthest_off():
     problem = problem_of("multiclass")
-    found = worst(problem, table_of(problem, (0.3, 0.7, 0)), table_of(problem, (0.5, 0.4, 0.1)), pd.Series({"row 0": 0}), 1)
+    found = worst(
+        problem, table_of(problem, (0.3, 0.7, 0)), table_of(problem, (0.5, 0.4, 0.1)), pd.Series({"row 0": 0}), 1
+    )
     assert found[["truth", "predicted"]].iloc[0].tolist() == ["dog 0.70, cat 0.30", "cat"]
     binary = problem_of("binary")
     found = worst(binary, table_of(binary, (0.25,)), table_of(binary, (0.9,)), pd.Series({"row 0": 0}), 1)
