@@ -11,9 +11,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from competition import artifacts, board, folds
 from competition.data import Data, load
 from competition.engine import signals, stopping
-from competition.errors import ConfigFault, Fault, Finding, Stopped, nearest
+from competition.errors import ConfigFault, Fault, Finding, Stopped, examples, nearest
 from competition.folds import FoldTable
-from competition.report import audit, columns, curves, detections, errors, gallery, parts, residuals, searches, together
+from competition.report import (
+    audit,
+    columns,
+    curves,
+    detections,
+    errors,
+    gallery,
+    parts,
+    ranking,
+    residuals,
+    searches,
+    together,
+)
 from competition.report.blocks import Prose, Section
 from competition.report.render import Head, html
 from competition.report.subject import Subject
@@ -22,6 +34,7 @@ from competition.standings import Standing, standings
 SHOWN = 8  # runs in detail, unless RUNS= names others
 FIRST = 4  # of them the best ones; the members of the best blend come next
 SECTIONS: Mapping[str, Callable[[Subject], Iterator[Section]]] = {  # by their first key
+    "leaderboard": ranking.sections,
     "alike": together.sections,
     "searches": searches.sections,
     "suspects": gallery.suspects,
@@ -121,7 +134,7 @@ def left_out(subject: Subject) -> Iterator[str]:
     shown = {s.name for s in subject.chosen}
     rest = [s.run for s in subject.standings if s.state == "scored" and s.name not in shown]
     if rest:
-        yield f'in the leaderboard only, without details: {", ".join(rest)}; RUNS="{rest[0]} ..." shows others'
+        yield f'in the leaderboard only, without details: {examples(rest)}; RUNS="{rest[0]} ..." shows others'
     for standing in subject.standings:
         if standing.state != "scored":
             yield f"{standing.run} has no comparable score ({standing.state}): {standing.note}"
