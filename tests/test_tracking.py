@@ -23,6 +23,7 @@ from competition import artifacts, cli, runs, tracking
 from competition.data import load
 from competition.standings import standings
 from competition.tracking import choice, told
+from competition.tracking.following import LIMIT
 from competition.tracking.tail import Tail
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,12 +167,11 @@ def _top(summary: Mapping[str, Any]) -> set[str]:
 
 @pytest.mark.slow
 def test_a_killed_fold_that_goes_on_is_one_curve_without_gaps_or_doubles(competition: Callable[..., str]):
-    run = competition("multiclass", run="epochs=60")
+    run = competition("multiclass", run="epochs=400")
     process = podium("train", run, "--fold", "0")
-    checkpoint = Path("runs/toy/base/fold0/last.ckpt")
-    while not checkpoint.exists() and process.poll() is None:
+    kept = [Path("runs/toy/base/fold0/last.ckpt"), Path("runs/toy/base/.mirror/wandb.json")]
+    while not all(path.exists() for path in kept) and process.poll() is None:
         time.sleep(0.05)
-    time.sleep(3)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     lock = artifacts.run_folder(run) / told.MIRRORED / ".lock"
@@ -187,7 +187,7 @@ def test_a_killed_fold_that_goes_on_is_one_curve_without_gaps_or_doubles(competi
     timed = ("seconds", "images_per_second")
     there = [{k: v for k, v in line.items() if k not in timed} for line in curve(shown.history)]
     assert there == [{k: v for k, v in line.items() if k not in timed} for line in curve(every_line(run))]
-    assert len(there) == 60 * 3
+    assert len(there) == 400 * 3
 
 
 def _held(lock: Path) -> bool:
@@ -200,12 +200,16 @@ def _held(lock: Path) -> bool:
         return True
 
 
+def waited(run: str) -> float:
+    """Seconds since the last fold was trained."""
+    return time.time() - max(path.stat().st_mtime for path in artifacts.run_folder(run).glob("fold*/fit.json"))
+
+
 @pytest.mark.slow
 def test_a_dead_address_is_said_and_nothing_waits_for_it(competition: Callable[..., str]):
     run = competition("multiclass", run="epochs=2")
-    began = time.monotonic()
     out = finished("train", run, WANDB_MODE="", WANDB_API_KEY=KEY, WANDB_BASE_URL=UNROUTABLE)
-    assert time.monotonic() - began < 60
+    assert waited(run) < LIMIT + 10
     assert "logged offline" in out
     assert "can't be reached" in out
     began = time.monotonic()
@@ -224,9 +228,8 @@ def test_a_server_that_takes_connections_and_says_nothing(competition: Callable[
     run = competition("multiclass", run="epochs=2")
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        began = time.monotonic()
         out = finished("train", run, WANDB_MODE="online", WANDB_API_KEY=KEY, WANDB_BASE_URL=url)
-    assert time.monotonic() - began < 90
+    assert waited(run) < LIMIT + 10
     assert "make sync" in out
     assert len(every_line(run)) == 6
 
