@@ -53,6 +53,7 @@ class Mirror:
     def follow(self, told: Followed) -> None:
         if told.run not in self.tails:
             self.tails[told.run] = Tail(told, self._service(told.service))
+        import competition.tracking.summary  # noqa: F401  seconds, which the end of a short training need not wait for
 
     def poll(self) -> None:
         for name, tail in list(self.tails.items()):
@@ -157,8 +158,6 @@ def main() -> None:
     os.dup2(nothing, 1)  # what libraries print is for nobody
     os.dup2(nothing, 2)
     board.listen_to(outlet)
-    import competition.tracking.summary  # noqa: F401  seconds, which the end of a short training need not wait for
-
     mirror, told = Mirror(), queue.Queue()
     threading.Thread(target=listen, args=(sys.stdin, told, mirror, outlet), daemon=True).start()
     try:
