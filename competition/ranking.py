@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -141,9 +140,8 @@ def amount(parameters: int | None) -> str:
 
 
 def precision(ranked: Sequence[Standing]) -> float:
-    """The error by which scores are rounded: of a middling gap, or the spread of folds; 0 where neither is known."""
-    errors = [s.error for s in ranked if s.error] or [s.std for s in ranked if s.std]
-    return statistics.median(errors) if errors else 0.0
+    """The error by which scores are rounded: the smallest of a gap, or of folds; 0 where none is known."""
+    return min([s.error for s in ranked if s.error] or [s.std for s in ranked if s.std], default=0.0)
 
 
 def one_form(competition: str, a: str, b: str, filters: Sequence[str]) -> bool:
@@ -175,14 +173,9 @@ def _chosen(every: Sequence[Standing], patterns: Sequence[str], task: str) -> li
     """Raises ConfigFault CFG-VALUE with every filter that fits nothing."""
     names, tasks = [s.run for s in every], sorted({s.task for s in every if s.task})
     idle = [pattern for pattern in patterns if not any(_fits(s, pattern) for s in every)]
-    wrong = [
-        Finding(
-            "CFG-VALUE", "no run has that name", f"RUNS={p}", f"the runs are {examples(names, 12)}", nearest(p, names)
-        )
-        for p in idle
-    ]
+    found = f"none of {len(every)} runs"
+    wrong = [Finding("CFG-VALUE", "no run has that name", f"RUNS={p}", found, nearest(p, names)) for p in idle]
     if task and task not in tasks:
-        found = f"the tasks are {examples(tasks)}"
         wrong.append(Finding("CFG-VALUE", "no run is of that task", f"TASK={task}", found, nearest(task, tasks)))
     if wrong:
         raise ConfigFault(*wrong)

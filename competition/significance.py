@@ -183,5 +183,8 @@ def verdict(difference: float, *tests: OverFolds | OverRows | OverSeeds | None) 
 
 def digits(value: float, error: float) -> str:
     """As many decimals as two digits of the error need; 4 where it is 0 or unknown."""
-    places = min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 4
-    return f"{value:.{places}f}"
+    return f"{value:.{decimals(error)}f}"
+
+
+def decimals(error: float) -> int:
+    return min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 4

@@ -11,6 +11,7 @@ from competition import (
     artifacts,
     board,
     bring,
+    card,
     config,
     ensemble,
     folds,
@@ -133,6 +134,7 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
             for finding in verdict.unlike:  # written all the same: it is the upload that they stop
                 at.say(f"warning {finding.code}: {finding.what} ({finding.found})")
             ledger.record(ledger_row(at, score))
+            card.keep_results(at.run.name, path)
             follow(at)
             at.say(f"submission: {path}, {scoring.headline(score)}")
     return path
