@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from competition import metrics
-from competition.mistakes import RIGHT, UNSURE, described, found, judged
+from competition.mistakes import MISTAKE, RIGHT, UNSURE, described, found, judged
 from competition.task import Problem, pick
 
 Said = tuple[pd.DataFrame, pd.DataFrame]  # of a run: its prediction, and the same as it is decided
@@ -29,6 +29,7 @@ def doubted(problem: Problem, truth: pd.DataFrame, runs: Sequence[Said], fold: p
     table = parts[0].assign(
         loss=np.mean([part["loss"] for part in parts], axis=0),
         given=np.mean([_given(problem, part) for part in parts], axis=0),
+        kind=_least([part["kind"].to_numpy() for part in parts]),
     )
     order = np.lexsort((-table["loss"], table["given"]))[:most]  # nan are equal
     table = table.iloc[order].drop(columns="confidence")
@@ -41,6 +42,11 @@ def _claims(problem: Problem, table: pd.DataFrame) -> np.ndarray:
     kind, about = table["kind"].astype(str), table["about"].astype(str)
     claim = {"multilabel": about, "regression": about + kind, "boxes": kind}.get(problem.kind, "another class")
     return np.where(kind.isin([RIGHT, UNSURE]), "", claim).astype(object)
+
+
+def _least(kinds: Sequence[np.ndarray]) -> np.ndarray:
+    """The kind that all runs tell; a mistake where only some are confident."""
+    return np.where((np.stack(kinds) == kinds[0]).all(axis=0), kinds[0], MISTAKE)
 
 
 def _given(problem: Problem, table: pd.DataFrame) -> np.ndarray:

@@ -187,7 +187,7 @@ def described(problem: Problem, table: pd.DataFrame, truth: pd.DataFrame, said: 
     """truth and predicted of some judged rows, as a person reads them. said: the decided prediction of these rows."""
     columns = list(problem.columns)
     if problem.kind == "boxes":
-        texts = _counted(truth, table.index), _counted(said, table.index)
+        texts = _counted(problem, truth, table.index), _counted(problem, said, table.index)
     elif problem.kind == "regression":
         texts = _numbers(columns, table, truth), _numbers(columns, table, said)
     elif problem.kind == "multilabel":
@@ -241,10 +241,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
-def _counted(boxes: pd.DataFrame, ids: pd.Index) -> list[str]:
-    told = {name: boxes_of["label"].value_counts(sort=False) for name, boxes_of in boxes.groupby(level=0)}
-    said = {name: [f"{n} {label}" for label, n in counts.items()] for name, counts in told.items()}
-    return [some(said.get(name, [])) or "no box" for name in ids]
+def _counted(problem: Problem, boxes: pd.DataFrame, ids: pd.Index) -> list[str]:
+    """How many boxes of each class a picture has, in the order of the classes."""
+    counts = {name: part["label"].value_counts() for name, part in boxes.groupby(level=0)}
+    told = {name: [f"{n[label]} {label}" for label in problem.classes if label in n] for name, n in counts.items()}
+    return [some(told.get(name, [])) or "no box" for name in ids]
 
 
 JUDGES = {

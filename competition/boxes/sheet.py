@@ -147,7 +147,7 @@ def sheet(rows: Rows, judged: Judged, classes: tuple[str, ...], title: str, read
     for axes in figure.subplots(down, ACROSS, squeeze=False).flat:
         axes.set_axis_off()
     for axes, (name, counts), picture in zip(figure.axes, worst.iterrows(), pictures):
-        tile(axes, rows, judged, str(name), picture, classes)
+        _tile(axes, rows, judged, str(name), picture, classes)
         _caption(axes, str(name), counts)
     _legend(figure, classes, judged.threshold)
     return png(figure)
@@ -157,9 +157,8 @@ def colour(label: str, classes: tuple[str, ...]) -> str:
     return COLOURS[classes.index(label) % len(COLOURS)]
 
 
-def tile(axes: Axes, rows: Rows, judged: Judged, name: str, picture: np.ndarray, classes: tuple[str, ...]) -> None:
-    """A picture with its boxes: true ones thin and white, missed ones yellow, predictions in their class's colour, wrong
-    ones dashed. Boxes are in pixels of the original picture, whatever size was decoded."""
+def _tile(axes: Axes, rows: Rows, judged: Judged, name: str, picture: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Boxes are in pixels of the original picture, whatever size was decoded."""
     assert rows.sizes is not None
     width, height = rows.sizes.loc[name, ["width", "height"]]
     axes.imshow(picture, extent=(0, width, height, 0), interpolation="bilinear")

@@ -123,7 +123,7 @@ KINDS = ("double", "other class", "ill placed", "on nothing")
 def _kinds(wrong: pd.DataFrame, truth: pd.DataFrame) -> list[str]:
     """What is wrong with each box, from the true ones of its picture that it overlaps most, of its class and of others."""
     left = wrong.assign(place=np.arange(len(wrong)))[[*EDGES, "label", "place"]]
-    pairs = left.join(truth[[*EDGES, "label"]], how="inner", rsuffix="_true")
+    pairs = left.join(truth[[*EDGES, "label"]], how="inner", suffixes=("", "_true"))
     overlap = iou(pairs[[*EDGES]].to_numpy(float), pairs[[f"{edge}_true" for edge in EDGES]].to_numpy(float))
     same = (pairs["label"] == pairs["label_true"]).to_numpy()
     own, other = np.zeros(len(wrong)), np.zeros(len(wrong))

@@ -15,6 +15,7 @@ from competition.metrics import ONE_LABEL
 from competition.mistakes import LOSSES, RIGHT, SURE, UNSURE, number
 from competition.report import thumbnails
 from competition.report.blocks import Block, Column, Gallery, Grid, Prose, Section, Tile
+from competition.report.boxed import LEGEND
 from competition.report.subject import Subject
 from competition.report.thumbnails import Thumbnail
 from competition.standings import Standing
@@ -66,11 +67,7 @@ def suspects(subject: Subject) -> Iterator[Section]:
         return
     picture = _drawn_by_first(subject, rows) if subject.problem.kind == "boxes" else _plain(subject)
     tiles = [_tile(subject, str(name), row, picture, {}, len(runs)) for name, row in rows.to_dict("index").items()]
-    note = (
-        f"Out of fold, none of the {len(runs)} runs that are shown agrees with these labels; the least likely ones come"
-        " first. Look here for wrong labels before looking for a better model."
-    )
-    yield Section("suspects", title, [Gallery(title, tiles, note)])
+    yield Section("suspects", title, [Gallery(title, tiles, _agreed(subject))])
 
 
 def _plain(subject: Subject) -> Picture:
@@ -109,13 +106,14 @@ def _tile(
 
 def _figures(subject: Subject, row: Mapping, runs: int) -> Iterator[tuple[str, str]]:
     if runs and subject.problem.kind in ONE_LABEL:
-        yield "said by", f"{row['votes']} of {runs} runs"
-    for key, name in (("confidence", "confidence"), ("given", "probability of the label")):
+        yield "Said by", f"{row['votes']} of {runs} runs"
+    for key, name in (("confidence", "Confidence"), ("given", "p(label)")):
         if np.isfinite(row.get(key, np.nan)):
             yield name, f"{row[key]:.3f}"
     loss = LOSSES.get(subject.problem.kind, "log loss")
-    yield (f"mean {loss}" if runs else loss), number(row["loss"])
-    yield "fold", str(row["fold"])
+    told = number(row["loss"]) if subject.problem.kind == "regression" else f"{row['loss']:.3f}"
+    yield loss[0].upper() + loss[1:], told
+    yield "Fold", str(row["fold"])
 
 
 def _cells(subject: Subject, name: str) -> list[tuple[str, str]]:
@@ -132,12 +130,25 @@ def _note(subject: Subject, table: pd.DataFrame) -> str:
         return f"{first}, and beside them the worst of each range of the target."
     if kind == "boxes":
         counted = f"{wrong.sum():,} of {len(table):,} pictures have missed or false boxes"
-        return f"{counted}. {first}, and beside them those of the surest false boxes, each class in turn."
+        return f"{counted}. {first}, and beside them those of the surest false boxes, each class in turn. {LEGEND}"
     sure = (table["kind"] == SURE).sum()
     return (
         f"{wrong.sum():,} of {len(table):,} rows are wrong, {sure:,} of them confidently: at least as sure as the run is on"
         f" rows for which that is right. {first}, and beside them the surest mistakes of each class in turn."
     )
+
+
+def _agreed(subject: Subject) -> str:
+    """What the doubted rows are."""
+    runs, kind = len(subject.chosen), subject.problem.kind
+    if kind == "boxes":
+        what = f"All {runs} runs that are shown miss boxes here, or find others; the least F1 in the mean comes first."
+        return f"{what} The boxes are those of {subject.chosen[0].name}. {LEGEND}"
+    what = {
+        "regression": "lies on the same side of these values, out of fold; the greatest error in the mean comes",
+        "multilabel": "says the same label otherwise, out of fold; where it is least likely in the mean comes",
+    }.get(kind, "says another class than the label, out of fold; the least likely label in the mean, p(label), comes")
+    return f"Each of the {runs} runs that are shown {what} first. Look here for wrong labels."
 
 
 def _maps(subject: Subject, standing: Standing, ids: pd.Index) -> tuple[dict[str, bytes], str]:
@@ -147,7 +158,7 @@ def _maps(subject: Subject, standing: Standing, ids: pd.Index) -> tuple[dict[str
         return {}, ""
     command = f"make describe RUN={standing.name}"
     if not (folder / MAPS).exists():
-        return {}, f"{command} adds what the model looked at."
+        return {}, f"What the model looked at is laid over them after {command}."
     try:
         table = artifacts.read_table(folder / MAPS)
     except EnvironmentFault:

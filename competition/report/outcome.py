@@ -111,8 +111,7 @@ def reliability(true: np.ndarray, p: np.ndarray, bins: int = BINS) -> pd.DataFra
 
     true: [n] 0 or 1, p: [n].
     """
-    edges = np.unique(np.percentile(p, np.linspace(0, 100, bins + 1)))
-    place = np.searchsorted(edges[1:-1], p)
+    place = np.searchsorted(np.percentile(p, np.linspace(0, 100, bins + 1))[1:-1], p)
     table = pd.DataFrame({"p": p, "true": true}).groupby(place)
     return table.mean().assign(rows=table.size()).reset_index(drop=True)
 

@@ -21,8 +21,11 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, OLIVE, GREY = "#C27F00", "#2F95D0", "#8F8700", "#7F7F7F"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, OLIVE)
 DASHES = ("solid", "dash", "dot", "dashdot")
-SHADES = [[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.85)"]]  # nothing is the page's own ground
-POLES = [[0.0, "rgba(213,94,0,0.85)"], [0.5, "rgba(127,127,127,0)"], [1.0, "rgba(0,114,178,0.85)"]]
+SHADES = [
+    [0.0, "rgba(0,114,178,0)"],
+    [1.0, "rgba(0,114,178,0.8)"],
+]  # nothing: the page's own ground
+POLES = [[0.0, "rgba(213,94,0,0.8)"], [0.5, "rgba(127,127,127,0)"], [1.0, "rgba(0,114,178,0.8)"]]
 LETTERS = 22  # of a name on an axis or in a legend
 DIGITS = 4  # that can be seen
 POINTS = 300  # of a line

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from competition.badpictures import PROBLEMS
-from competition.boxes import sheet
-from competition.chart import DPI
+from competition.boxes.sheet import Judged
 from competition.decoding import BadPicture, Reading, decode, read
+from competition.report.boxed import drawn
 
 if TYPE_CHECKING:
     from competition.task import Rows
@@ -39,23 +39,15 @@ def of_file(path: str, reading: Reading) -> Thumbnail:
         return Thumbnail(None, told(e))
 
 
-def with_boxes(rows: Rows, judged: sheet.Judged, name: str, classes: tuple[str, ...], reading: Reading) -> Thumbnail:
+def with_boxes(rows: Rows, judged: Judged, name: str, classes: tuple[str, ...], reading: Reading) -> Thumbnail:
     """The picture of one of `rows` with its boxes, as on a run's worst.png."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    assert rows.pictures is not None
+    assert rows.pictures is not None and rows.sizes is not None
     try:
         picture = scaled(decode(_content(rows.pictures[name]), BOXED, reading), BOXED)
     except BadPicture as e:
         return Thumbnail(None, told(e))
-    figure = Figure(figsize=(picture.shape[1] / DPI, picture.shape[0] / DPI), dpi=DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    sheet.tile(axes, rows, judged, name, picture, classes)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Thumbnail(webp(np.asarray(canvas.buffer_rgba())[..., :3], BYTES + LAYER_BYTES))
+    picture = drawn(picture, rows.sizes.loc[name, "width"], judged, name, classes)
+    return Thumbnail(webp(picture, BYTES + LAYER_BYTES))
 
 
 def layer(content: bytes, under: bytes) -> bytes | None:
