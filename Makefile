@@ -19,8 +19,8 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare lr plan guard upload score leaderboard report \
-	bench-tables bench-detect bench-search bench-noise bench-blend bench-check docs
+	tabular detect tune import portfolio importance compare reproduce lr plan guard upload score leaderboard report \
+	sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench-blend: setup ## blend weights of 20 runs x 50,000 rows x 10 classes: ours,
 bench-check: setup ## [DATA=<folder of pictures>]: near copies that are made and found, rate and memory of make check
 	@$(PYTHON) -m benchmarks.check $${DATA:+--data "$$DATA"}
 
+bench-tracking: setup ## training, its start and its end without a mirror, offline, and where no server answers
+	@$(PYTHON) -m benchmarks.tracking
+
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
 	$(call need,NAME,DATA=<folder> NAME=<name>)
@@ -138,6 +141,10 @@ compare: setup ## COMP=<name> [RUNS="conv* blend"] [TASK=image] [TOP=10] [SORT=t
 	@$(podium) compare $${COMP:+"$$COMP"} $${A:+--a "$$A"} $${B:+--b "$$B"} $${RUNS:+--runs "$$RUNS"} $${TASK:+--task "$$TASK"} \
 		$${TOP:+--top "$$TOP"} $${SORT:+--sort "$$SORT"} $(if $(filter-out 0,$(JSON)),--json)
 
+reproduce: setup ## RUN=<name>/<run>: makes it again from its card alone: equal to the byte, within rounding, or different
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) reproduce "$$RUN"
+
 lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, and the rate to try
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) lr "$$RUN"
@@ -167,6 +174,9 @@ leaderboard: setup ## COMP=<name>: CV against public scores, drawn, and which tw
 report: setup ## COMP=<name> [RUNS="a b"]: one HTML file of all runs, a few in detail, that needs no network
 	$(call need,COMP,COMP=<name>)
 	@$(podium) report "$$COMP" $${RUNS:+--runs "$$RUNS"}
+
+sync: setup ## [COMP=<name>]: mirrors what W&B does not know yet, uploads what was logged offline
+	@$(podium) sync $${COMP:+"$$COMP"}
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

@@ -66,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
          ("--top", {"type": int, "default": None, "metavar": "N", "help": "only the N best"}),
          ("--sort", {"default": "", "help": "by score, time, parameters, epochs, std, public, private or name"}),
          ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
+    verb("reproduce", "makes a run again from its card, and says whether it is equal to the byte", run,
+         ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
     verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
     verb("plan", "what a run takes on this machine, and what of it fits a time", run,
          ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
@@ -86,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     verb("leaderboard", "CV against public scores, and which two submissions to choose", comp)
     verb("report", "one HTML file of a competition's runs, to look at", comp,
          ("--runs", {"default": "", "help": "names of the runs shown in detail; default: the best ones"}))  # fmt: skip
+    verb("sync", "mirrors what W&B or TensorBoard do not know yet, and uploads what was logged offline",
+         ("competition", {"nargs": "?", "default": None, "help": "of this one; default: of all"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -222,6 +226,12 @@ def compare(options: argparse.Namespace) -> None:
     compare.tell(o.a, o.b, o.json)
 
 
+def reproduce(options: argparse.Namespace) -> None:
+    from competition import reproduce
+
+    reproduce.reproduce(options.run, options.json)
+
+
 def lr(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
@@ -264,6 +274,12 @@ def report(options: argparse.Namespace) -> None:
     report(options.competition, options.runs.split())
 
 
+def sync(options: argparse.Namespace) -> None:
+    from competition.tracking.sync import sync
+
+    sync(options.competition)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -288,6 +304,6 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, lr, plan, guard, upload, score, leaderboard, report, demo,
-                                schema)}  # fmt: skip
+                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, sync,
+                                demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

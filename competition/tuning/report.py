@@ -18,12 +18,18 @@ ENOUGH = 8  # complete trials, from which on importances mean something
 
 
 def write(search: Search, trials: Sequence[Any], metric: str) -> None:
-    table = tabulated(search, trials)
-    artifacts.write_text(search.folder / "trials.csv", table.to_csv(index=False, lineterminator="\n"))
+    table = listed(search, trials)
     worth = importances(search, trials)
     artifacts.write_json(search.folder / "importances.json", worth)
     artifacts.write_bytes(search.folder / "tune.png", draw(search, table, worth, metric))
     search.say(f"{search.folder / 'trials.csv'} lists the trials, {search.folder / 'tune.png'} draws them")
+
+
+def listed(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
+    """trials.csv, written after every trial."""
+    table = tabulated(search, trials)
+    artifacts.write_text(search.folder / "trials.csv", table.to_csv(index=False, lineterminator="\n"))
+    return table
 
 
 def tabulated(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
