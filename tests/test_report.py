@@ -7,17 +7,23 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from plotly import graph_objects as go
 
+from benchmarks.many_runs import NAME, many_runs
+from competition import artifacts, cli, folds
+from competition.data import load
+from competition.errors import ConfigFault
 from competition.report import page, render
 from competition.report.blocks import Card, Chart, Column, Gallery, Grid, Picture, Prose, Section, Tile
 from competition.report.render import Head
-from competition.standings import Standing
+from competition.standings import Standing, standings
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -192,3 +198,60 @@ def test_the_best_runs_and_the_members_of_the_best_blend_are_chosen() -> None:
     chosen = page.choose(runs)
     assert chosen == [f"toy/{n}" for n in ("r00", "blend", "r01", "r02", "r15", "r17", "r03", "r04")]
     assert page.choose(runs[:1]) == ["toy/r00"] and page.choose([]) == []
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small competition with two runs and their blend, made without training."""
+    folder = tmp_path_factory.mktemp("many")
+    many_runs(folder, runs=3, folds=2, rows=300, classes=3)
+    return folder
+
+
+@pytest.fixture
+def digits(written: Path, workspace: Path) -> Path:
+    """The folder of its runs, in a copy that commands run in."""
+    shutil.copytree(written, workspace, dirs_exist_ok=True)
+    return artifacts.RUNS / NAME
+
+
+def test_the_report_of_a_competition(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", NAME, "--runs", "run01 blend"]) == 0
+    said = capsys.readouterr().out
+    assert f"wrote {digits}/report.html" in said and "'run00'" in said
+    found = Parsed((digits / "report.html").read_text())
+    assert [a["value"] for t, a in found.tags if t == "option" and a["value"] in ("blend", "run00", "run01")] == [
+        "blend",
+        "run01",
+    ]
+    headings = {a["id"] for t, a in found.tags if t == "section"}
+    assert headings >= {"leaderboard", "alike", "data", "run-curves", "run-confusion", "run-mistakes", "run-members"}
+    test_ids_are_used_once_and_references_lead_to_them(found)
+    test_nothing_is_asked_of_a_network(found)
+
+
+def test_a_damaged_file_of_a_run_leaves_the_rest_of_the_page(digits: Path) -> None:
+    subject = page.subject_of(data := load(NAME), folds.load(data), standings(NAME, data.hash), [])
+    (digits / "run01" / "oof.parquet").write_bytes(b"PAR1 no more PAR1")
+    sections = list(page.gather(subject))
+    told = [s for s in sections if isinstance(s.blocks[0], Prose) and "CKPT-CORRUPT" in s.blocks[0].lines[0]]
+    assert {(s.key, s.run) for s in told} >= {("confusion", f"{NAME}/run01"), ("mistakes", f"{NAME}/run01")}
+    assert all("run01" in s.blocks[0].lines[0] and "delete" in s.blocks[0].lines[0] for s in told)  # ty: ignore
+    assert {s.key for s in sections if s.run == f"{NAME}/run00"} >= {"curves", "folds", "confusion", "mistakes"}
+    assert "leaderboard" in {s.key for s in sections}
+
+
+def test_runs_that_cannot_be_shown_are_refused_at_once(digits: Path) -> None:
+    (digits / "run00" / "score.json").unlink()
+    data = load(NAME)
+    with pytest.raises(ConfigFault) as fault:
+        page.subject_of(data, folds.load(data), standings(NAME, data.hash), ["run00", "rum01", f"{NAME}/run01"])
+    assert [f.code for f in fault.value.findings] == ["CFG-VALUE"] * 2
+    assert "unscored" in fault.value.findings[0].found and "run01" in fault.value.findings[1].mend
+    (digits / "report.html").unlink(missing_ok=True)
+    assert cli.main(["report", NAME, "--runs", "none"]) == 2 and not (digits / "report.html").exists()
+
+
+def test_webgl_which_needs_eval_is_not_drawn() -> None:
+    with pytest.raises(AssertionError, match="WebGL"):
+        render.figure_json(go.Figure(go.Parcoords()))

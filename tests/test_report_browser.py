@@ -3,6 +3,7 @@ by mouse and by keyboard at 390 and 1400 px, axe finds nothing serious, and host
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -12,6 +13,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as BrowserError
 from test_report import HOSTILE, made
+
+from benchmarks.many_runs import many_runs
+from competition import artifacts, data
+from competition.report.page import report
 
 pytestmark = pytest.mark.slow
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
@@ -261,6 +266,30 @@ def serious(page: Page) -> list[str]:
         if v["impact"] in ("serious", "critical")
         for node in v["nodes"]
     ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a small competition with two runs and their blend, with all that the report has to say of them."""
+    folder = tmp_path_factory.mktemp("many")
+    name = many_runs(folder, runs=3, folds=2, rows=300, classes=3)
+    with contextlib.chdir(folder):
+        report(name)
+        data.load.cache_clear()
+        return (artifacts.RUNS / name / "report.html").read_text()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_of_a_competition(show: Callable[..., Page], whole: str, width: int, theme: str) -> None:
+    page = show(whole, width, theme)
+    runs = page.get_by_label("Run in detail")
+    assert runs.locator("option").count() == 3
+    for n in range(3):
+        runs.select_option(index=n)
+        scroll_through(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert not serious(page)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

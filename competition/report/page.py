@@ -134,7 +134,7 @@ def left_out(subject: Subject) -> Iterator[str]:
     shown = {s.name for s in subject.chosen}
     rest = [s.run for s in subject.standings if s.state == "scored" and s.name not in shown]
     if rest:
-        yield f'in the leaderboard only, without details: {examples(rest)}; RUNS="{rest[0]} ..." shows others'
+        yield f'In the leaderboard only, without details: {examples(rest)}; RUNS="{rest[0]} ..." shows others.'
     for standing in subject.standings:
         if standing.state != "scored":
             yield f"{standing.run} has no comparable score ({standing.state}): {standing.note}"
