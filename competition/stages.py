@@ -27,6 +27,7 @@ from competition import (
     stacked,
     submit,
 )
+from competition import look as looking
 from competition import plan as planning
 from competition import predict as predicting
 from competition import train as training
@@ -100,6 +101,13 @@ def rate(run: Run) -> None:
     rates.refuse(run)
     with working() as engine:
         rates.find(runs.look(run), engine)
+
+
+def look(run: Run) -> None:
+    """look.png of a run that learns from pictures, trained or not."""
+    looking.refuse(run)
+    with working():
+        looking.look(runs.look(run))
 
 
 def plan(run: Run, time: str | None = None) -> None:
