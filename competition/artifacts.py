@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import pandas as pd
+from typing import IO, TYPE_CHECKING, Any
 
 from competition.errors import EnvironmentFault, Finding
+
+if TYPE_CHECKING:  # half a second of every command's start
+    import pandas as pd
 
 CONFIGS = Path("configs")
 FOLDS = Path("folds")
@@ -173,6 +174,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Raises EnvironmentFault CKPT-CORRUPT where the file is gone or is not what was written."""
+    import pandas as pd
+
     try:
         return pd.read_parquet(path, page_checksum_verification=True)
     except (OSError, ValueError, KeyError, TypeError) as e:  # all that pyarrow and pandas raise for flipped bytes

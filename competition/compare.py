@@ -111,7 +111,7 @@ def compare(a: str, b: str) -> Comparison:
         second,
         problem,
         difference,
-        folds=significance.over_folds(first.by_fold, second.by_fold, _share(table)),
+        folds=significance.over_folds(first.by_fold, second.by_fold, table.share),
         rows=significance.over_rows(*scores, unit, functools.partial(_progress, f"{b} against {a}")),
         seeds=floor and OverSeeds(difference, floor[0] * (1 / first.seeds + 1 / second.seeds) ** 0.5),
         units=units,
@@ -256,12 +256,6 @@ def _progress(label: str, done: int, total: int, text: str) -> None:
     board.show(label, done, total, text)
     if stopping():
         raise Stopped("stopped while rows were resampled")
-
-
-def _share(table: FoldTable) -> float:
-    """Held-out rows over training rows, the mean over folds."""
-    sizes = [[len(ids) for ids in table.ids(split)] for split in table.splits if split.repeat == 0]
-    return float(np.mean([held / train for train, held in sizes]))
 
 
 def _units(data: Data, ids: pd.Index) -> tuple[np.ndarray, str]:
