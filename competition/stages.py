@@ -27,6 +27,7 @@ from competition import (
     stacked,
     submit,
 )
+from competition import describe as describing
 from competition import look as looking
 from competition import plan as planning
 from competition import predict as predicting
@@ -108,6 +109,15 @@ def look(run: Run) -> None:
     looking.refuse(run)
     with working():
         looking.look(runs.look(run))
+
+
+def describe(run: Run) -> None:
+    """describe.json, features.png and maps.parquet of a trained run of networks on pictures."""
+    describing.refuse(run)
+    with working() as engine:
+        _predict(run, engine)
+        with runs.opened(run) as at:
+            describing.describe(at, engine)
 
 
 def plan(run: Run, time: str | None = None) -> None:

@@ -213,6 +213,20 @@ class Seen(Stepped, Protocol):
 
 
 @runtime_checkable
+class Mapped(Stepped, Protocol):
+    """A task whose trained networks show what they look at in a picture; the folds are trained ones."""
+
+    def features(self, fold: Fold, rows: Rows) -> Sequence[Strip]:
+        """The channels of the network's stages for the first of the rows."""
+        ...
+
+    def maps(self, fold: Fold, rows: Rows) -> pd.DataFrame | None:
+        """By id: image (WebP: the picture as the network sees it and what it looks at) and about (the class or value that
+        this is of). None where the network's layers keep no places apart."""
+        ...
+
+
+@runtime_checkable
 class Adaptive(Task, Protocol):
     """A task that leaves settings to the number of rows."""
 

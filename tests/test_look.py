@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from competition import cli, look, rehearsal, runs, train
+from competition import cli, contact, rehearsal, runs, train
 from competition.config import load_run
-from competition.task import Seen, Strip
+from competition.task import Seen, Sight, Strip
 
 MIXED = "mixup=0.4 cutmix=1.0 mix_off=1 balance=sampling"
+MADE_OF_SEVERAL = "mosaic=0.5 mixup=0.3 copy_paste=0.3 views=[plain,large,tiles] tile=2"
 
 
 def strips(run: str) -> list[Strip]:
@@ -27,7 +28,12 @@ def strips(run: str) -> list[Strip]:
     "kind, task, keys",
     [
         ("multiclass", "image", MIXED),
-        pytest.param("boxes", "detection", "mosaic=0.5 mixup=0.3 copy_paste=0.3 views=[plain,large,tiles] tile=2", marks=pytest.mark.slow),
+        pytest.param(
+            "boxes",
+            "detection",
+            "mosaic=0.5 mixup=0.3 copy_paste=0.3 views=[plain,large,tiles] tile=2",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_sheet_is_drawn_and_nothing_else_is_left(kind: str, task: str, keys: str, competition: Callable[..., str]):
@@ -115,7 +121,7 @@ def test_runs_without_pictures_are_refused(what: str, competition: Callable[...,
 
 
 def test_long_texts_end_within_their_tile():
-    row = look.Row("", [], 8)
-    sight = look.Sight(np.zeros((4, 4, 3), np.uint8), "\n".join(["a very long name of a class " * 9, "id"]))
+    row = contact.Row("", [], 8)
+    sight = Sight(np.zeros((4, 4, 3), np.uint8), "\n".join(["a very long name of a class " * 9, "id"]))
     told = row.told(sight)
-    assert len(told) == look.LINES and all(len(line) * look.LETTER <= row.side for line in told)
+    assert len(told) == contact.LINES and all(len(line) * contact.LETTER <= row.side for line in told)

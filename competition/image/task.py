@@ -115,6 +115,16 @@ class ImageTask(Training):
 
         return looking.strips(self, fold)
 
+    def features(self, fold: Fold, rows: Rows) -> Sequence[Strip]:
+        from competition.image import inside
+
+        return inside.features(self, fold, rows)
+
+    def maps(self, fold: Fold, rows: Rows) -> pd.DataFrame | None:
+        from competition.image import inside
+
+        return inside.maps(self, fold, rows)
+
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.image import predicting
 
