@@ -2,6 +2,8 @@
 
 import os
 
+__version__ = "0.1.0"  # as pyproject.toml has it
+
 os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"
 )  # threads that spin while they wait cost up to five times on a busy machine

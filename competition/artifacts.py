@@ -57,6 +57,11 @@ def cache_folder(competition: str) -> Path:
     return RUNS / ".cache" / competition
 
 
+def again_folder(run: str) -> Path:
+    """Where `make reproduce` makes a run again: configs/, folds/, runs/ and submissions/ of its own."""
+    return RUNS / ".reproduce" / run
+
+
 def submission_csv(run: str) -> Path:
     return SUBMISSIONS / f"{run}.csv"
 
@@ -74,6 +79,20 @@ def digest(*parts: bytes | str) -> str:
 def file_digest(path: Path) -> str:
     with open(path, "rb") as f:
         return hashlib.file_digest(f, lambda: hashlib.blake2b(digest_size=DIGEST_SIZE)).hexdigest()
+
+
+def bytes_digest(content: bytes) -> str:
+    """As `file_digest` of a file that holds them."""
+    return hashlib.blake2b(content, digest_size=DIGEST_SIZE).hexdigest()
+
+
+def table_digest(table: pd.DataFrame) -> str:
+    """Of ids, columns and values, to the last bit; a parquet file holds the writer's version too."""
+    from pandas.api.types import is_numeric_dtype
+
+    columns = {"id": table.index} | {str(name): table[name] for name in table}
+    content = [c.to_numpy().tobytes() if is_numeric_dtype(c) else json.dumps([*map(str, c)]) for c in columns.values()]
+    return digest(*columns, *(str(c.dtype) for c in columns.values() if is_numeric_dtype(c)), *content)
 
 
 @contextmanager
@@ -285,17 +304,27 @@ def _holder(lock: Path) -> str:
 
 def git_sha() -> str | None:
     """The commit of the working tree, `+` behind it where files differ; None outside a repository."""
+    sha = _git("rev-parse", "--short=12", "HEAD")
+    return (
+        None
+        if sha is None
+        else sha.decode().strip() + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    )
+
+
+def committed(sha: str | None, path: Path) -> bytes | None:
+    """What a file below this folder held in the commit of a `git_sha`, None where git has no such file."""
+    return _git("show", f"{sha.rstrip('+')}:./{path}") if sha else None
+
+
+def _git(*words: str) -> bytes | None:
     import subprocess
 
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10)
-        except (FileNotFoundError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    sha = git("rev-parse", "--short=12", "HEAD")
-    return sha and sha + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, timeout=10)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def now() -> str:

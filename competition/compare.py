@@ -26,7 +26,7 @@ from competition.errors import ConfigFault, DataFault, Finding, Stopped, nearest
 from competition.folds import FoldTable
 from competition.predict import cover
 from competition.scoring import decided, headline, scored_folds
-from competition.significance import OverFolds, OverRows, OverSeeds
+from competition.significance import OverFolds, OverRows, OverSeeds, digits
 from competition.task import Problem, pick
 
 Said = OverFolds | OverRows | OverSeeds | None
@@ -240,12 +240,6 @@ def notes(found: Comparison) -> list[str]:
             f"noise floor: ± {digits(std, std)} (standard deviation between seeds, {count} run{'s'[: count > 1]})"
         )
     return told
-
-
-def digits(value: float, error: float) -> str:
-    """As many decimals as two digits of the error need; 4 where it is 0 or unknown."""
-    places = min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 4
-    return f"{value:.{places}f}"
 
 
 def _signed(value: float, error: float) -> str:

@@ -21,6 +21,7 @@ from competition.config import Run, task_name
 from competition.engine import Engine, cores
 from competition.errors import ConfigFault, Finding, Stopped
 from competition.predict import intact
+from competition.report.gallery import IN_TURN, MAPS, MOST
 from competition.runs import Opened
 from competition.scoring import decided, scored_folds
 from competition.split import Split
@@ -36,7 +37,7 @@ MOST, IN_TURN = (
     12,
 )  # rows with maps: of the greatest loss, and of each class in turn, as the page's gallery has them
 SHOWN = 32  # lines of the table on the screen
-RECORD, FEATURES, MAPS = "describe.json", "features.png", "maps.parquet"
+RECORD, FEATURES = "describe.json", "features.png"
 PLACELESS = "its layers keep no places apart, so nothing tells where it looks"
 Piece = tuple[Split, list[str]]  # a fold, ids of held-out rows
 
@@ -96,7 +97,7 @@ def write(at: Opened, engine: Engine, pieces: Sequence[Piece], basis: str) -> No
 
 
 def worst(at: Opened) -> list[Piece]:
-    """The rows that the run gets most wrong, by the fold that holds them out."""
+    """The rows of the page's gallery, which the run gets most wrong, by the fold that holds them out."""
     fold = scored_folds(at.table)
     assert at.data.train.truth is not None
     truth, oof = (pick(table, fold.index) for table in (at.data.train.truth, oof_of(at)))

@@ -237,6 +237,21 @@ def accelerators() -> int:
     return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
 
+def gpus() -> list[str]:
+    """Names of the GPUs of this process."""
+    if not accelerators():
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] or ["Apple"]
+
+
+def threads() -> int:
+    """Those that a sum is divided among in this process, of which its last bits depend; a worker has one (`ALONE`)."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else int(os.environ.get("OMP_NUM_THREADS") or cores())
+
+
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import re
 from collections import Counter
@@ -71,13 +72,14 @@ def digest(
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The header and the rows, cells stripped; none where the file is no text."""
+    """The header and the rows, their cells stripped; none where the file is no text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return []
     separator = max(SEPARATORS, key=text.partition("\n")[0].count)
-    return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=separator) if row]
+    header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row] or [[]]
+    return [header, *([cell.strip() for cell in row] for row in rows)]
 
 
 def _share(fold: Sequence[int], ordered: bool) -> float | None:

@@ -38,21 +38,18 @@ def worst(
     decided: pd.DataFrame | None = None,
     in_turn: int = 0,
 ) -> pd.DataFrame:
-    """Rows by id, the greatest loss first, equal ones in the order of `fold`; columns truth and predicted (text), those of
+    """Rows by id, the greatest loss first, equal ones in the order of `fold`, of boxes that with more
+    faults; columns truth and predicted (text), those of
     `judged`, and why: `highest loss` of the first `most`, of the up to `in_turn` mistakes beside them what they are the
     worst of, so that no class fills all of it.
 
     Tables as `judged` takes them.
     """
     if problem.kind == "boxes":
-        return worst_boxes(problem, found(truth, prediction), fold, most, in_turn)
+        matched = found(truth, prediction)
+        return chosen(problem, judged_boxes(problem, matched, fold), matched.truth, matched.prediction, most, in_turn)
     said = prediction if decided is None else decided
-    return _chosen(problem, judged(problem, truth, prediction, fold, decided), truth, said, most, in_turn)
-
-
-def worst_boxes(problem: Problem, found: Judged, fold: pd.Series, most: int, in_turn: int = 0) -> pd.DataFrame:
-    """`worst` of boxes that are matched."""
-    return _chosen(problem, judged_boxes(problem, found, fold), found.truth, found.prediction, most, in_turn)
+    return chosen(problem, judged(problem, truth, prediction, fold, decided), truth, said, most, in_turn)
 
 
 def found(truth: pd.DataFrame, prediction: pd.DataFrame) -> Judged:
@@ -60,15 +57,32 @@ def found(truth: pd.DataFrame, prediction: pd.DataFrame) -> Judged:
     return judge(truth, prediction, match(truth, prediction, [IOU]))
 
 
-def _chosen(
+def chosen(
     problem: Problem, table: pd.DataFrame, truth: pd.DataFrame, said: pd.DataFrame, most: int, in_turn: int
 ) -> pd.DataFrame:
+    """What `worst` returns, of rows that are judged already. said: what decisions are made of; of boxes those that count."""
     table = table.iloc[np.argsort(-table["loss"].to_numpy(), kind="stable")]
     first = np.arange(len(table)) < most
     first[np.flatnonzero(~first)[by_turns(table[~first], in_turn)]] = True
     table = table[first]
     table = table.assign(why=np.where(np.arange(len(table)) < most, HIGHEST, IN_TURN.get(problem.kind, OF_CLASS)))
     return pd.concat([described(problem, table, pick(truth, table.index), pick(said, table.index)), table], axis=1)
+
+
+def pairs(problem: Problem, table: pd.DataFrame, said: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The commonest mistakes between classes: truth, predicted, rows, share (of the rows of that truth), confident (rows of
+    them that are confident mistakes), confidence (mean). table, said: as `chosen` takes them; not of labels and values."""
+    chosen = metrics.labels(problem.metric, problem.kind, said.loc[table.index, list(problem.columns)].to_numpy(float))
+    wrong = table.assign(said=chosen, sure=table["kind"] == SURE)[table["about"].to_numpy() != chosen]
+    counts = wrong.groupby(["about", "said"]).agg(
+        rows=("loss", "size"), confident=("sure", "sum"), confidence=("confidence", "mean")
+    )
+    counts = counts.sort_values(["rows", "confidence"], ascending=False, kind="stable").head(most).reset_index()
+    names = np.array(problem.classes, dtype=object)
+    share = counts["rows"] / table["about"].value_counts().reindex(counts["about"]).to_numpy()
+    return counts.assign(truth=names[counts["about"]], predicted=names[counts["said"]], share=share)[
+        ["truth", "predicted", "rows", "share", "confident", "confidence"]
+    ]
 
 
 def by_turns(table: pd.DataFrame, most: int) -> np.ndarray:
@@ -97,17 +111,17 @@ def judged(
     `confident mistake` where the wrong one is at least as probable as it is, in the mean, on rows that do have it.
     """
     if problem.kind == "boxes":
-        return judged_boxes(problem, found(truth, prediction), fold)
+        return judged_boxes(problem, found(truth, prediction), fold).loc[fold.index]
     said = prediction if decided is None else decided
     tables = [table.loc[fold.index, list(problem.columns)].to_numpy(float) for table in (truth, prediction, said)]
     return _table(fold, *JUDGES[problem.kind](problem, *tables))
 
 
 def judged_boxes(problem: Problem, found: Judged, fold: pd.Series) -> pd.DataFrame:
-    """`judged` of boxes that are matched. about: the class of the surest wrong box, else that of a missed one, else the
-    first."""
-    ids = fold.index
-    counts = by_picture(found, ids).loc[ids]
+    """`judged` of boxes that are matched, the worst picture first as in worst.png. about: the class of the surest wrong box,
+    else that of a missed one, else the first."""
+    counts = by_picture(found, fold.index)
+    ids = counts.index
     missed, false = counts["missed"].to_numpy() > 0, counts["wrong"].to_numpy() > 0
     kind = np.select([missed & false, missed, false], [BOTH, MISSED, FALSE], RIGHT).astype(object)
     wrong = found.prediction[~found.prediction["right"]].sort_values("score", ascending=False, kind="stable")
@@ -115,7 +129,7 @@ def judged_boxes(problem: Problem, found: Judged, fold: pd.Series) -> pd.DataFra
     names = filed[~filed.index.duplicated()].reindex(ids)
     surest = wrong["score"][~wrong.index.duplicated()].reindex(ids)
     about = pd.Index(problem.classes).get_indexer(names).clip(0)
-    return _table(fold, 1 - counts["f1"].to_numpy(), surest.to_numpy(float), kind, about)
+    return _table(fold.loc[ids], 1 - counts["f1"].to_numpy(), surest.to_numpy(float), kind, about)
 
 
 def _table(
@@ -173,7 +187,7 @@ def described(problem: Problem, table: pd.DataFrame, truth: pd.DataFrame, said: 
     """truth and predicted of some judged rows, as a person reads them. said: the decided prediction of these rows."""
     columns = list(problem.columns)
     if problem.kind == "boxes":
-        texts = _counted(truth, table.index), _counted(said, table.index)
+        texts = _counted(problem, truth, table.index), _counted(problem, said, table.index)
     elif problem.kind == "regression":
         texts = _numbers(columns, table, truth), _numbers(columns, table, said)
     elif problem.kind == "multilabel":
@@ -227,10 +241,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
-def _counted(boxes: pd.DataFrame, ids: pd.Index) -> list[str]:
-    told = {name: boxes_of["label"].value_counts(sort=False) for name, boxes_of in boxes.groupby(level=0)}
-    said = {name: [f"{n} {label}" for label, n in counts.items()] for name, counts in told.items()}
-    return [some(said.get(name, [])) or "no box" for name in ids]
+def _counted(problem: Problem, boxes: pd.DataFrame, ids: pd.Index) -> list[str]:
+    """How many boxes of each class a picture has, in the order of the classes."""
+    counts = {name: part["label"].value_counts() for name, part in boxes.groupby(level=0)}
+    told = {name: [f"{n[label]} {label}" for label in problem.classes if label in n] for name, n in counts.items()}
+    return [some(told.get(name, [])) or "no box" for name in ids]
 
 
 JUDGES = {

@@ -17,7 +17,7 @@ from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.data import load
 from competition.decide import Nested, Stack
-from competition.engine import Engine, stopping
+from competition.engine import Engine, stopping, threads
 from competition.errors import DataFault, Finding, Stopped, examples
 from competition.folds import Split
 from competition.predictions import VIEW, as_one, fold_predictions
@@ -88,7 +88,7 @@ def predict_fold(run: Run, split: Split) -> None:
                 tables.append(table.assign(**{VIEW: view}))
         write_table(path, pd.concat(tables))
     views = [*have, *(view for view in run.task.views if view not in have)]
-    write_json(fold.folder / "predicted.json", {"settings": settings(run), "views": views})
+    write_json(fold.folder / "predicted.json", {"settings": settings(run), "views": views, "threads": threads()})
 
 
 def _counting(fold: Fold, before: int, steps: int) -> Fold:

@@ -43,9 +43,7 @@ class Folder:
 
     @property
     def task(self) -> str:
-        if "members" in self.config:
-            return "blend"
-        return "preset" if self.config.get("preset") else str(self.config.get("task", ""))
+        return task_of(self.config)
 
     @property
     def seeds(self) -> int:
@@ -53,11 +51,12 @@ class Folder:
 
     @property
     def members(self) -> list[str]:
-        """The runs that it is made of: of a blend, of a preset, of a soup."""
-        inside = self.scored.get("parts", {}) if self.task in ("blend", "preset") else ()
-        return [
-            str(name) for name in dict.fromkeys([*inside, *(self.config.get("members") or self.config.get("of") or ())])
-        ]
+        return members(self.record, self.scored)
+
+    @property
+    def std(self) -> float | None:
+        """None where fewer than two folds have a score."""
+        return float(self.scored["std"]) if is_number(self.scored["std"]) else None
 
     @property
     def score_made(self) -> datetime:
@@ -66,7 +65,8 @@ class Folder:
     @property
     def changed(self) -> list[datetime]:
         """When its folds were fitted and its score was made."""
-        return [*self.fitted, *([self.score_made] if self.scored else ())]
+        made = _time(self.scored.get("made"))
+        return self.fitted + ([made] if made else [])
 
     @property
     def fitted(self) -> list[datetime]:
@@ -77,7 +77,7 @@ class Folder:
     def seconds(self) -> float | None:
         """That its own folds were fitted for; None where nothing was, as in an imported run."""
         known = [float(fit["seconds"]) for fit in self.fits.values() if is_number(fit.get("seconds"))]
-        return sum(known) if known else None
+        return math.fsum(known) if known else None
 
     @property
     def parameters(self) -> int | None:
@@ -103,31 +103,48 @@ def names(competition: str) -> list[str]:
 def read(name: str) -> Folder:
     """Never raises for what it holds: `damaged` and `older` tell."""
     folder = artifacts.run_folder(name)
-    record = _json(folder / "run.json") if (folder / "run.json").exists() else "there is no run.json"
-    if isinstance(record, str):
+    record = _json(folder / "run.json")
+    if not isinstance(record, dict):
         mend = f"bring it back from a copy, or delete {folder} and train the run anew"
-        return Folder(name, {}, {}, {}, damaged=f"{record}; {mend}")
+        return Folder(name, {}, {}, {}, damaged=f"{record or 'there is no run.json'}; {mend}")
     lacking = [key for key in RECORDED if key not in record]
     if lacking or not isinstance(record["config"], dict):
         mend = f"delete {folder} and train the run anew"
-        return Folder(name, record, {}, {}, older=f"run.json lacks {', '.join(lacking) or 'a config'}; {mend}")
+        known = record | {"config": {}}
+        return Folder(name, known, {}, {}, older=f"run.json lacks {', '.join(lacking) or 'a config'}; {mend}")
     found = {path.parent.name: _json(path) for path in _fits(folder, record["config"])}
     fits = {fold: fit for fold, fit in found.items() if isinstance(fit, dict)}
-    path = folder / "score.json"
-    scored = _json(path) if path.exists() else {}
+    scored = _json(folder / "score.json") or {}
     whole = {} if isinstance(scored, str) else scored
     broken = next(_broken(name, record, scored, {fold: fit for fold, fit in found.items() if isinstance(fit, str)}), "")
     return Folder(name, record, whole, fits, broken, "" if broken else _older(name, whole))
+
+
+def task_of(config: Mapping[str, Any]) -> str:
+    """As the configuration names it; blend or preset where the run has members."""
+    if "members" in config:
+        return "blend"
+    return "preset" if config.get("preset") else str(config.get("task", ""))
+
+
+def members(record: Mapping[str, Any], scored: Mapping[str, Any]) -> list[str]:
+    """The runs that a blend, a preset or a soup is made of."""
+    config = record.get("config", {})
+    inside = scored.get("parts") if task_of(config) in ("blend", "preset") else None
+    given = [some for some in (inside, config.get("members"), config.get("of")) if isinstance(some, list | dict)]
+    return [*dict.fromkeys(name for some in given for name in some if isinstance(name, str))]
 
 
 def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _json(path: Path) -> dict[str, Any] | str:
-    """A JSON object, or why there is none."""
+def _json(path: Path) -> dict[str, Any] | str | None:
+    """A JSON object, or why there is none; None where there is no such file."""
     try:
         value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, RecursionError) as e:
         return f"{path.name} can't be read ({str(e).splitlines()[0][:80]})"
     return value if isinstance(value, dict) else f"{path.name} can't be read (it holds no object)"
@@ -165,10 +182,17 @@ def _no_score(scored: Mapping[str, Any]) -> Iterator[str]:
         yield f"has no score ({scored['score']!r:.40})"
     if not isinstance(folds, dict) or not all(value is None or is_number(value) for value in folds.values()):
         yield "has no scores of folds"
-    if not (scored["std"] is None or is_number(scored["std"])) or not isinstance(scored["greater_is_better"], bool):
-        yield "holds what is no number"
-    if not isinstance(scored["parts"], dict) or _time(scored["made"]) is None:
-        yield "holds what Podium never writes"
+    kinds = {
+        "std": float | int | None,
+        "greater_is_better": bool,
+        "parts": dict,
+        "adjustments_by_fold": dict,
+        "metric": str,
+    }
+    for key in (key for key, kind in kinds.items() if not isinstance(scored[key], kind)):
+        yield f"has a {key} that Podium never writes"
+    if _time(scored["made"]) is None:
+        yield "does not tell when it was made"
 
 
 def _older(name: str, scored: Mapping[str, Any]) -> str:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import platform
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from competition import artifacts, board, config, folds
+from competition import artifacts, board, card, config, folds
 from competition.config import Run
 from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, Finding
 from competition.folds import FoldTable
 from competition.split import ALL, Split
 from competition.task import Rows
-
-PACKAGES = (
-    "torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "scikit-learn", "pandas", "numpy",
-    "lightgbm", "xgboost-cpu", "catboost", "tabm", "skops",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,11 +84,7 @@ def made(name: str) -> Run | None:
     record = recorded(name)
     if record is None:
         return None
-    values = record["config"]
-    if values.get("preset") is not None:  # whose models choose some keys for themselves; no file may state these
-        chosen = getattr(config.task_class(values["task"]), "chosen", ())
-        values = {key: value for key, value in values.items() if key not in chosen}
-    return config.make_run(name, values)
+    return config.make_run(name, card.of_run(record))
 
 
 def members(run: Run) -> list[Run]:
@@ -233,6 +221,7 @@ def record(at: Opened) -> None:
 
 
 def _write(at: Opened, before: dict[str, Any] | None) -> None:
+    competition, there = card.of_competition(config.load_competition(at.data.name)), before or {}
     values = {
         "run": at.run.name,
         "config": at.run.config(),
@@ -240,9 +229,13 @@ def _write(at: Opened, before: dict[str, Any] | None) -> None:
         "data": at.data.hash,
         "folds": at.table.hash,
         "seed": at.run.seed,
+        "competition": competition,
+        "files": card.files(at.data.name, competition, at.run.config(), there.get("files", {})),
     }
-    if before is None or any(before[k] != v for k, v in values.items()):
-        artifacts.write_json(at.folder / "run.json", values | {"inputs": None} | (before or surroundings()) | values)
+    if any(there.get(k) != v for k, v in values.items()):
+        artifacts.write_json(
+            card.path_of(at.run.name), values | {"inputs": None} | (before or card.surroundings()) | values
+        )
 
 
 def make_folds(data: Data) -> FoldTable:
@@ -256,30 +249,13 @@ def make_folds(data: Data) -> FoldTable:
 
 def check_inputs(at: Opened, inputs: str) -> None:
     """Records the hash of what the tables don't hold (pixels), or refuses when it is no longer the same."""
-    path = at.folder / "run.json"
+    path = card.path_of(at.run.name)
     record = artifacts.read_json(path)
     if record["inputs"] is None:
         artifacts.write_json(path, record | {"inputs": inputs})
     else:
         what = "runs that it is made of or their pictures" if ingredients(at.run) else "pictures or functions of yours"
         _same("RUN-DATA", what, record["inputs"], inputs, at.run.name)
-
-
-def surroundings() -> dict[str, Any]:
-    """What a result was made with."""
-    return {
-        "made": artifacts.now(),
-        "git": artifacts.git_sha(),
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _same(code: str, what: str, there: str, now: str, name: str) -> None:

@@ -28,6 +28,16 @@ def refuse(values: dict[str, Any], origins: dict[tuple[str, ...], str], where: s
         raise SafetyFault(*(_finding(_masked(path, own), why, origins.get(path, where)) for path, why in told.items()))
 
 
+def hidden(values: Any, key: str = "") -> Any:
+    """The same nested values, with *** for each text that would be refused: for what is shown to others."""
+    if isinstance(values, dict):
+        return {name: hidden(value, str(name)) for name, value in values.items()}
+    if isinstance(values, list):
+        return [hidden(value, key) for value in values]
+    own = [v for k, v in os.environ.items() if NAME.search(k) and len(v) >= LEAST]
+    return "***" if isinstance(values, str) and _why(key, values, own) else values
+
+
 def _leaves(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], str]]:
     """Path and text of every value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

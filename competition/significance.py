@@ -179,3 +179,12 @@ def verdict(difference: float, *tests: OverFolds | OverRows | OverSeeds | None) 
     """1 or -1 where every test says so, and so does the difference itself; 0 otherwise. None: a test that can't tell."""
     said = {0 if test is None else test.says for test in tests} | {int(np.sign(difference))}
     return said.pop() if len(said) == 1 else 0
+
+
+def digits(value: float, error: float) -> str:
+    """As many decimals as two digits of the error need; 4 where it is 0 or unknown."""
+    return f"{value:.{decimals(error)}f}"
+
+
+def decimals(error: float) -> int:
+    return min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 4

@@ -11,6 +11,7 @@ from competition import (
     artifacts,
     board,
     bring,
+    card,
     config,
     ensemble,
     folds,
@@ -36,14 +37,15 @@ from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signals
 from competition.errors import ConfigFault, Finding
+from competition.tracking import follow, following
 
 ALTERNATES = {"tabular": "tabular", "detection": "detect"}  # task -> the make target of its runs
 
 
 @contextmanager
 def working() -> Generator[Engine]:
-    """The screen, the signals and the workers of one command."""
-    with board.board(), signals(), Engine() as engine:
+    """The screen, the signals, the mirror and the workers of one command."""
+    with board.board(), signals(), following(), Engine() as engine:
         yield engine
 
 
@@ -150,6 +152,8 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
             for finding in verdict.unlike:  # written all the same: it is the upload that they stop
                 at.say(f"warning {finding.code}: {finding.what} ({finding.found})")
             ledger.record(ledger_row(at, score))
+            card.keep_results(at.run.name, path)
+            follow(at)
             at.say(f"submission: {path}, {scoring.headline(score)}")
     return path
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from competition import artifacts, foldfile, ledger, runfolder
-from competition.config import load_competition
+from competition.config import load_competition, metric_hash
 from competition.foldfile import FoldFile
 from competition.keys import AUTO, Competition
 from competition.runfolder import Folder
@@ -57,6 +58,11 @@ class Standing:
         return self.name.partition("/")[2]
 
     @property
+    def members(self) -> list[str]:
+        """The runs that it is made of."""
+        return runfolder.members(self.record, self.scored)
+
+    @property
     def level(self) -> bool:
         """Whether its gap to the best is within noise, NOISE standard errors; `make compare A= B=` tests it closely."""
         return self.gap is not None and self.error is not None and self.gap <= NOISE * self.error
@@ -67,6 +73,7 @@ class Now:
     """What scores must be of to count side by side. folds: hash of the fold table. table: None where its file is gone."""
 
     metric: str
+    metric_hash: str
     greater: bool
     data: str
     folds: str
@@ -79,8 +86,9 @@ def standings(competition: str, data: str | None = None) -> list[Standing]:
     data: `Data.hash`, where the caller has read the data; else that of the newest score counts, since the tables can't be
     read in a second. Raises ConfigFault and DataFault where competition.yaml, the fold table or the ledger can't be read.
     """
+    config = load_competition(competition)
     folders = {name: runfolder.read(name) for name in runfolder.names(competition)}
-    now = _now(competition, folders.values(), data)
+    now = _now(competition, config, folders.values(), data)
     lines = ledger.read()
     found = [_standing(folder, folders, now, lines) for folder in folders.values()]
     scored = sorted((s for s in found if s.state == "scored"), key=lambda s: (-_signed(s.score, now), s.name))
@@ -88,8 +96,7 @@ def standings(competition: str, data: str | None = None) -> list[Standing]:
     return beside + [standing for standing in found if standing.state != "scored"]
 
 
-def _now(competition: str, folders: Collection[Folder], data: str | None) -> Now:
-    config = load_competition(competition)
+def _now(competition: str, config: Competition, folders: Collection[Folder], data: str | None) -> Now:
     table = _table(competition, config)
     whole = [f for f in folders if f.scored and not f.damaged and not f.older]
     whole = [f for f in whole if data in (None, f.record["data"])] or whole
@@ -99,7 +106,7 @@ def _now(competition: str, folders: Collection[Folder], data: str | None) -> Now
     greater = max(same, key=lambda folder: folder.score_made).scored["greater_is_better"] if same else True
     known = {} if newest is None else newest.record
     hashes = (data or known.get("data", ""), table.hash if table else known.get("folds", ""))
-    return Now(config.metric.name, greater, *hashes, table)
+    return Now(config.metric.name, metric_hash(competition, config), greater, *hashes, table)
 
 
 def _table(competition: str, config: Competition) -> FoldFile | None:
@@ -127,9 +134,9 @@ def _standing(folder: Folder, folders: Mapping[str, Folder], now: Now, lines: Se
     return replace(
         plain,
         score=float(folder.scored["score"]),
-        std=folder.scored["std"],
+        std=folder.std,
         folds=folder.scored["folds"],
-        seconds=sum(seconds) if seconds else None,
+        seconds=math.fsum(seconds) if seconds else None,
         parameters=folder.parameters,
         epochs=folder.epochs,
         public=public,
@@ -139,7 +146,8 @@ def _standing(folder: Folder, folders: Mapping[str, Folder], now: Now, lines: Se
 
 def _states(folder: Folder, folders: Mapping[str, Folder], now: Now) -> Iterator[tuple[State, str]]:
     """Why its score does not count beside the others', the gravest first."""
-    name, anew = folder.name, f"train it anew under another name (make train RUN={folder.name} AS=)"
+    name, owner = folder.name, folder.name.partition("+")[0]
+    anew = f"{'import it' if folder.task == 'imported' else 'make it'} anew under another name"
     if folder.damaged:
         yield "damaged", folder.damaged
     if folder.older:
@@ -150,18 +158,20 @@ def _states(folder: Folder, folders: Mapping[str, Folder], now: Now) -> Iterator
         yield "other folds", f"of another fold table than {artifacts.fold_table(name.partition('/')[0])}; {anew}"
     trained = _trained(folder, now)
     if not folder.scored:
-        yield "unscored", f"{trained or 'not predicted yet'}; make submission RUN={name.partition('+')[0]} goes on"
+        yield "unscored", f"{trained or 'not predicted yet'}; make submission RUN={owner} goes on"
         return
     if folder.scored["metric"] != now.metric or folder.scored["greater_is_better"] != now.greater:
         yield "other metric", f"scored by {folder.scored['metric']}, not {now.metric}; make predict RUN={name}"
+    if folder.scored.get("metric_hash", now.metric_hash) != now.metric_hash:
+        yield "other metric", f"{now.metric}, its file or the prior was changed since; make predict RUN={name}"
     if now.table and set(folder.scored["folds"]) != {f"fold{k}" for k in range(now.table.count)}:
         path = artifacts.run_folder(name) / "score.json"
         yield "damaged", f"score.json has not the folds of the table; delete {path}, then make predict RUN={name}"
     if trained:
-        yield "outdated", f"{trained}, and the score is older; make submission RUN={name}"
+        yield "outdated", f"{trained}, and the score is older; make submission RUN={owner}"
     newer = _newer(folder, folders)
     if newer:
-        yield "outdated", f"{newer} was made anew since; make submission RUN={name}"
+        yield "outdated", f"{newer} was made anew since; make submission RUN={owner}"
 
 
 def _trained(folder: Folder, now: Now) -> str:
@@ -207,9 +217,12 @@ def _beside(standing: Standing, best: Standing, now: Now) -> Standing:
 
 
 def _uploaded(folder: Folder, lines: Sequence[Mapping[str, str]]) -> tuple[float | None, float | None]:
-    """Public and private score of the last submission that the ledger has of this run on this data, folds and metric."""
-    known = {"run": folder.name, "metric": folder.scored["metric"], **{k: folder.record[k] for k in ("data", "folds")}}
-    own = [line for line in lines if all(line[key] in ("", value) for key, value in known.items()) and line["run"]]
+    """Public and private score of the last submission that the ledger has of the run as it is: of this data, fold table,
+    metric and CV. What its ledger row leaves empty is taken to be right."""
+    known = {"metric": folder.scored["metric"], **{key: folder.record[key] for key in ("data", "folds")}}
+    own = [line for line in lines if line["run"] == folder.name and all(line[k] in ("", v) for k, v in known.items())]
+    cv = round(folder.scored["score"], 6)
+    own = [line for line in own if _number(line["cv"]) in (None, cv)]
     return (_number(own[-1]["public"]), _number(own[-1]["private"])) if own else (None, None)
 
 

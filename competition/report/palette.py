@@ -21,8 +21,11 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, OLIVE, GREY = "#C27F00", "#2F95D0", "#8F8700", "#7F7F7F"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, OLIVE)
 DASHES = ("solid", "dash", "dot", "dashdot")
-SHADES = [[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.85)"]]  # nothing is the page's own ground
-POLES = [[0.0, "rgba(213,94,0,0.85)"], [0.5, "rgba(127,127,127,0)"], [1.0, "rgba(0,114,178,0.85)"]]
+SHADES = [
+    [0.0, "rgba(0,114,178,0)"],
+    [1.0, "rgba(0,114,178,0.8)"],
+]  # nothing: the page's own ground
+POLES = [[0.0, "rgba(213,94,0,0.8)"], [0.5, "rgba(127,127,127,0)"], [1.0, "rgba(0,114,178,0.8)"]]
 LETTERS = 22  # of a name on an axis or in a legend
 DIGITS = 4  # that can be seen
 POINTS = 300  # of a line
@@ -56,8 +59,10 @@ def short(text: object, letters: int = LETTERS) -> str:
 
 def rounded(values: ArrayLike, digits: int = DIGITS) -> list[Any]:
     """Numbers of any shape as lists, at this many significant digits; None for nan and inf, which JSON has not."""
-    short = np.frompyfunc(lambda value: _cut(float(value), digits), 1, 1)(np.asarray(values, float))
-    return short.tolist()
+    numbers = np.asarray(values, float)
+    flat = np.empty(numbers.size, object)
+    flat[:] = [_cut(value, digits) for value in numbers.ravel().tolist()]
+    return flat.reshape(numbers.shape).tolist()
 
 
 def _cut(value: float, digits: int) -> float | int | None:
@@ -94,6 +99,11 @@ def figure(traces: Sequence[Mapping[str, Any]], **layout: Any) -> Figure:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": plain(title)}, **more}
+
+
+def counted(last: int) -> dict[str, Any]:
+    """Ticks of an axis of whole numbers up to `last`: plotly's own have halves where there are few."""
+    return {"dtick": 1, "tick0": 0} if last <= 10 else {"tickformat": "d"}
 
 
 def names(labels: Sequence[object], letters: int = LETTERS) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
         artifacts.write_json(fold.folder / f"model{n}.json", {"basis": basis, "record": record})
         bag.append(record)
         fold.log(n, {"model": task.model, "part": n, **record})
-    return {"model": task.model, "target": vars(goal), "seconds": sum(p["seconds"] for p in bag), "bag": bag}
+    seconds = sum(p["seconds"] for p in bag)
+    return {"model": task.model, "target": vars(goal), "seconds": seconds, "threads": threads(), "bag": bag}
 
 
 def _weighed(rows: Rows, goal: Target) -> list[str]:
