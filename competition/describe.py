@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from competition.layers import Layer
 
 VERSION = "1"  # of what is measured and drawn
-MOST, IN_TURN = (
-    24,
-    12,
-)  # rows with maps: of the greatest loss, and of each class in turn, as the page's gallery has them
 SHOWN = 32  # lines of the table on the screen
 RECORD, FEATURES = "describe.json", "features.png"
 PLACELESS = "its layers keep no places apart, so nothing tells where it looks"
