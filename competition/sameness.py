@@ -95,7 +95,8 @@ def tables(what: str, there: Any, here: Any) -> Same:
         unequal |= apart
     if not unequal.any() and all(a.dtype == b.dtype for a, b in pairs):
         return Same(what, EQUAL)
-    return Same(what, ROUNDED if within else DIFFERENT, greatest, float(unequal.mean()))
+    known = greatest if np.isfinite(greatest) else None
+    return Same(what, ROUNDED if within else DIFFERENT, known, float(unequal.mean()))
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
