@@ -3,10 +3,11 @@ MAKEFLAGS += -R
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
-export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE
+export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE TASK TOP \
+	SORT JSON
 
 KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
-	PUBLIC PRIVATE PYTHON
+	PUBLIC PRIVATE TASK TOP SORT JSON PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -18,8 +19,8 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare reproduce lr plan guard upload score leaderboard bench-tables \
-	bench-detect bench-search bench-noise bench-blend bench-check docs
+	tabular detect tune import portfolio importance compare reproduce lr plan guard upload score leaderboard report \
+	sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ bench-blend: setup ## blend weights of 20 runs x 50,000 rows x 10 classes: ours,
 bench-check: setup ## [DATA=<folder of pictures>]: near copies that are made and found, rate and memory of make check
 	@$(PYTHON) -m benchmarks.check $${DATA:+--data "$$DATA"}
 
+bench-tracking: setup ## training, its start and its end without a mirror, offline, and where no server answers
+	@$(PYTHON) -m benchmarks.tracking
+
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)
 	$(call need,NAME,DATA=<folder> NAME=<name>)
@@ -133,10 +137,9 @@ importance: setup ## RUN=<name>/<run>: what each column is worth to a trained ru
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) importance "$$RUN"
 
-compare: setup ## A=<name>/<run> B=<name>/<run>: is B better? tests over folds, rows and seeds, and a picture
-	$(call need,A,A=<name>/<run> B=<name>/<run>)
-	$(call need,B,A=<name>/<run> B=<name>/<run>)
-	@$(podium) compare --a "$$A" --b "$$B"
+compare: setup ## COMP=<name> [RUNS="conv* blend"] [TASK=image] [TOP=10] [SORT=time] [JSON=1]: ranks runs; A= B=: is B better?
+	@$(podium) compare $${COMP:+"$$COMP"} $${A:+--a "$$A"} $${B:+--b "$$B"} $${RUNS:+--runs "$$RUNS"} $${TASK:+--task "$$TASK"} \
+		$${TOP:+--top "$$TOP"} $${SORT:+--sort "$$SORT"} $(if $(filter-out 0,$(JSON)),--json)
 
 reproduce: setup ## RUN=<name>/<run>: makes it again from its card alone: equal to the byte, within rounding, or different
 	$(call need,RUN,RUN=<name>/<run>)
@@ -167,6 +170,13 @@ score: setup ## FILE=submissions/<name>/<run>.csv PUBLIC= [PRIVATE=]: scores int
 leaderboard: setup ## COMP=<name>: CV against public scores, drawn, and which two submissions to choose
 	$(call need,COMP,COMP=<name>)
 	@$(podium) leaderboard "$$COMP"
+
+report: setup ## COMP=<name> [RUNS="a b"]: one HTML file of all runs, a few in detail, that needs no network
+	$(call need,COMP,COMP=<name>)
+	@$(podium) report "$$COMP" $${RUNS:+--runs "$$RUNS"}
+
+sync: setup ## [COMP=<name>]: mirrors what W&B does not know yet, uploads what was logged offline
+	@$(podium) sync $${COMP:+"$$COMP"}
 
 docs: setup ## docs/config.md from the typed configuration
 	@$(podium) schema > docs/config.md

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from typing import IO, TYPE_CHECKING, Any
 
 from competition.errors import EnvironmentFault, Finding
+
+if TYPE_CHECKING:  # half a second of every command's start
+    import pandas as pd
 
 CONFIGS = Path("configs")
 FOLDS = Path("folds")
@@ -88,6 +88,8 @@ def bytes_digest(content: bytes) -> str:
 
 def table_digest(table: pd.DataFrame) -> str:
     """Of ids, columns and values, to the last bit; a parquet file holds the writer's version too."""
+    from pandas.api.types import is_numeric_dtype
+
     columns = {"id": table.index} | {str(name): table[name] for name in table}
     content = [c.to_numpy().tobytes() if is_numeric_dtype(c) else json.dumps([*map(str, c)]) for c in columns.values()]
     return digest(*columns, *(str(c.dtype) for c in columns.values() if is_numeric_dtype(c)), *content)
@@ -191,6 +193,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Raises EnvironmentFault CKPT-CORRUPT where the file is gone or is not what was written."""
+    import pandas as pd
+
     try:
         return pd.read_parquet(path, page_checksum_verification=True)
     except (OSError, ValueError, KeyError, TypeError) as e:  # all that pyarrow and pandas raise for flipped bytes

@@ -149,3 +149,13 @@ def forwarding(events: Any) -> Generator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def spoken(seconds: float) -> str:
+    """`0.4 s`, `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

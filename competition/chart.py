@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,6 +157,17 @@ def rates(curve: Curve, own: float, title: str) -> bytes:
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
     return png(figure)
+
+
+def levels(trials: pd.DataFrame, folds: Sequence[str], greater: bool) -> pd.Series:
+    """Of complete trials the score; of stopped ones the best, and how much their folds differ from the same of the best.
+
+    Their plain mean would tell which folds they have, easy or hard ones. folds: the columns of fold scores.
+    """
+    scores = trials[[*folds]].astype(float)
+    whole = trials["score"].where(trials["state"] == "complete")
+    best = whole.idxmax() if greater else whole.idxmin()
+    return whole.fillna(whole[best] + (scores - scores.loc[best]).mean(axis=1))
 
 
 def history(axis, trials: pd.DataFrame, folds: int, metric: str, greater: bool) -> None:

@@ -38,6 +38,7 @@ class State:
     swa: AveragedModel | None = None
     step: int = 0  # optimizer steps done, over all epochs
     loss: Tensor | float = 0.0  # sum over the epoch's steps so far
+    recent: Tensor | float = 0.0  # the same since the last line of history
     accumulate: int = 1
     seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
@@ -66,6 +67,7 @@ class State:
             "cuda_random": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
             "step": self.step,
             "loss": float(self.loss),
+            "recent": float(self.recent),
             "accumulate": self.accumulate,
             "threads": torch.get_num_threads(),  # another number adds in another order
             "seconds": self.elapsed(),
@@ -83,6 +85,7 @@ class State:
         if values["cuda_random"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(values["cuda_random"].cpu())
         self.step, self.loss = values["step"], values["loss"]
+        self.recent = values.get("recent", 0.0)  # an older version had no lines of steps
         self.accumulate, self.seconds = values["accumulate"], values["seconds"]
         torch.set_num_threads(values["threads"])
 

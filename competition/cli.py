@@ -16,7 +16,7 @@ from competition.errors import Fault, Stopped, visible
 
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m competition", description="A competition pipeline; see README.md.")
-    main.add_argument("--json", action="store_true", help="print faults, and the record of compare, as JSON, for tools")
+    main.add_argument("--json", action="store_true", help="print faults, and the record of compare, as JSON")
     main.add_argument("--debug", action="store_true", help="print the traceback of a fault")
     verbs = main.add_subparsers(dest="verb", required=True, metavar="verb")
 
@@ -57,9 +57,14 @@ def parser() -> argparse.ArgumentParser:
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
     verb("importance", "what each column is worth to a trained run, as a table and a picture", run)
-    verb("compare", "is B better than A? tests over folds, rows and seeds",
-         ("--a", {"required": True, "metavar": "RUN", "help": "a run that has a score"}),
-         ("--b", {"required": True, "metavar": "RUN", "help": "another one of the same competition"}),
+    verb("compare", "ranks the runs of a competition; or, of two runs: is B better than A?",
+         ("competition", {"nargs": "?", "default": "", "help": "name of a folder below configs/: ranks its runs"}),
+         ("--a", {"default": "", "metavar": "RUN", "help": "instead: a run that has a score"}),
+         ("--b", {"default": "", "metavar": "RUN", "help": "and another one of the same competition"}),
+         ("--runs", {"default": "", "metavar": "'conv* blend'", "help": "only these; names or patterns"}),
+         ("--task", {"default": "", "help": "only runs of this task, or blends or presets"}),
+         ("--top", {"type": int, "default": None, "metavar": "N", "help": "only the N best"}),
+         ("--sort", {"default": "", "help": "by score, time, parameters, epochs, std, public, private or name"}),
          ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
     verb("reproduce", "makes a run again from its card, and says whether it is equal to the byte", run,
          ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
@@ -81,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
          ("file", {"help": "submissions/<competition>/<run>.csv"}), ("public", {"help": "its public score"}),
          ("private", {"nargs": "?", "default": None, "help": "its private score"}))  # fmt: skip
     verb("leaderboard", "CV against public scores, and which two submissions to choose", comp)
+    verb("report", "one HTML file of a competition's runs, to look at", comp,
+         ("--runs", {"default": "", "help": "names of the runs shown in detail; default: the best ones"}))  # fmt: skip
+    verb("sync", "mirrors what W&B or TensorBoard do not know yet, and uploads what was logged offline",
+         ("competition", {"nargs": "?", "default": None, "help": "of this one; default: of all"}))  # fmt: skip
     verb("demo", "the whole pipeline on handwritten digits")
     verb("demo-detect", "the whole pipeline on handwritten digits to be found on photos")
     verb("schema", "every key of the configuration files, as a Markdown table")
@@ -205,9 +214,16 @@ def importance(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
+    from competition import ranking
+
+    o = options
+    filters = {"RUNS": o.runs, "TASK": o.task, "TOP": o.top, "SORT": o.sort}
+    if ranking.one_form(o.competition, o.a, o.b, [f"{name}={value}" for name, value in filters.items() if value]):
+        ranking.tell(o.competition, o.runs.split(), o.task, o.top, o.sort or "score", o.json)
+        return
     from competition import compare
 
-    compare.tell(options.a, options.b, options.json)
+    compare.tell(o.a, o.b, o.json)
 
 
 def reproduce(options: argparse.Namespace) -> None:
@@ -252,6 +268,18 @@ def leaderboard(options: argparse.Namespace) -> None:
     leaderboard.tell(options.competition)
 
 
+def report(options: argparse.Namespace) -> None:
+    from competition.report.page import report
+
+    report(options.competition, options.runs.split())
+
+
+def sync(options: argparse.Namespace) -> None:
+    from competition.tracking.sync import sync
+
+    sync(options.competition)
+
+
 def demo(options: argparse.Namespace) -> None:
     from competition.demo import demo
 
@@ -276,6 +304,6 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, demo,
-                                schema)}  # fmt: skip
+                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, sync,
+                                demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -26,7 +26,7 @@ from competition.errors import ConfigFault, DataFault, Finding, Stopped, nearest
 from competition.folds import FoldTable
 from competition.predict import cover
 from competition.scoring import decided, headline, scored_folds
-from competition.significance import OverFolds, OverRows, OverSeeds
+from competition.significance import OverFolds, OverRows, OverSeeds, digits
 from competition.task import Problem, pick
 
 Said = OverFolds | OverRows | OverSeeds | None
@@ -111,7 +111,7 @@ def compare(a: str, b: str) -> Comparison:
         second,
         problem,
         difference,
-        folds=significance.over_folds(first.by_fold, second.by_fold, _share(table)),
+        folds=significance.over_folds(first.by_fold, second.by_fold, table.share),
         rows=significance.over_rows(*scores, unit, functools.partial(_progress, f"{b} against {a}")),
         seeds=floor and OverSeeds(difference, floor[0] * (1 / first.seeds + 1 / second.seeds) ** 0.5),
         units=units,
@@ -242,12 +242,6 @@ def notes(found: Comparison) -> list[str]:
     return told
 
 
-def digits(value: float, error: float) -> str:
-    """As many decimals as two digits of the error need; 4 where it is 0 or unknown."""
-    places = min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 4
-    return f"{value:.{places}f}"
-
-
 def _signed(value: float, error: float) -> str:
     return f"{'+' if value >= 0 else ''}{digits(value, error)}"
 
@@ -256,12 +250,6 @@ def _progress(label: str, done: int, total: int, text: str) -> None:
     board.show(label, done, total, text)
     if stopping():
         raise Stopped("stopped while rows were resampled")
-
-
-def _share(table: FoldTable) -> float:
-    """Held-out rows over training rows, the mean over folds."""
-    sizes = [[len(ids) for ids in table.ids(split)] for split in table.splits if split.repeat == 0]
-    return float(np.mean([held / train for train, held in sizes]))
 
 
 def _units(data: Data, ids: pd.Index) -> tuple[np.ndarray, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import typing
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from competition import artifacts, secret, yaml
+from competition import artifacts, hooks, secret, yaml
 from competition.errors import ConfigFault, Finding, nearest
 from competition.keys import Competition, Pseudo, Strict, fit, machine, predict
 from competition.tuning.keys import Entry, Tune, flattened
@@ -158,6 +159,12 @@ def load_competition(name: str) -> Competition:
         raise ConfigFault(_bad_value("COMP", name, "it names folders: letters, digits, _, - and .", "COMP=leaves"))
     path = artifacts.competition_yaml(name)
     return _validate(Competition, *_read(path), str(path))
+
+
+def metric_hash(name: str, config: Competition) -> str:
+    """Of all that a competition's score is made by, beside its rows: the metric, the user's own file of it, the prior."""
+    content = hooks.content(config.metric.name, artifacts.competition_yaml(name).parent)
+    return artifacts.digest(config.metric.model_dump_json(), content, json.dumps(config.prior))
 
 
 def parse_competition(text: str, where: str) -> Competition:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts, badpictures, dates, hooks, ids, metrics, prepared, prior, targets
+from competition import artifacts, badpictures, dates, ids, metrics, prepared, prior, targets
 from competition.boxes import loading, reading
-from competition.config import load_competition
+from competition.config import load_competition, metric_hash
 from competition.csvfile import read_csv
 from competition.decoding import Reading
 from competition.errors import DataFault, Finding, examples, nearest
@@ -130,9 +130,7 @@ def load(name: str) -> Data:
         sample=sample,
         sample_id=sample_id,
         hash=artifacts.digest(*content, *templates, json.dumps(meaning, sort_keys=True)),
-        metric_hash=artifacts.digest(
-            config.metric.model_dump_json(), hooks.content(config.metric.name, home), json.dumps(config.prior)
-        ),
+        metric_hash=metric_hash(name, config),
         notes=notes,
         unlabeled=parts.get("unlabeled"),
     )

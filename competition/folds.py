@@ -16,16 +16,16 @@ from typing import Any
 
 import pandas as pd
 
-from competition import artifacts, dates, groups
+from competition import artifacts, dates, foldfile, groups
 from competition.data import Data, describing
 from competition.errors import DataFault, Finding, examples
+from competition.foldfile import GROUP
 from competition.keys import AUTO, Folds
 from competition.likeness import least_like_test
 from competition.split import ALL, Split, bad_cells, labels_of, notes_of, split, times_of, truth_of
 from competition.tables import read_csv
 from competition.task import Rows
 
-GROUP = "group"  # its column of groups, beside those of fold numbers
 LATER = 0.95  # share of test after train, from which on a random split is called wrong
 ANEW = "delete the file and give `make folds` again (runs on the old table can't be compared with new ones)"
 
@@ -55,6 +55,12 @@ class FoldTable:
             return fold.index, fold.index[:0]
         train = fold < split.fold if self.ordered else fold != split.fold
         return fold.index[train], fold.index[fold == split.fold]
+
+    @property
+    def share(self) -> float:
+        """Held-out rows over training rows, the mean over the folds of the first repeat."""
+        sizes = [[len(ids) for ids in self.ids(split)] for split in self.splits if split.repeat == 0]
+        return sum(held / train for train, held in sizes) / len(sizes)
 
     def grouped(self, rows: Rows) -> Rows:
         """The training rows with their groups as a column, where there are some."""
@@ -198,10 +204,9 @@ def _read(path: Path, data: Data) -> FoldTable:
         problems += list(bad_cells(rows, folds)) or list(_leaks(path, rows, folds, table))
     if problems:
         raise DataFault(*problems)
-    content = [*table.columns, *table.index, *(",".join(map(str, row)) for row in table.to_numpy().tolist())]
-    content += ["ordered"] if ordered else []
-    content += [] if groups is None else [GROUP, *groups]
-    return FoldTable(table, ordered, artifacts.digest(*content), groups)
+    named = None if groups is None else groups.tolist()
+    content = foldfile.digest(table.columns, table.index, table.to_numpy().tolist(), ordered, named)
+    return FoldTable(table, ordered, content, groups)
 
 
 def summary(data: Data, table: FoldTable) -> pd.DataFrame:

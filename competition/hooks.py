@@ -20,8 +20,7 @@ def find(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     path = (folder / file).resolve()
     where = f"{folder}/competition.yaml, key {key}: {reference}"
     if not path.is_file():
-        mend = "the form is file.py:function, seen from the folder of competition.yaml"
-        raise ConfigFault(Finding("HOOK-FILE", "a file of yours is missing", where, f"no file {path}", mend))
+        raise _missing(where, path)
     try:
         names = vars(_module(path))
     except Exception as e:  # whatever the user's file raises while it is read
@@ -44,8 +43,18 @@ def call(reference: str, folder: Path, key: str, /, *arguments: Any, **parameter
 
 
 def content(reference: str, folder: Path) -> bytes:
-    """What the file of a `file.py:function` holds; nothing for a plain name."""
-    return (folder / reference.partition(":")[0]).read_bytes() if ".py" in reference else b""
+    """What the file of a `file.py:function` holds; nothing for a plain name. Raises ConfigFault HOOK-FILE."""
+    path = folder / reference.partition(":")[0]
+    if ".py" not in reference:
+        return b""
+    if not path.is_file():
+        raise _missing(f"{folder}/competition.yaml: {reference}", path)
+    return path.read_bytes()
+
+
+def _missing(where: str, path: Path) -> ConfigFault:
+    mend = "the form is file.py:function, seen from the folder of competition.yaml"
+    return ConfigFault(Finding("HOOK-FILE", "a file of yours is missing", where, f"no file {path}", mend))
 
 
 @lru_cache

@@ -224,6 +224,11 @@ class Competition(Strict):
         None,
         "its name at Kaggle, the last part of the address, for `make upload`; null: the folder's name below configs/",
     )
+    tracking: Literal["wandb", "tensorboard", "none"] = machine(
+        "wandb",
+        "where training is mirrored to. wandb: W&B, online where a key is there, else offline for `make sync`; tensorboard: "
+        "event files below runs/.tensorboard; none: the run folders alone",
+    )
     read: str | None = fit(
         None,
         "`file.py:function` beside this file that returns the tables train, test and sample, where no CSV holds them; then "

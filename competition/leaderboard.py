@@ -75,7 +75,7 @@ def scored(data: Data) -> pd.DataFrame:
     """
     table = pd.DataFrame(ledger.read(), columns=list(ledger.COLUMNS), dtype=str)
     known = table["metric"].isin([data.problem.metric.name, ""]) & (table["competition"] == data.name)
-    numbers = table[["cv", "cv_std", "public", "private"]].apply(floats)
+    numbers = table[["cv", "cv_std", "public", "private"]].apply(floats).astype(float)
     rows = pd.concat([table[["run"]], numbers], axis=1)[known & np.isfinite(numbers["public"])]
     rows = rows.drop_duplicates("run", keep="last")
     return rows.sort_values("cv", ascending=not data.problem.metric.greater, kind="stable").reset_index(drop=True)

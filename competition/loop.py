@@ -28,11 +28,10 @@ from competition.averages import SWA_RATE, measure_norms
 from competition.checkpoint import State, resume, save
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
+from competition.meter import Meter, diverged
 from competition.task import Fold
 
-PROGRESS_SECONDS = 0.5
 VALIDATIONS = 10
-STALLED = 10  # steps in a row without a finite loss, after which the run is stopped
 
 
 class Batch(Protocol):
@@ -171,7 +170,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
             loss = step(batch, rate)
             if state.accumulate != pieces:
                 note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
-                fold.log(state.step - 1, {"note": note, "accumulate": state.accumulate})
+                fold.log(state.step, {"note": note, "accumulate": state.accumulate})
             meter.add(loss, rate, len(batch))
             if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
                 _save_if_due(state, fold)
@@ -188,7 +187,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     final = next((average.module for average in (state.swa, state.ema) if average), job.model)
     close(final, knobs.epochs - 1)
     if not all(bool(p.isfinite().all()) for p in final.parameters()):
-        raise EnvironmentFault(_diverged(fold, state.step, rate))
+        raise EnvironmentFault(diverged(fold, state.step, rate))
     return final, {
         "steps": state.step,
         "seconds": round(state.elapsed(), 1),
@@ -218,56 +217,6 @@ def _save_if_due(state: State, fold: Fold) -> None:
         save(state, fold)
     if stop:
         raise Stopped(f"{fold.name} stopped and saved at step {state.step}")
-
-
-class Meter:
-    """Loss and rate, epoch by epoch; reads them back from the device about twice a second, not at every step."""
-
-    def __init__(self, state: State, fold: Fold, epochs: int, rate: float):
-        self.state, self.fold, self.epochs, self.rate = state, fold, epochs, rate
-        self.score: float | None = None
-        self.begin(min(state.step // state.job.steps, epochs - 1))
-
-    def begin(self, epoch: int) -> None:
-        self.epoch, self.began, self.shown, self.images = epoch, time.monotonic(), 0.0, 0
-        self.bad: Tensor | int = 0  # steps in a row whose loss was no number; fp16 scaling skips single ones
-
-    def add(self, loss: Tensor, rate: float, images: int) -> None:
-        finite = loss.isfinite()
-        self.state.loss = self.state.loss + loss.where(finite, 0.0)
-        self.bad = (self.bad + 1) * ~finite
-        self.images += images
-        self.rate = rate
-        if time.monotonic() - self.shown > PROGRESS_SECONDS:
-            self.show()
-
-    def show(self) -> None:
-        self.shown = time.monotonic()
-        if int(self.bad) >= STALLED:
-            raise EnvironmentFault(_diverged(self.fold, self.state.step, self.rate))
-        valid = "" if self.score is None else f"  valid {self.score:.4f}"
-        text = f"epoch {self.epoch + 1}/{self.epochs}  loss {self.mean():.4f}{valid}  {self.speed():.0f} img/s"
-        self.fold.progress(self.state.step, self.epochs * self.state.job.steps, text)
-
-    def mean(self) -> float:
-        return float(self.state.loss) / max(1, self.state.step - self.epoch * self.state.job.steps)
-
-    def speed(self) -> float:
-        return self.images / max(1e-9, time.monotonic() - self.began)
-
-    def close(self, score: float | None) -> None:
-        """The epoch's line of history."""
-        speed, self.score = self.speed(), self.score if score is None else score
-        self.show()
-        values: dict[str, Any] = {
-            "epoch": self.epoch + 1,
-            "loss": self.mean(),
-            "lr": self.rate,
-            "images_per_second": round(speed, 1),
-            "seconds": round(self.state.elapsed(), 1),
-        }
-        self.fold.log(self.state.step, values if score is None else values | {"valid": score})
-        self.state.loss = 0.0
 
 
 def validations(epochs: int) -> int:
@@ -345,15 +294,4 @@ def _out_of_memory(error: BaseException) -> Finding:
         found="the batch can't be computed in smaller pieces",
         risk="the fold can't be trained here",
         mend="a smaller `size` or `backbone`, or a machine with more memory",
-    )
-
-
-def _diverged(fold: Fold, step: int, rate: float) -> Finding:
-    return Finding(
-        code="RUN-NAN",
-        what="the loss is not a number any more",
-        where=f"{fold.folder}, step {step}",
-        found=f"learning rate {rate:.2e}",
-        risk="the weights are lost; the last checkpoint before is kept",
-        mend="a lower `lr`, a longer `warmup`, `clip: 1.0` or `amp: bf16`, with AS=<name>/<run>",
     )

@@ -93,14 +93,14 @@ def plan(run: Run, engine: Engine, time: str | None = None) -> float:
         total = "all members, one after the other" if blend else "what comes first, one after the other"
         _show(f"{run.name}: an estimate", before | {total: first})
     if run.preset is not None:
-        board.say(f"{run.name}: preset {run.preset} trains for {spoken(_clock(run, time))} at most and keeps what is whole "
-                  f"by then (its first model is always finished, prediction is not clocked); another time: "
+        board.say(f"{run.name}: preset {run.preset} trains for {board.spoken(_clock(run, time))} at most and keeps what is "
+                  f"whole by then (its first model is always finished, prediction is not clocked); another time: "
                   f"make submission RUN={run.name} TIME={time or '1h'}")  # fmt: skip
         return first + left(run, engine)
     if blend:
         if allowed is not None:
             ends = "" if first <= allowed else "; make plan RUN=<member> TIME=... says what of a member would"
-            board.say(f"{run.name}: {spoken(first)} {'does not fit' if ends else 'fits'} into TIME={time}{ends}")
+            board.say(f"{run.name}: {board.spoken(first)} {'does not fit' if ends else 'fits'} into TIME={time}{ends}")
         return first
     return first + _single(look(run), engine, None if allowed is None else allowed - first)
 
@@ -265,13 +265,13 @@ def _measurable(at: Opened) -> bool:
 def _offer(at: Opened, found: Estimate, allowed: float) -> None:
     """A table of options, and the line that goes on."""
     run, ways = at.run, options(at, found, allowed)
-    table = Table("option", "takes", "fits", "by", title=f"{run.name} in {spoken(allowed)}")
+    table = Table("option", "takes", "fits", "by", title=f"{run.name} in {board.spoken(allowed)}")
     for way in ways:
-        table.add_row(way.name, spoken(way.seconds), "yes" if way.seconds <= allowed else "no", way.change)
+        table.add_row(way.name, board.spoken(way.seconds), "yes" if way.seconds <= allowed else "no", way.change)
     board.console.print(table, markup=False)
     best = chosen(ways, found, getattr(run.task, "size", None), allowed)
     if best is None:
-        board.say(f"{run.name}: nothing that SET can say fits into {spoken(allowed)}")
+        board.say(f"{run.name}: nothing that SET can say fits into {board.spoken(allowed)}")
     elif not best.change:
         board.say(f"{run.name} fits as it is: make submission RUN={run.name}")
     else:
@@ -282,7 +282,7 @@ def _offer(at: Opened, found: Estimate, allowed: float) -> None:
 def _show(title: str, lines: dict[str, float]) -> None:
     table = Table("what", "takes", title=title)
     for name, seconds in lines.items():
-        table.add_row(name, spoken(seconds))
+        table.add_row(name, board.spoken(seconds))
     board.console.print(table)
 
 
@@ -306,13 +306,3 @@ def makespan(seconds: Iterable[float], slots: int) -> float:
     for one in seconds:
         heapq.heapreplace(ends, ends[0] + one)
     return max(ends)
-
-
-def spoken(seconds: float) -> str:
-    """`0.4 s`, `45 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

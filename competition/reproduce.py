@@ -109,7 +109,7 @@ def _both(at: Path, name: str, file: str) -> tuple[Path, Path]:
 
 def table(name: str, record: dict[str, Any]) -> Table:
     file = Column("file", no_wrap=True, overflow="fold")
-    shown = Table(file, "verdict", "largest gap", "rows apart", "", title=f"{name}, made again")
+    shown = Table(file, Column("verdict", no_wrap=True), "largest gap", "rows apart", "", title=f"{name}, made again")
     for one in record["files"]:
         same = one["verdict"] == EQUAL
         gap = "" if same or one["greatest"] is None else f"{one['greatest']:.3g}"

@@ -60,7 +60,7 @@ def files(what: str, there: Path, here: Path, digest: str | None = None) -> Same
     if there.suffix != ".safetensors" and read is None:
         return Same(what, DIFFERENT, None, None)
     found = tables(what, read(there), read(here)) if read else weights(what, there, here)
-    return replace(found, note="what they hold; their own headers differ") if found.verdict == EQUAL else found
+    return replace(found, note="headers differ") if found.verdict == EQUAL else found
 
 
 def by_digest(what: str, digest: str, here: Path) -> Same:

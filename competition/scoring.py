@@ -17,6 +17,7 @@ from competition.folds import FoldTable
 from competition.metrics import Metric
 from competition.runs import Opened
 from competition.task import Problem, pick
+from competition.tracking import follow
 
 
 def scored_on(at: Opened, basis: str) -> bool:
@@ -41,9 +42,9 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Seq
     if at.data.problem.kind == "boxes":
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
-    write_json(
-        at.folder / "score.json", record | {"basis": basis, "threads": engine.threads(), "made": artifacts.now()}
-    )
+    made = {"basis": basis, "threads": engine.threads(), "made": artifacts.now()}
+    write_json(at.folder / "score.json", record | {"metric_hash": at.data.metric_hash} | made)
+    follow(at)
 
 
 def score_record(

@@ -10,11 +10,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from competition.task import Problem, Progress
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from competition.task import Problem, Progress
 
 LEVEL = 0.05  # two-sided
 FEWEST = 3  # folds: two differences that happen to be equal would have no variance, and p = 0
@@ -90,20 +93,31 @@ class OverSeeds:
 
 
 def over_folds(a: pd.Series, b: pd.Series, share: float) -> OverFolds | None:
-    """Paired t-test of fold scores, corrected for folds that share training rows; None with fewer than FEWEST folds.
+    """Paired t-test of fold scores by `error_of_mean`; None with fewer than FEWEST folds.
 
-    a, b: scores by fold number. share: held-out rows over training rows of a fold. The variance of the mean is s² (1/n +
-    share) in place of s² / n (Nadeau and Bengio 2003, corrected resampled t-test).
+    a, b: scores by fold number. share: held-out rows over training rows of a fold.
     """
     from scipy.stats import t
 
     differences = (b - a).where(lambda d: np.isfinite(d))
-    known = differences.dropna()
-    if len(known) < FEWEST:
+    known = differences.dropna().to_numpy()
+    error = error_of_mean(known, share)
+    if error is None:
         return None
-    mean, error = float(known.mean()), math.sqrt(known.var(ddof=1) * (1 / len(known) + share))
+    mean = float(known.mean())
     p = float(2 * t.sf(abs(mean) / error, len(known) - 1)) if error > 0 else float(mean == 0)
     return OverFolds(differences, mean, error, p)
+
+
+def error_of_mean(differences: Sequence[float] | np.ndarray, share: float) -> float | None:
+    """Standard error of the mean of paired differences over folds that share training rows; None with fewer than FEWEST.
+
+    share: held-out rows over training rows of a fold. The variance of the mean is s² (1/n + share) in place of s² / n
+    (Nadeau and Bengio 2003, corrected resampled t-test).
+    """
+    if len(differences) < FEWEST:
+        return None
+    return math.sqrt(float(np.var(differences, ddof=1)) * (1 / len(differences) + share))
 
 
 def over_rows(a: Score, b: Score, unit: np.ndarray, progress: Progress) -> OverRows | None:
@@ -147,6 +161,8 @@ def _of_boxes(problem: Problem, truth: pd.DataFrame, prediction: pd.DataFrame, i
 
 def copies(table: pd.DataFrame, ids: pd.Index, times: np.ndarray) -> pd.DataFrame:
     """A table of boxes with each picture of `ids` as often as `times` says, `7` as `7~0`, `7~1`, ..."""
+    import pandas as pd
+
     place = ids.get_indexer(table.index)
     rows = np.repeat(np.arange(len(table)), times[place])
     copy = np.arange(len(rows)) - np.searchsorted(rows, rows)
@@ -163,3 +179,12 @@ def verdict(difference: float, *tests: OverFolds | OverRows | OverSeeds | None) 
     """1 or -1 where every test says so, and so does the difference itself; 0 otherwise. None: a test that can't tell."""
     said = {0 if test is None else test.says for test in tests} | {int(np.sign(difference))}
     return said.pop() if len(said) == 1 else 0
+
+
+def digits(value: float, error: float) -> str:
+    """As many decimals as two digits of the error need; 4 where it is 0 or unknown."""
+    return f"{value:.{decimals(error)}f}"
+
+
+def decimals(error: float) -> int:
+    return min(max(1 - math.floor(math.log10(error)), 0), 12) if error > 0 else 4

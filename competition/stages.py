@@ -35,14 +35,15 @@ from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signals
 from competition.errors import ConfigFault, Finding
+from competition.tracking import follow, following
 
 ALTERNATES = {"tabular": "tabular", "detection": "detect"}  # task -> the make target of its runs
 
 
 @contextmanager
 def working() -> Generator[Engine]:
-    """The screen, the signals and the workers of one command."""
-    with board.board(), signals(), Engine() as engine:
+    """The screen, the signals, the mirror and the workers of one command."""
+    with board.board(), signals(), following(), Engine() as engine:
         yield engine
 
 
@@ -134,6 +135,7 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
                 at.say(f"warning {finding.code}: {finding.what} ({finding.found})")
             ledger.record(ledger_row(at, score))
             card.keep_results(at.run.name, path)
+            follow(at)
             at.say(f"submission: {path}, {scoring.headline(score)}")
     return path
 

@@ -20,7 +20,7 @@ from competition.folds import Split
 from competition.runs import Opened
 from competition.split import ALL, inner
 from competition.task import Fold, Progress, Stepped, pick, together
-from competition.tracking import History
+from competition.tracking import History, follow
 
 
 def train(at: Opened, engine: Engine, only: int | None = None) -> None:
@@ -39,6 +39,7 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
         _fill_a_batch(at, missing)
         for split in missing:
             at.run.task.begins_with(split.name, origin(at.run, at.data, at.table, split))
+    follow(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
     engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")

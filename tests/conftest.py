@@ -13,6 +13,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist runs two of us
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "disabled")  # no mirror; its tests switch it on
 
 BACKBONE = "test_resnet"  # 0.5 million parameters, made by timm for tests
 KINDS = ("multiclass", "binary", "multilabel", "ordinal", "regression")

@@ -51,6 +51,7 @@ class Subject:
         """The run's out-of-fold prediction in the order of `truth`, as the ensemble's code left it: nothing is cut."""
         return pick(artifacts.read_table(self.folder(standing) / "oof.parquet"), self.fold.index)
 
+    @functools.cache  # noqa: B019  as above
     def decided(self, standing: Standing) -> pd.DataFrame:
         """The same as it is scored: with each fold's cuts or calibration, fitted on the other folds."""
         return decided(standing.scored, self.oof(standing), self.fold)

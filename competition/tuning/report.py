@@ -1,4 +1,4 @@
-"""trials.csv and tune.png of a search: every trial with its values, and what the score depends on."""
+"""trials.csv, importances.json and tune.png of a search: every trial with its values, and what the score depends on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,18 @@ ENOUGH = 8  # complete trials, from which on importances mean something
 
 
 def write(search: Search, trials: Sequence[Any], metric: str) -> None:
+    table = listed(search, trials)
+    worth = importances(search, trials)
+    artifacts.write_json(search.folder / "importances.json", worth)
+    artifacts.write_bytes(search.folder / "tune.png", draw(search, table, worth, metric))
+    search.say(f"{search.folder / 'trials.csv'} lists the trials, {search.folder / 'tune.png'} draws them")
+
+
+def listed(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
+    """trials.csv, written after every trial."""
     table = tabulated(search, trials)
     artifacts.write_text(search.folder / "trials.csv", table.to_csv(index=False, lineterminator="\n"))
-    artifacts.write_bytes(search.folder / "tune.png", draw(search, trials, table, metric))
-    search.say(f"{search.folder / 'trials.csv'} lists the trials, {search.folder / 'tune.png'} draws them")
+    return table
 
 
 def tabulated(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
@@ -49,17 +57,6 @@ def tabulated(search: Search, trials: Sequence[Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def levels(search: Search, table: pd.DataFrame) -> pd.Series:
-    """Of complete trials the score; of stopped ones the best, and how much their folds differ from the same of the best.
-
-    Their plain mean would tell which folds they have, easy or hard ones.
-    """
-    folds = table[[split.name for split in search.splits]].astype(float)
-    whole = table["score"].where(table["state"] == "complete")
-    best = whole.idxmax() if search.greater else whole.idxmin()
-    return whole.fillna(whole[best] + (folds - folds.loc[best]).mean(axis=1))
-
-
 def importances(search: Search, trials: Sequence[Any]) -> dict[str, float]:
     """By key, the greatest first, sum 1: PED-ANOVA (Watanabe et al., IJCAI 2023); empty where trials are few."""
     complete = [t for t in study.distinct(trials) if t.state is TrialState.COMPLETE]
@@ -71,14 +68,15 @@ def importances(search: Search, trials: Sequence[Any]) -> dict[str, float]:
     return optuna.importance.get_param_importances(apart)
 
 
-def draw(search: Search, trials: Sequence[Any], table: pd.DataFrame, metric: str) -> bytes:
+def draw(search: Search, table: pd.DataFrame, worth: dict[str, float], metric: str) -> bytes:
     from matplotlib.figure import Figure
 
-    worth = importances(search, trials)
     figure = Figure(figsize=(7.5 + 4.5 * bool(worth), 4.2), layout="constrained")
     axes = figure.subplots(1, 1 + bool(worth), squeeze=False, width_ratios=[5, 3][: 1 + bool(worth)])[0]
     figure.suptitle(f"{search.run.name}: search", fontsize=12, fontweight="bold", parse_math=False)
-    chart.history(axes[0], table.assign(level=levels(search, table)), len(search.splits), metric, search.greater)
+    names = [split.name for split in search.splits]
+    table = table.assign(level=chart.levels(table, names, search.greater))
+    chart.history(axes[0], table, len(search.splits), metric, search.greater)
     if worth:
         values = pd.Series(worth)
         chart.bars(axes[1], values, None, "share of what the score depends on (PED-ANOVA)", chart.ORANGE)

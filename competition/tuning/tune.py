@@ -24,6 +24,7 @@ from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled, slots
 from competition.errors import EnvironmentFault, Finding, Stopped
+from competition.tracking import follow
 from competition.tuning import finals, report, space, study, trial
 from competition.tuning.trial import Search
 
@@ -94,6 +95,7 @@ def _begin(run: Run, tried: space.Space) -> Search:
             "pictures or functions of yours": inputs,
         }
         queue = _queue(search)
+        follow(at, [*tried])
         with study.storage_faults(search.url):
             study.begin(run.name, search.url, metric.greater, json.loads(json.dumps(identity)), queue)
     return search
@@ -169,7 +171,9 @@ def _return(joined: optuna.Study, number: int) -> None:
 
 def _told(search: Search, joined: optuna.Study, asked: int, number: int) -> None:
     """One line, the progress of the study, and only the weights of the best."""
-    this, ended = _frozen(joined, number), study.distinct(study.trials(joined))
+    every = study.trials(joined)
+    this, ended = every[number], study.distinct(every)
+    report.listed(search, every)
     values = ", ".join(f"{key} {value}" for key, value in this.user_attrs["values"].items())
     end = f"{this.value:.4f}" if this.state is TrialState.COMPLETE else this.user_attrs["reason"]
     search.say(f"trial {number}: {end} ({values})")

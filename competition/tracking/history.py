@@ -1,0 +1,52 @@
+"""The history of a fold, `history.jsonl`: a line an epoch, on the disk before training goes on, and lines of single steps
+between; the truth that services mirror.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from competition import artifacts
+
+NAME = "history.jsonl"
+
+
+class History:
+    """Appends to `fold<k>/history.jsonl`. A resumed fold first drops the lines that its checkpoint does not cover."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / NAME
+        self.opened = False
+
+    def log(self, step: int, values: dict[str, Any]) -> None:
+        """step: optimizer steps done; values: plain numbers and text. A line of a step alone waits for the next other line
+        to be forced onto the disk: a resumed fold writes it again."""
+        line = {"step": step, **values}
+        with artifacts.disk_faults(self.path):
+            if not self.opened:
+                self._drop_from(step)
+            with open(self.path, "a") as f:
+                f.write(json.dumps(line) + "\n")
+                f.flush()
+                if not _of_a_step(line):
+                    os.fsync(f.fileno())
+
+    def _drop_from(self, step: int) -> None:
+        self.opened = True
+        kept = [line for line in read(self.path, steps=True) if line["step"] < step]
+        artifacts.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def read(path: Path, steps: bool = False) -> list[dict[str, Any]]:
+    """The whole lines of a history; a last line that a kill cut short is left out. steps: those of single steps too."""
+    if not path.exists():
+        return []
+    lines = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in lines if steps or not _of_a_step(line)]
+
+
+def _of_a_step(line: dict[str, Any]) -> bool:
+    return "train_loss" in line and "epoch" not in line

@@ -1,0 +1,161 @@
+"""The mirror: a process of its own that follows run folders and tells services what is new, `python -m
+competition.tracking.mirror`.
+
+Training never waits for it. Each line of its input says which run to follow (told.py); at the end of its input, which comes
+too when the process that trains is killed, it tells the rest within a bounded time and ends. What it has to say goes to its
+output, as events of the board.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from typing import Any, TextIO
+
+from competition import board
+from competition.host import clean
+from competition.tracking import choice
+from competition.tracking.service import Service
+from competition.tracking.tail import Tail
+from competition.tracking.told import Followed
+
+POLL = 1.0  # seconds
+NICE = 10
+LIMITS = {"offline": 18.0, "online": 28.0}  # seconds to end within
+
+
+class Outlet:
+    """Takes the place of the queue of `board.listen_to`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.lock = stream, threading.Lock()
+
+    def put(self, event: tuple) -> None:
+        with self.lock:
+            print(json.dumps(event), file=self.stream, flush=True)
+
+
+class Mirror:
+    """limit: seconds that its end may take; asked: which mode of W&B, None where the environment and the network say."""
+
+    def __init__(self, asked: str | None = None) -> None:
+        self.asked, self.limit = asked, LIMITS["offline"]
+        self.tails: dict[str, Tail] = {}
+        self.services: dict[str, Service] = {}
+        self.failed: list[str] = []
+
+    def follow(self, told: Followed) -> None:
+        if told.run not in self.tails:
+            self.tails[told.run] = Tail(told, self._service(told.service))
+
+    def poll(self) -> None:
+        for name, tail in list(self.tails.items()):
+            self._try(name, tail.poll)
+
+    def close(self) -> None:
+        """What is left, to its end."""
+        for n, (name, tail) in enumerate(list(self.tails.items())):
+            board.show("mirror", n, len(self.tails), f"telling {name}")
+            self._try(name, tail.poll)
+            if name in self.tails:
+                self._try(name, tail.close)
+        for service in self.services.values():
+            service.close()
+        for tail in self.tails.values():
+            tail.forget()
+
+    def left(self) -> list[str]:
+        """Runs that are not told to their end."""
+        return self.failed + [name for name, tail in self.tails.items() if not tail.done]
+
+    def _try(self, name: str, step: Any) -> None:
+        """A run that can't be told is left alone, for nothing may stop training, and `make sync` tells it later."""
+        try:
+            step()
+        except Exception as e:
+            self.tails.pop(name).forget(whole=False)
+            self.failed.append(name)
+            board.say(f"warning: {name} is not mirrored: {reason(e)}; nothing else is lost, make sync goes on")
+
+    def _service(self, name: str) -> Service:
+        if name not in self.services:
+            self.services[name] = self._wandb() if name == "wandb" else _tensorboard()
+        return self.services[name]
+
+    def _wandb(self) -> Service:
+        choice.quiet()
+        import wandb
+
+        from competition.tracking.wandbs import ROOT, Wandb
+
+        mode, why = (self.asked, "") if self.asked else choice.mode(os.environ, wandb.Settings().base_url)
+        self.limit = LIMITS[mode]
+        if self.asked is None:
+            told = f"W&B: logged offline below {ROOT}" + f" ({why})" * bool(why) + "; make sync uploads it"
+            board.say("W&B: logged online" if mode == "online" else told)
+        return Wandb(mode == "online")
+
+
+def reason(error: Exception) -> str:
+    return clean(f"{type(error).__name__}: {error}").split("\n")[0][:300]
+
+
+def _tensorboard() -> Service:
+    from competition.tracking.boards import ROOT, TensorBoard
+
+    board.say(f"TensorBoard: tensorboard --logdir {ROOT}")
+    return TensorBoard()
+
+
+def listen(lines: TextIO, told: queue.Queue[Followed | None], mirror: Mirror, outlet: Outlet) -> None:
+    """Hands on what is asked for; from the end of the input on, the process has its limit left."""
+    for line in lines:
+        told.put(Followed(**json.loads(line)))
+    told.put(None)
+    time.sleep(mirror.limit)
+    leave(mirror, outlet)
+
+
+def work(mirror: Mirror, told: queue.Queue[Followed | None]) -> None:
+    while True:
+        try:
+            new = told.get(timeout=POLL)
+        except queue.Empty:
+            mirror.poll()
+            continue
+        if new is None:
+            return mirror.close()
+        mirror.follow(new)
+
+
+def leave(mirror: Mirror, outlet: Outlet) -> None:
+    outlet.put(("left", mirror.left()))
+    os._exit(0)  # a client that waits for its server would not let Python end
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
+    outlet = Outlet(os.fdopen(os.dup(1), "w"))
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)  # what libraries print is for nobody
+    os.dup2(nothing, 2)
+    board.listen_to(outlet)
+    import competition.tracking.summary  # noqa: F401  seconds, which the end of a short training need not wait for
+
+    mirror, told = Mirror(), queue.Queue()
+    threading.Thread(target=listen, args=(sys.stdin, told, mirror, outlet), daemon=True).start()
+    try:
+        work(mirror, told)
+    except Exception as e:
+        board.say(f"warning: the mirror fails: {reason(e)}; nothing else is lost, make sync goes on")
+    leave(mirror, outlet)
+
+
+if __name__ == "__main__":
+    main()
