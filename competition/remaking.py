@@ -24,7 +24,7 @@ from competition.config import Run
 from competition.engine import signals, stopping
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Fault, Finding, SafetyFault, Stopped
 from competition.imported import PARTS, source
-from competition.lineage import Carded, fitted_by, steps
+from competition.lineage import Carded, in_process, steps
 from competition.portfolio import short
 
 FAULTS: dict[int, type[Fault]] = {f.exit_code: f for f in (ConfigFault, DataFault, EnvironmentFault, SafetyFault)}
@@ -93,7 +93,7 @@ def _write_run(at: Path, one: Carded, found: dict[str, Carded]) -> None:
     run, values = one.run, card.of_run(one.record)
     if "+" not in run.name:
         members = [found[part] for part in one.parts if part.startswith(f"{run.name}+")]
-        values |= {"jobs": 1} if any(t > 1 for m in (one, *members) for t in fitted_by(m).values()) else {}
+        values |= {"jobs": 1} if any(map(in_process, (one, *members))) else {}
         values |= {"time": "0s"} if run.preset else {}  # its models are made one by one; no other is begun
         _write_yaml(at / artifacts.run_yaml(run.name), _absolute(values))
     for path, digest in one.record.get("files", {}).items():

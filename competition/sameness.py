@@ -60,7 +60,7 @@ def files(what: str, there: Path, here: Path, digest: str | None = None) -> Same
     if there.suffix != ".safetensors" and read is None:
         return Same(what, DIFFERENT, None, None)
     found = tables(what, read(there), read(here)) if read else weights(what, there, here)
-    return replace(found, note="what they hold; their own headers differ") if found.verdict == EQUAL else found
+    return replace(found, note="headers differ") if found.verdict == EQUAL else found
 
 
 def by_digest(what: str, digest: str, here: Path) -> Same:
@@ -95,7 +95,8 @@ def tables(what: str, there: Any, here: Any) -> Same:
         unequal |= apart
     if not unequal.any() and all(a.dtype == b.dtype for a, b in pairs):
         return Same(what, EQUAL)
-    return Same(what, ROUNDED if within else DIFFERENT, greatest, float(unequal.mean()))
+    known = greatest if np.isfinite(greatest) else None
+    return Same(what, ROUNDED if within else DIFFERENT, known, float(unequal.mean()))
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
