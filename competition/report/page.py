@@ -16,6 +16,7 @@ from competition.folds import FoldTable
 from competition.report import (
     anatomy,
     audit,
+    cards,
     columns,
     curves,
     detections,
@@ -50,6 +51,7 @@ OF_RUN: Mapping[str, Callable[[Subject, Standing], Iterator[Section]]] = {
     "model": anatomy.sections,
     "members": parts.sections,
     "columns": columns.sections,
+    "card": cards.sections,
 }
 
 
