@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any, TextIO
 
 from competition import board
@@ -31,13 +32,13 @@ LIMITS = {"offline": 18.0, "online": 28.0}  # seconds to end within
 
 
 class Outlet:
-    """Takes the place of the queue of `board.listen_to`."""
+    """Takes the place of the queue of `board.listen_to`. Where the process that trains was killed, nobody listens."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.lock = stream, threading.Lock()
 
     def put(self, event: tuple) -> None:
-        with self.lock:
+        with self.lock, suppress(BrokenPipeError):
             print(json.dumps(event), file=self.stream, flush=True)
 
 
