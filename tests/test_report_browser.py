@@ -292,6 +292,15 @@ def test_the_page_of_a_competition(show: Callable[..., Page], whole: str, width:
         assert not serious(page)
 
 
+def test_an_address_opens_its_section_and_run(show: Callable[..., Page], whole: str) -> None:
+    page = show(whole, fragment="#run-mistakes:run01")
+    assert page.get_by_label("Run in detail").input_value() == "run01"
+    expect(page.locator("#run-mistakes h2")).to_be_in_viewport()
+    expect(page.get_by_role("navigation").get_by_role("link", name="Mistakes")).to_have_attribute(
+        "aria-current", "true"
+    )
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_text(show: Callable[..., Page], name: str) -> None:
     from competition.errors import visible

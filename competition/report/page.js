@@ -302,7 +302,7 @@ document.addEventListener("input", (event) => {
 });
 
 if (choice) showRun();
-follow();
 themed();
 watch(document);
+follow(); // last: charts have their heights by now
 all("main section, .intro").forEach((section) => seen.observe(section));
