@@ -15,6 +15,7 @@ from competition.errors import ConfigFault, Fault, Finding, Stopped, examples, n
 from competition.folds import FoldTable
 from competition.report import (
     audit,
+    cards,
     columns,
     curves,
     detections,
@@ -48,6 +49,7 @@ OF_RUN: Mapping[str, Callable[[Subject, Standing], Iterator[Section]]] = {
     "mistakes": gallery.sections,
     "members": parts.sections,
     "columns": columns.sections,
+    "card": cards.sections,
 }
 
 
