@@ -73,12 +73,13 @@ def _empty(at: Path) -> None:
 
 
 def _write_competition(at: Path, one: Carded) -> None:
-    """competition.yaml as the card has it, `data:` from where it lies now; beside it what else the project has there."""
+    """competition.yaml as the card has it, `data:` from where it lies now, unmirrored; beside it what else stands there."""
     name = one.run.competition
     values = dict(one.record.get("competition") or card.of_competition(config.load_competition(name)))
     if not Path(values["data"]).is_dir():  # of another machine, or moved
         values["data"] = config.load_competition(name).data
     values["data"] = str(Path(values["data"]).absolute())
+    values["tracking"] = "none"  # ids come from the run's name: its curves would be written over
     home = at / artifacts.competition_yaml(name).parent
     home.mkdir(parents=True)
     there = artifacts.competition_yaml(name).parent
