@@ -1,5 +1,6 @@
 """The mirror as the process that trains sees it: begun when there is something to follow, told which runs, waited for at the
-end for seconds; what takes longer it does by itself in the background. Whatever becomes of it, training and its exit code stay as they are.
+end for seconds; what takes longer it does in the background. Whatever becomes of it, training and its exit code stay as
+they are.
 """
 
 from __future__ import annotations
@@ -46,14 +47,15 @@ class Following:
         try:
             self._send(told.of(at, name, keys).line())
         except (OSError, Fault) as e:
+            why = choice.reason(e)
             self._say(
-                f"warning: the mirror does not run ({choice.reason(e)}); nothing else is lost, make sync tells what is missing"
+                f"warning: the mirror does not run ({why}); nothing else is lost, make sync tells what is missing"
             )
 
     def close(self) -> None:
         """Raises nothing; says what is left to `make sync`. Who stops the command waits for nothing."""
         if self.child is None or self.reader is None or self.child.stdin is None:
-            return None
+            return
         with suppress(OSError):  # it has ended before
             self.child.stdin.close()
         began = time.monotonic()
@@ -62,9 +64,9 @@ class Following:
             if waited > 1:
                 board.show("mirror", int(waited), int(WAIT), "seconds at most")
         if self.reader.is_alive():
-            return self._say("the mirror goes on in the background; should it be cut off, make sync goes on")
-        code = self.child.wait()
-        if self.left is None:
+            self._say("the mirror goes on in the background; should it be cut off, make sync goes on")
+        elif self.left is None:
+            code = self.child.wait()
             self._say(f"warning: the mirror ended early (exit code {code}); make sync tells what is missing")
         elif self.left:
             self._say(f"not mirrored to its end: {', '.join(self.left)}; make sync goes on")
