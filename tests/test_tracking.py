@@ -457,10 +457,17 @@ def test_a_line_is_told_once_whoever_goes_on(workspace: Path):
         assert tail.poll()
     tail.close()
     tail.forget()
+    (folder / "fit.json").unlink()
+    resumed.log(6, {"train_loss": 0.1, "lr": 0.1})
+    for third in (Recorded(), Recorded()):  # the first of them fails before it has written what it was told
+        tail = Tail(run, third)
+        tail.poll()
+        assert [line["step"] for line in third.lines] == [6]
+        tail.drop()
     assert [line["step"] for line in first.lines] == [1, 2, 3]
     assert [line["step"] for line in second.lines] == [4, 5]
     assert (first.closed, second.closed, second.notes) == ([False], [True], ["hot"])
-    assert [line["step"] for line in tracking.read(folder / "history.jsonl", steps=True)] == [1, 2, 3, 4, 4, 5]
+    assert [line["step"] for line in tracking.read(folder / "history.jsonl", steps=True)] == [1, 2, 3, 4, 4, 5, 6]
     assert [line["step"] for line in tracking.read(folder / "history.jsonl")] == [4, 5]
 
 

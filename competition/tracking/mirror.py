@@ -94,7 +94,7 @@ class Mirror:
         try:
             step()
         except Exception as e:
-            self.tails.pop(name).forget(whole=False)
+            self.tails.pop(name).drop()
             self.failed.append(name)
             board.say(f"warning: {name} is not mirrored: {choice.reason(e)}; nothing else is lost, make sync goes on")
 

@@ -62,11 +62,16 @@ class Tail:
             self._keep()
 
     def forget(self, whole: bool = True) -> None:
-        """Once the service has closed, or can't be told: the cursor is kept and the folder is free."""
+        """Once what the service was told lies on the disk: the cursor is kept and the folder is free."""
         if self.lock.is_locked:
             self.done = whole
             self.sure = self.cursor
             self._keep()
+            self.lock.release()
+
+    def drop(self) -> None:
+        """Where the service fails: what it was told last may be lost, as on a full disk, and is told again."""
+        if self.lock.is_locked:
             self.lock.release()
 
     def _take(self) -> bool:
