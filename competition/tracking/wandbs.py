@@ -32,12 +32,13 @@ STEPS = ("train_loss", "lr")
 
 
 class Wandb:
-    """online: whether the server is told at once. Where it does not answer, everything is logged offline."""
+    """online: whether the server is told at once. Where it does not answer from the start, everything is logged offline;
+    where it stops to answer, what can't be begun is left to `make sync`."""
 
     name = "wandb"
 
     def __init__(self, online: bool) -> None:
-        self.online = online
+        self.online, self.answered = online, False
         self.summaries: dict[str, wandb.Run] = {}
 
     def curve(self, told: Followed, fold: str) -> _Fold:
@@ -99,9 +100,14 @@ class Wandb:
         }  # fmt: skip
         if self.online:
             try:
-                return wandb.init(settings=_settings("online", folder), **given)
+                run = wandb.init(settings=_settings("online", folder), **given)
+                self.answered = True
+                return run
             except (wandb.Error, OSError, TimeoutError) as e:
+                if self.answered:
+                    raise
                 self.online = False
+                wandb.teardown()  # or the client's own process says that the id is in use
                 why = clean(str(e)).split("\n")[0][:200] or type(e).__name__
                 board.say(f"warning: W&B does not answer ({why}): logged offline; make sync uploads it")
         return wandb.init(settings=_settings("offline", folder), **given)
