@@ -19,8 +19,8 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare reproduce lr plan guard upload score leaderboard report \
-	sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking docs
+	tabular detect tune import portfolio importance compare reproduce lr look describe plan guard upload score \
+	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -148,6 +148,14 @@ reproduce: setup ## RUN=<name>/<run>: makes it again from its card alone: equal 
 lr: setup ## RUN=<name>/<run>: the learning-rate range test, drawn as lr.png, and the rate to try
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) lr "$$RUN"
+
+look: setup ## RUN=<name>/<run> [SET=]: training pictures as the network is given them, with their targets, drawn as look.png
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) look "$$RUN" $${SET:+--set "$$SET"}
+
+describe: setup ## RUN=<name>/<run>: a trained network: its layers, throughput, feature maps, and where it looks
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) describe "$$RUN"
 
 plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
 	$(call need,RUN,RUN=<name>/<run>)

@@ -136,6 +136,13 @@ def keep_results(run: str, csv: Path) -> None:
         artifacts.write_json(path_of(run), record | {"results": results})
 
 
+def forget_results(run: str) -> None:
+    """From the run's card, for it is predicted anew."""
+    record = artifacts.read_json(path_of(run))
+    if record.pop("results", None):
+        artifacts.write_json(path_of(run), record)
+
+
 def stamp(record: Mapping[str, Any]) -> str:
     """A digest of what the run is and when it began: of another one what was found of it tells nothing."""
     return artifacts.digest(

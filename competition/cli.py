@@ -69,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     verb("reproduce", "makes a run again from its card, and says whether it is equal to the byte", run,
          ("--json", {"action": "store_true", "default": argparse.SUPPRESS, "help": "print the record"}))  # fmt: skip
     verb("lr", "the learning-rate range test, as a picture, and the rate to try", run)
+    verb("look", "the first training pictures as the network is given them, with their targets, before training", run,
+         overrides)  # fmt: skip
+    verb("describe", "a trained network: its layers, throughput, feature maps, and where it looks", run)
     verb("plan", "what a run takes on this machine, and what of it fits a time", run,
          ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
     verb("guard", "is a CSV a valid submission? by a sample alone, or by a competition and a run",
@@ -238,6 +241,18 @@ def lr(options: argparse.Namespace) -> None:
     stages.rate(runs.resolve(options.run))
 
 
+def look(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.look(runs.resolve(options.run, options.set))
+
+
+def describe(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.describe(runs.resolve(options.run))
+
+
 def plan(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
@@ -304,6 +319,6 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, reproduce, lr, plan, guard, upload, score, leaderboard, report, sync,
-                                demo, schema)}  # fmt: skip
+                                importance, compare, reproduce, lr, look, describe, plan, guard, upload, score, leaderboard,
+                                report, sync, demo, schema)}  # fmt: skip
 VERBS |= {"import": bring, "demo-detect": demo_detect}

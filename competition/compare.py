@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from competition import artifacts, board, chart, config, decide, folds, runs, significance
+from competition import artifacts, board, chart, config, decide, folds, runfolder, runs, significance
 from competition.artifacts import read_json, read_table
 from competition.data import Data, load
 from competition.engine import signals, stopping
@@ -122,12 +122,16 @@ def compare(a: str, b: str) -> Comparison:
 def noise_floor(data: Data, table: FoldTable) -> tuple[float, int] | None:
     """(standard deviation between seeds, runs that it is of) of the runs of this data, fold table and metric that have two
     or more seeds; None without any."""
-    seeds = []
-    for path in sorted(artifacts.RUNS.glob(f"{data.name}/*/score.json")):
-        score, name = read_json(path), f"{data.name}/{path.parent.name}"
-        comparable = score["metric"] == data.problem.metric.name and not any(_of_other(name, data, table))
-        if comparable and len(score.get("seeds") or ()) > 1:
-            seeds.append(list(score["seeds"].values()))
+    folders = [runfolder.read(name) for name in runfolder.names(data.name)]
+    whole = [
+        f
+        for f in folders
+        if f.scored and not f.damaged and not f.older and f.scored["metric"] == data.problem.metric.name
+    ]
+    same = [
+        f.scored.get("seeds") or {} for f in whole if (f.record["data"], f.record["folds"]) == (data.hash, table.hash)
+    ]
+    seeds = [[*scores.values()] for scores in same if len(scores) > 1]
     return (significance.noise(seeds), len(seeds)) if seeds else None
 
 

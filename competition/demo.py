@@ -1,4 +1,5 @@
-"""`make demo`: the whole pipeline on real handwritten digits, to a valid submission and a held-back test score.
+"""`make demo`: the whole pipeline on real handwritten digits, to a valid submission, a page of the runs and a held-back
+test score.
 
 The 1,797 scans of scikit-learn's digits (UCI, 8x8, 17 grey levels) are written out as a competition folder with PNG files;
 a third of them is the test set, whose labels the pipeline never sees.
@@ -20,11 +21,13 @@ TEST_SHARE, SEED = 1 / 3, 0
 
 def demo() -> None:
     from competition.inspect.start import start
+    from competition.report.page import report
 
     truth = write_digits(DATA)
     start(str(DATA), NAME)
     with board.board():
         path = stages.submission(config.load_run(BLEND))
+    report(NAME)
     written = pd.read_csv(path, dtype=str).set_index("id")["label"]
     accuracy = float((written == truth.loc[written.index]).mean())
     cv = artifacts.read_json(artifacts.run_folder(BLEND) / "score.json")["score"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, config, decide, runs, yaml
+from competition import artifacts, board, config, decide, runfolder, runs, yaml
 from competition.artifacts import read_json, read_table
 from competition.blending import choosing
 from competition.boxes.table import holds_boxes
@@ -159,7 +159,7 @@ def blend(at: Opened) -> dict[str, Any]:
     problem, method = at.data.problem, at.run.method
     check(at.run, problem)
     runs.record(at)
-    inputs = artifacts.digest(*(artifacts.file_digest(of_run(m, n)) for m in at.run.members for n in ("oof", "test")))
+    inputs = runfolder.inputs(at.run.members)
     further = parts["unlabeled"].ids if "unlabeled" in parts else []
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, inputs, method, *further)
     if not scored_on(at, basis):
@@ -174,7 +174,7 @@ def blend(at: Opened) -> dict[str, Any]:
         _write_folds(at, result)
         by_fold = {f"fold{k}": decision.plain() for k, decision in result.by_fold.items()}
         artifacts.write_json(at.folder / "weights.json", {"all": result.final.plain()} | by_fold)
-        write_score(at, basis, result, stack)
+        write_score(at, basis, result, stack, inputs=inputs)
     show_score(at, "member")
     return read_json(at.folder / "score.json")
 

@@ -92,16 +92,23 @@ def unknown_threads(one: Carded) -> bool:
     return any("threads" not in artifacts.read_json(path) for path in one.folder.glob("fold*/fit.json"))
 
 
+def in_process(one: Carded) -> bool:
+    """Whether folds were fitted on a CPU by several threads, as only a run with `jobs: 1` or a single fold is."""
+    records = [artifacts.read_json(path) for path in one.folder.glob("fold*/fit.json")]
+    return any(record.get("threads", 1) > 1 and record.get("device", "cpu") == "cpu" for record in records)
+
+
 def steps(found: dict[str, Carded]) -> Iterator[tuple[list[str], int]]:
     """Commands, and the threads that each may use. Folds that another number of threads fitted than will predict are
     trained by themselves: sums that are divided otherwise end in other bits.
     """
     for name, one in found.items():
-        finish = finished_by(one)
-        apart = {(_number(fold), threads) for fold, threads in fitted_by(one).items() if threads != finish}
+        finish, by_fold = finished_by(one), fitted_by(one)
+        apart = {(_number(fold), threads) for fold, threads in by_fold.items() if threads != finish}
         for fold, threads in sorted(apart):
             yield ["train", name, f"--fold={fold}"], threads
-        yield ["submission", name], finish
+        scored = not by_fold or (one.folder / "score.json").exists()  # else its weights were all that was asked for
+        yield ["submission" if scored else "train", name], finish
 
 
 def _number(fold: str) -> int:

@@ -194,7 +194,6 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
         "accumulate": state.accumulate,
         "amp": str(dtype).removeprefix("torch.") if dtype else "off",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, decide, runs, stacked
+from competition import artifacts, board, card, decide, runs, stacked
 from competition.artifacts import read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -120,6 +120,7 @@ def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> N
     progress = functools.partial(board.show, f"{at.run.name}: deciding on OOF")
     stack = decide.part(stack, fold.index)
     result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress, at.run.method)
+    card.forget_results(at.run.name)
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", result.final.combine(test))
     return result

@@ -69,7 +69,8 @@ def tell(competition: str, runs: Sequence[str], task: str, top: int | None, sort
         print(json.dumps(record(competition, metric, every, [*ranked, *others]), indent=1, ensure_ascii=False))
         return
     if ranked:
-        _print(_table(ranked, every[0], f"{competition}: {headline(every[0])}"))
+        board.say(f"{competition}: {headline(every[0])}")  # a title would be broken at the table's width
+        _print(_table(ranked, every[0]))
     for standing in others:
         board.say(f"{standing.run} ({standing.state}): {standing.note}")
     for sentence in advice(competition, every):
@@ -215,7 +216,7 @@ def _print(table: Callable[[Sequence[str]], Table]) -> None:
         board.say(f"not shown for want of width: {', '.join(left_out)}")
 
 
-def _table(ranked: Sequence[Standing], best: Standing, title: str) -> Callable[[Sequence[str]], Table]:
+def _table(ranked: Sequence[Standing], best: Standing) -> Callable[[Sequence[str]], Table]:
     """A table of the columns that say something, less those that it is told to leave out."""
     error = precision(ranked)
 
@@ -241,7 +242,7 @@ def _table(ranked: Sequence[Standing], best: Standing, title: str) -> Callable[[
 
     def make(left_out: Sequence[str]) -> Table:
         kept = {name: column for name, column in cells.items() if name not in left_out and any(column)}
-        table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False)
+        table = Table(box=SIMPLE, padding=(0, 1), pad_edge=False)
         table.add_column("run", overflow="fold")
         for name in kept:
             table.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)

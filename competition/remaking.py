@@ -24,7 +24,7 @@ from competition.config import Run
 from competition.engine import signals, stopping
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Fault, Finding, SafetyFault, Stopped
 from competition.imported import PARTS, source
-from competition.lineage import Carded, fitted_by, steps
+from competition.lineage import Carded, in_process, steps
 from competition.portfolio import short
 
 FAULTS: dict[int, type[Fault]] = {f.exit_code: f for f in (ConfigFault, DataFault, EnvironmentFault, SafetyFault)}
@@ -73,12 +73,13 @@ def _empty(at: Path) -> None:
 
 
 def _write_competition(at: Path, one: Carded) -> None:
-    """competition.yaml as the card has it, `data:` from where it lies now; beside it what else the project has there."""
+    """competition.yaml as the card has it, `data:` from where it lies now, unmirrored; beside it what else stands there."""
     name = one.run.competition
     values = dict(one.record.get("competition") or card.of_competition(config.load_competition(name)))
     if not Path(values["data"]).is_dir():  # of another machine, or moved
         values["data"] = config.load_competition(name).data
     values["data"] = str(Path(values["data"]).absolute())
+    values["tracking"] = "none"  # ids come from the run's name: its curves would be written over
     home = at / artifacts.competition_yaml(name).parent
     home.mkdir(parents=True)
     there = artifacts.competition_yaml(name).parent
@@ -93,7 +94,7 @@ def _write_run(at: Path, one: Carded, found: dict[str, Carded]) -> None:
     run, values = one.run, card.of_run(one.record)
     if "+" not in run.name:
         members = [found[part] for part in one.parts if part.startswith(f"{run.name}+")]
-        values |= {"jobs": 1} if any(t > 1 for m in (one, *members) for t in fitted_by(m).values()) else {}
+        values |= {"jobs": 1} if any(map(in_process, (one, *members))) else {}
         values |= {"time": "0s"} if run.preset else {}  # its models are made one by one; no other is begun
         _write_yaml(at / artifacts.run_yaml(run.name), _absolute(values))
     for path, digest in one.record.get("files", {}).items():

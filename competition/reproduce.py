@@ -59,7 +59,9 @@ def before(found: dict[str, Carded], apart: dict[str, str]) -> Iterator[str]:
     if len(found) > 1:
         yield f"is made of {', '.join(part for part in found if part != name)}, which are made again first"
     lacking = [text for key, text in card.LATER.items() if key not in one.record]
-    lacking += ["threads (one a fold is taken)"] * any(map(unknown_threads, found.values()))
+    lacking += ["threads (one a fold is taken, or all cores with `jobs: 1`)"] * any(
+        map(unknown_threads, found.values())
+    )
     if lacking:
         yield f"its card is of an older version and lacks {'; '.join(lacking)}"
     for what, told in apart.items():
@@ -85,8 +87,8 @@ def recorded(name: str, found: dict[str, Carded], at: Path, apart: dict[str, str
 def compare(name: str, found: dict[str, Carded], at: Path) -> Iterator[Same]:
     """The run's own files, and of each run that it is made of its out-of-fold predictions."""
     digests = found[name].record.get("results", {})
-    for part in found:
-        if part != name:
+    for part, one in found.items():
+        if part != name and (one.folder / "oof.parquet").exists():
             yield files(f"{part}/oof.parquet", *_both(at, part, "oof.parquet"))
     folder = artifacts.run_folder(name)
     for kind in ("model*", "oof.parquet"):
@@ -107,7 +109,7 @@ def _both(at: Path, name: str, file: str) -> tuple[Path, Path]:
 
 def table(name: str, record: dict[str, Any]) -> Table:
     file = Column("file", no_wrap=True, overflow="fold")
-    shown = Table(file, "verdict", "largest gap", "rows apart", "", title=f"{name}, made again")
+    shown = Table(file, Column("verdict", no_wrap=True), "largest gap", "rows apart", "", title=f"{name}, made again")
     for one in record["files"]:
         same = one["verdict"] == EQUAL
         gap = "" if same or one["greatest"] is None else f"{one['greatest']:.3g}"

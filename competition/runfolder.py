@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,11 @@ class Folder:
     @property
     def config(self) -> Mapping[str, Any]:
         return self.record.get("config", {})
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has a score that can be read."""
+        return bool(self.scored) and not self.damaged and not self.older
 
     @property
     def task(self) -> str:
@@ -133,6 +138,12 @@ def members(record: Mapping[str, Any], scored: Mapping[str, Any]) -> list[str]:
     inside = scored.get("parts") if task_of(config) in ("blend", "preset") else None
     given = [some for some in (inside, config.get("members"), config.get("of")) if isinstance(some, list | dict)]
     return [*dict.fromkeys(name for some in given for name in some if isinstance(name, str))]
+
+
+def inputs(names: Iterable[str]) -> str:
+    """Hash of what a blend of these runs is made from, their predictions; empty where some are gone."""
+    files = [artifacts.run_folder(name) / f"{part}.parquet" for name in names for part in ("oof", "test")]
+    return artifacts.digest(*map(artifacts.file_digest, files)) if all(file.is_file() for file in files) else ""
 
 
 def is_number(value: object) -> bool:

@@ -60,7 +60,7 @@ def files(what: str, there: Path, here: Path, digest: str | None = None) -> Same
     if there.suffix != ".safetensors" and read is None:
         return Same(what, DIFFERENT, None, None)
     found = tables(what, read(there), read(here)) if read else weights(what, there, here)
-    return replace(found, note="what they hold; their own headers differ") if found.verdict == EQUAL else found
+    return replace(found, note="headers differ") if found.verdict == EQUAL else found
 
 
 def by_digest(what: str, digest: str, here: Path) -> Same:
@@ -77,7 +77,8 @@ def digest_of(path: Path) -> str:
 
 def tables(what: str, there: Any, here: Any) -> Same:
     """Two tables: [rows, columns] by id, in any order of ids; several rows of an id in their own order."""
-    there, here = (_ordered(table) for table in (there, here))
+    if not (there.index.is_unique and there.index.equals(here.index)):
+        there, here = (_ordered(table) for table in (there, here))
     if [*there] != [*here] or not there.index.equals(here.index):
         return Same(what, DIFFERENT, None, None, f"other rows or columns: {there.shape} there, {here.shape} here")
     pairs = [(there[column], here[column]) for column in there]
@@ -95,7 +96,8 @@ def tables(what: str, there: Any, here: Any) -> Same:
         unequal |= apart
     if not unequal.any() and all(a.dtype == b.dtype for a, b in pairs):
         return Same(what, EQUAL)
-    return Same(what, ROUNDED if within else DIFFERENT, greatest, float(unequal.mean()))
+    known = greatest if np.isfinite(greatest) else None
+    return Same(what, ROUNDED if within else DIFFERENT, known, float(unequal.mean()))
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,10 +135,15 @@ def weights(what: str, there: Path, here: Path) -> Same:
     a, b = load_file(there), load_file(here)
     if {name: t.shape for name, t in a.items()} != {name: t.shape for name, t in b.items()}:
         return Same(what, DIFFERENT, None, None, "other tensors")
-    found = [tables(name, pd.DataFrame({"": a[name].ravel()}), pd.DataFrame({"": b[name].ravel()})) for name in a]
-    unequal = [one for one in found if one.verdict != EQUAL]
-    greatest = max((one.greatest for one in unequal if one.greatest is not None), default=0.0)
-    return Same(what, worst(found), greatest, len(unequal) / len(found))
+    apart = [name for name in a if not (a[name].dtype == b[name].dtype and np.array_equal(a[name], b[name]))]
+    found = [tables(name, *(pd.DataFrame({"": side[name].ravel()}) for side in (a, b))) for name in apart]
+    greatest = [one.greatest for one in found]
+    return Same(
+        what,
+        worst([Same(what, EQUAL), *found]),
+        None if None in greatest else max([0.0, *(value for value in greatest if value is not None)]),
+        len(apart) / len(a),
+    )
 
 
 READ: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": artifacts.read_table, ".csv": read_lines}

@@ -55,11 +55,13 @@ class Scene:
 def demo_detect() -> None:
     from competition.data import load
     from competition.inspect.start import start
+    from competition.report.page import report
 
     truth = write_scenes(DATA)
     start(str(DATA), NAME)
     with board.board():
         stages.submission(config.load_run(RUN))
+    report(NAME)
     folder = artifacts.run_folder(RUN)
     metric = load(NAME).problem.metric
     held_back = metric.shown(metric.score(truth, artifacts.read_table(folder / "test.parquet")))

@@ -26,10 +26,12 @@ def scored_on(at: Opened, basis: str) -> bool:
     return path.exists() and artifacts.read_json(path)["basis"] == basis
 
 
-def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Sequence[Stack] = ()) -> None:
+def write_score(
+    at: Opened, basis: str, result: Nested, stack: Stack, seeds: Sequence[Stack] = (), inputs: str | None = None
+) -> None:
     """score.json, written last: with it the run has a score. basis: a hash of what it was made from.
 
-    seeds: the stack of each seed alone, where there are several.
+    seeds: the stack of each seed alone, where there are several. inputs: hash of a blend's members' predictions.
     """
     assert at.data.train.truth is not None
     fold = scored_folds(at.table)
@@ -42,6 +44,7 @@ def write_score(at: Opened, basis: str, result: Nested, stack: Stack, seeds: Seq
     if at.data.problem.kind == "boxes":
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
+    record |= {} if inputs is None else {"inputs": inputs}
     made = {"basis": basis, "threads": engine.threads(), "made": artifacts.now()}
     write_json(at.folder / "score.json", record | {"metric_hash": at.data.metric_hash} | made)
     follow(at)

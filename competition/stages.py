@@ -28,6 +28,8 @@ from competition import (
     stacked,
     submit,
 )
+from competition import describe as describing
+from competition import look as looking
 from competition import plan as planning
 from competition import predict as predicting
 from competition import train as training
@@ -102,6 +104,22 @@ def rate(run: Run) -> None:
     rates.refuse(run)
     with working() as engine:
         rates.find(runs.look(run), engine)
+
+
+def look(run: Run) -> None:
+    """look.png of a run that learns from pictures, trained or not."""
+    looking.refuse(run)
+    with working():
+        looking.look(runs.look(run))
+
+
+def describe(run: Run) -> None:
+    """describe.json, features.png and maps.parquet of a trained run of networks on pictures."""
+    describing.refuse(run)
+    with working() as engine:
+        _predict(run, engine)
+        with runs.opened(run) as at:
+            describing.describe(at, engine)
 
 
 def plan(run: Run, time: str | None = None) -> None:

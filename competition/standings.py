@@ -98,7 +98,7 @@ def standings(competition: str, data: str | None = None) -> list[Standing]:
 
 def _now(competition: str, config: Competition, folders: Collection[Folder], data: str | None) -> Now:
     table = _table(competition, config)
-    whole = [f for f in folders if f.scored and not f.damaged and not f.older]
+    whole = [f for f in folders if f.whole]
     whole = [f for f in whole if data in (None, f.record["data"])] or whole
     whole = [f for f in whole if table is None or f.record["folds"] == table.hash] or whole
     newest = max(whole, key=lambda folder: folder.score_made, default=None)
@@ -169,9 +169,13 @@ def _states(folder: Folder, folders: Mapping[str, Folder], now: Now) -> Iterator
         yield "damaged", f"score.json has not the folds of the table; delete {path}, then make predict RUN={name}"
     if trained:
         yield "outdated", f"{trained}, and the score is older; make submission RUN={owner}"
-    newer = _newer(folder, folders)
-    if newer:
-        yield "outdated", f"{newer} was made anew since; make submission RUN={owner}"
+    if any(fitted > folder.score_made for fitted in folder.fitted):
+        yield "outdated", f"a fold was made anew since; make submission RUN={owner}"
+    for blend in (folders[part] for part in _inside(name, folders)):
+        for member in _newer(blend, folders):
+            path = artifacts.run_folder(blend.name) / "score.json"
+            mend = f"{'' if 'inputs' in blend.scored else f'delete {path}, then '}make submission RUN={owner}"
+            yield "outdated", f"{member} was made anew since; {mend}"
 
 
 def _trained(folder: Folder, now: Now) -> str:
@@ -184,15 +188,14 @@ def _trained(folder: Folder, now: Now) -> str:
     return f"{len(folder.fits)} of {wanted} folds are trained" + f" ({', '.join(folder.fits)})" * bool(folder.fits)
 
 
-def _newer(folder: Folder, folders: Mapping[str, Folder]) -> str:
-    """What of it was fitted or scored after its score."""
-    made = folder.score_made
-    if any(fitted > made for fitted in folder.fitted):
-        return "a fold"
-    if folder.task not in ("blend", "preset"):
-        return ""
-    members = [folders[name] for name in _inside(folder.name, folders) if name != folder.name]
-    return next((part.name for part in members if part.changed and max(part.changed) > made), "")
+def _newer(folder: Folder, folders: Mapping[str, Folder]) -> Iterator[str]:
+    """Members of a blend that were fitted or scored after it, unless their predictions are still those it was made from."""
+    if folder.task not in ("blend", "preset") or not folder.whole:
+        return
+    made, parts = folder.score_made, [*folder.scored["parts"]]
+    later = [name for name in parts if name in folders and max(folders[name].changed, default=made) > made]
+    if later and folder.scored.get("inputs") != runfolder.inputs(parts):
+        yield later[0]
 
 
 def _inside(name: str, folders: Mapping[str, Folder]) -> list[str]:

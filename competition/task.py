@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import pandas as pd
 
 from competition.boxes import table as boxes
@@ -94,6 +95,28 @@ def pick(table: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """A picture as a network is given it, before its pixels are normalised.
+
+    pixels: [h, w, 3] uint8, RGB. text: what is told of it, line by line. boxes: (x_min, y_min, x_max, y_max) in its pixels
+    and the class of each.
+    """
+
+    pixels: np.ndarray
+    text: str
+    boxes: Sequence[tuple[Sequence[float], str]] = ()
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures that are shown together. across: how many of them fit side by side."""
+
+    title: str
+    sights: Sequence[Sight]
+    across: int
+
+
+@dataclass(frozen=True)
 class Fold:
     """All that a task may know of its surroundings while it fits or predicts one fold.
 
@@ -176,6 +199,30 @@ class Stepped(Task, Protocol):
 
     def job(self, fold: Fold) -> Job:
         """What `fit` hands to the loop, the network new; nothing is written."""
+        ...
+
+
+@runtime_checkable
+class Seen(Stepped, Protocol):
+    """A task that learns from pictures, which can be shown as its network is given them."""
+
+    def strips(self, fold: Fold) -> Sequence[Strip]:
+        """Of the first training batches, of draws of one picture beside it as it is, of test-time views; nothing is
+        written."""
+        ...
+
+
+@runtime_checkable
+class Mapped(Stepped, Protocol):
+    """A task whose trained networks show what they look at in a picture; the folds are trained ones."""
+
+    def features(self, fold: Fold, rows: Rows) -> Sequence[Strip]:
+        """The channels of the network's stages for the first of the rows."""
+        ...
+
+    def maps(self, fold: Fold, rows: Rows) -> pd.DataFrame | None:
+        """By id: image (WebP: the picture as the network sees it and what it looks at) and about (the class or value that
+        this is of). None where the network's layers keep no places apart."""
         ...
 
 

@@ -14,7 +14,7 @@ from competition import artifacts, board, folds, pseudo, runs, stacked
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
-from competition.engine import Engine, stopping
+from competition.engine import Engine, stopping, threads
 from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import Split
 from competition.runs import Opened
@@ -148,7 +148,8 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
             board.say(f"{run.name} {split.name}: {note}", artifacts.run_folder(run.name))
         record = run.task.fit(fold) | added
         files = {p.name: artifacts.file_digest(p) for p in sorted(folder.glob("model*"))}
-        artifacts.write_json(folder / "fit.json", {"finished": artifacts.now(), **record, "files": files})
+        made = {"finished": artifacts.now(), "threads": threads()}  # those of a resumed fold's first process, too
+        artifacts.write_json(folder / "fit.json", made | record | {"files": files})
         artifacts.drop_checkpoints(folder)
 
 

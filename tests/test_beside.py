@@ -126,8 +126,10 @@ def test_cells_are_mixed_as_the_pixels_are():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
     one_hot, cells = torch.eye(8), torch.randn(8, 3)
-    for task in (ImageTask(mixup=0.4), ImageTask(cutmix=1.0)):
-        _, targets, mixed = feed.mix(images.copy(), (one_hot, cells), task, np.random.default_rng(3))
+    for task in (ImageTask(mixup=0.4, size=16), ImageTask(cutmix=1.0, size=16)):
+        mixing = feed.Mixing.drawn(task, 8, np.random.default_rng(3))
+        assert mixing is not None
+        _, targets, mixed = mixing.of(images.copy(), (one_hot, cells))
         torch.testing.assert_close(mixed, targets @ cells)
 
 

@@ -55,8 +55,10 @@ def test_mixed_targets_equal_timms(mixup: float, cutmix: float):
     images = rng.integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
     labels = torch.arange(8) % 5
     one_hot = torch.nn.functional.one_hot(labels, 5).float()
-    task = ImageTask(mixup=mixup, cutmix=cutmix)
-    mixed, targets, _ = feed.mix(images.copy(), (one_hot, torch.ones(8)), task, np.random.default_rng(3))
+    task = ImageTask(mixup=mixup, cutmix=cutmix, size=16)
+    mixing = feed.Mixing.drawn(task, 8, np.random.default_rng(3))
+    assert mixing is not None
+    mixed, targets, _ = mixing.of(images.copy(), (one_hot, torch.ones(8)))
     again = np.random.default_rng(3)
     again.random()
     share = float(again.beta(mixup or cutmix, mixup or cutmix))

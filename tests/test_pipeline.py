@@ -205,12 +205,14 @@ def test_killed_in_mid_epoch_and_repeated_ends_with_the_same_files(
     assert cli.main(["train", run, "--fold", "0"]) == 0
     whole, base = (load_file(f"runs/toy/{n}/fold0/model.safetensors") for n in ("whole", "base"))
     assert all((whole[k] == base[k]).all() for k in whole)
-    whole, base = (read_history(Path(f"runs/toy/{n}/fold0/history.jsonl")) for n in ("whole", "base"))
+    paths = (Path(f"runs/toy/{n}/fold0/history.jsonl") for n in ("whole", "base"))
+    whole, base = (read_history(path, steps=True) for path in paths)
     timed = ("seconds", "images_per_second")
     assert [{k: v for k, v in line.items() if k not in timed} for line in base] == [
         {k: pytest.approx(v) for k, v in line.items() if k not in timed} for line in whole
     ]
-    assert len(base) == 80
+    assert sum("epoch" in line for line in base) == 80
+    assert len(base) == 80 * 3  # a line a step
 
 
 @pytest.mark.slow

@@ -332,8 +332,6 @@ def older(name: str) -> None:
     record["versions"].pop("podium")
     hardware = {k: v for k, v in record["hardware"].items() if k not in ("cpu", "gpus")}
     artifacts.write_json(path, {k: v for k, v in record.items() if k not in keys} | {"hardware": hardware})
-    for file in artifacts.run_folder(name).glob("fold*/*.json"):
-        artifacts.write_json(file, {k: v for k, v in artifacts.read_json(file).items() if k != "threads"})
 
 
 @pytest.mark.slow

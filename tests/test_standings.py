@@ -214,14 +214,28 @@ def test_what_can_not_count_is_told_with_the_mend_and_never_stands_beside_the_ot
     assert f"x ({state}): {one.note}" in out and "0.99 " not in out and "gap to a" in out
 
 
-def test_a_blend_whose_member_is_newer_is_outdated_and_whatever_a_member_holds_it_is_told(toy: Path):
+def test_a_blend_whose_member_is_newer_is_outdated_unless_its_predictions_are_the_same(toy: Path):
+    folder = made("a", FOLDS["a"])
+    (folder / "test.parquet").write_bytes(b"is not read")
+    blend = made("b", FOLDS["b"], members=["toy/a"])
+    made("c", FOLDS["c"], members=["toy/b"])
+    assert by_name()["b"].state == "scored"
+    change(folder / "score.json", made=DAY.format(2))
+    found = by_name()
+    assert (found["b"].state, found["c"].state) == ("outdated", "outdated") and "toy/a was made anew" in found["b"].note
+    assert all("delete runs/toy/b/score.json, then make submission" in found[run].note for run in "bc")
+    change(blend / "score.json", inputs=runfolder.inputs(["toy/a"]))
+    assert {s.state for s in standings("toy")} == {"scored"}, "scored again, by the same predictions"
+    (folder / "test.parquet").write_bytes(b"others")
+    assert by_name()["b"].note == "toy/a was made anew since; make submission RUN=toy/b"
+    change(blend / "score.json", inputs=runfolder.inputs(["toy/a"]), made=DAY.format(3))
+    assert by_name()["b"].state == "scored"
+
+
+def test_whatever_a_member_holds_it_is_told(toy: Path):
     made("a", FOLDS["a"])
     made("b", FOLDS["b"], members=["toy/a"])
-    made("c", FOLDS["c"], members=["toy/b"], day=3)
-    assert by_name()["b"].state == "scored"
-    change(Path("runs/toy/a/score.json"), made=DAY.format(2))
-    found = by_name()
-    assert (found["b"].state, found["c"].state) == ("outdated", "scored") and "toy/a was made anew" in found["b"].note
+    made("c", FOLDS["c"], members=["toy/b"])
     Path("runs/toy/a/score.json").write_text('{"parts": [[1]], "made": 3, "folds": 1}')
     change(Path("runs/toy/a/run.json"), config={"task": "image", "members": {"toy/b": 1}, "of": 7})
     found = by_name()

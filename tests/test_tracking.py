@@ -23,6 +23,7 @@ from competition import artifacts, cli, runs, tracking
 from competition.data import load
 from competition.standings import standings
 from competition.tracking import choice, told
+from competition.tracking.following import LIMIT
 from competition.tracking.tail import Tail
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +45,7 @@ def podium(*words: str, **environ: str) -> subprocess.Popen[str]:
 
 def finished(*words: str, **environ: str) -> str:
     process = podium(*words, **environ)
-    out, errors = process.communicate(timeout=240)
+    out, errors = process.communicate(timeout=500)
     assert process.returncode == 0, out + errors
     return out
 
@@ -52,7 +53,7 @@ def finished(*words: str, **environ: str) -> str:
 def told_all() -> None:
     """On a busy machine a mirror may have left something to do."""
     process = podium("sync", "toy", WANDB_API_KEY="", NETRC="nowhere")
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=500)
     assert process.returncode == 4
     assert "ENV-TOKEN" in errors
 
@@ -166,12 +167,11 @@ def _top(summary: Mapping[str, Any]) -> set[str]:
 
 @pytest.mark.slow
 def test_a_killed_fold_that_goes_on_is_one_curve_without_gaps_or_doubles(competition: Callable[..., str]):
-    run = competition("multiclass", run="epochs=60")
+    run = competition("multiclass", run="epochs=150")
     process = podium("train", run, "--fold", "0")
-    checkpoint = Path("runs/toy/base/fold0/last.ckpt")
-    while not checkpoint.exists() and process.poll() is None:
+    kept = [Path("runs/toy/base/fold0/last.ckpt"), Path("runs/toy/base/.mirror/wandb.json")]
+    while not all(path.exists() for path in kept) and process.poll() is None:
         time.sleep(0.05)
-    time.sleep(3)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     lock = artifacts.run_folder(run) / told.MIRRORED / ".lock"
@@ -179,14 +179,15 @@ def test_a_killed_fold_that_goes_on_is_one_curve_without_gaps_or_doubles(competi
         time.sleep(0.2)
     assert not Path("runs/toy/base/fold0/fit.json").exists()
     finished("train", run, "--fold", "0")
+    told_all()
     files = list(Path("runs/.wandb/toy/wandb").glob("offline-run-*/run-*.wandb"))
-    assert len(files) == 2
+    assert len(files) > 1
     assert len({file.name for file in files}) == 1
     (shown,) = logged().values()
     timed = ("seconds", "images_per_second")
     there = [{k: v for k, v in line.items() if k not in timed} for line in curve(shown.history)]
     assert there == [{k: v for k, v in line.items() if k not in timed} for line in curve(every_line(run))]
-    assert len(there) == 60 * 3
+    assert len(there) == 150 * 3
 
 
 def _held(lock: Path) -> bool:
@@ -199,15 +200,18 @@ def _held(lock: Path) -> bool:
         return True
 
 
+def waited(run: str) -> float:
+    """Seconds since the last fold was trained."""
+    return time.time() - max(path.stat().st_mtime for path in artifacts.run_folder(run).glob("fold*/fit.json"))
+
+
 @pytest.mark.slow
 def test_a_dead_address_is_said_and_nothing_waits_for_it(competition: Callable[..., str]):
     run = competition("multiclass", run="epochs=2")
-    began = time.monotonic()
     out = finished("train", run, WANDB_MODE="", WANDB_API_KEY=KEY, WANDB_BASE_URL=UNROUTABLE)
-    assert time.monotonic() - began < 60
+    assert waited(run) < LIMIT + 10
     assert "logged offline" in out
     assert "can't be reached" in out
-    assert {name.split(":")[0] for name in logged()} == {"train"}
     began = time.monotonic()
     process = podium("sync", "toy", WANDB_MODE="", WANDB_API_KEY=KEY, WANDB_BASE_URL=UNROUTABLE)
     _, errors = process.communicate(timeout=60)
@@ -215,6 +219,7 @@ def test_a_dead_address_is_said_and_nothing_waits_for_it(competition: Callable[.
     assert process.returncode == 4
     assert "ENV-NETWORK" in errors
     assert KEY not in errors
+    assert {name.split(":")[0] for name in logged()} == {"train"}
     assert not any(KEY.encode() in p.read_bytes() for p in Path("runs").rglob("*") if p.is_file())
 
 
@@ -223,9 +228,8 @@ def test_a_server_that_takes_connections_and_says_nothing(competition: Callable[
     run = competition("multiclass", run="epochs=2")
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        began = time.monotonic()
         out = finished("train", run, WANDB_MODE="online", WANDB_API_KEY=KEY, WANDB_BASE_URL=url)
-    assert time.monotonic() - began < 90
+    assert waited(run) < LIMIT + 10
     assert "make sync" in out
     assert len(every_line(run)) == 6
 
@@ -251,6 +255,7 @@ def test_trials_of_a_search_are_a_group_of_their_own(competition: Callable[..., 
     path = Path("configs/toy/base.yaml")
     path.write_text(path.read_text() + json.dumps(values)[1:-1].replace('"', "").replace("}, tune", "}\ntune") + "\n")
     finished("tune", run, "--trials", "3")
+    told_all()
     table = pd.read_csv("runs/toy/base~tune/trials.csv")
     found = {name: one for name, one in logged().items() if one.run["run_group"] == "base~tune"}
     ended = table[table["state"].isin(["complete", "pruned"])]
@@ -271,6 +276,7 @@ def test_tensorboard_is_read_back(competition: Callable[..., str]):
     out = finished("submission", run)
     assert "tensorboard --logdir" in out
     assert not Path("runs/.wandb").exists()
+    finished("sync", "toy")  # on a busy machine the mirror may have left something to do
     events = EventAccumulator("runs/.tensorboard/toy/base/fold0").Reload()
     lines = every_line(run)
     shown = [(event.step, event.value) for event in events.Scalars("train_loss")]
@@ -283,8 +289,9 @@ def test_tensorboard_is_read_back(competition: Callable[..., str]):
     assert "confusion_matrix" in score.Tags()["images"]
     assert sum(tag.startswith("worst/") for tag in score.Tags()["images"]) == 25
     assert "_hparams_/session_start_info" in score.summary_metadata
-    finished("sync", "toy")
-    assert len(list(Path("runs/.tensorboard/toy/base/fold0").iterdir())) == 1
+    files = sum(1 for _ in Path("runs/.tensorboard").rglob("events*"))
+    assert "nothing waits" in finished("sync", "toy")
+    assert sum(1 for _ in Path("runs/.tensorboard").rglob("events*")) == files
 
 
 def test_ids_are_of_what_a_run_is(competition: Callable[..., str]):

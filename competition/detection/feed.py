@@ -82,15 +82,18 @@ class Feed:
     def make(self, epoch: int, step: int, positions: np.ndarray) -> DetectionBatch:
         """The batch of these positions: mixed and augmented as (seed, epoch, step) says."""
         images, boxes, labels = np.empty((len(positions), *self.canvas, 3), np.uint8), [], []
-        mixes = epoch < self.task.epochs - self.task.mix_off
         for i, position in enumerate(positions):
-            number = step * self.batch + i
-            rng = np.random.default_rng([self.seed, PICTURE, epoch, number])
-            sample = self.mixed(int(position), rng) if mixes else self.single(int(position), rng)
-            images[i], found, names = self.augment(sample.image, sample.boxes, sample.labels, epoch, number)
-            boxes.append(torch.from_numpy(np.ascontiguousarray(found, np.float32)))
-            labels.append(torch.from_numpy(names))
+            made = self.one(epoch, step * self.batch + i, int(position), epoch < self.task.epochs - self.task.mix_off)
+            images[i] = made.image
+            boxes.append(torch.from_numpy(np.ascontiguousarray(made.boxes, np.float32)))
+            labels.append(torch.from_numpy(made.labels))
         return DetectionBatch(torch.from_numpy(images), tuple(boxes), tuple(labels))
+
+    def one(self, epoch: int, number: int, position: int, mixes: bool) -> Sample:
+        """The picture at `position` as the epoch's `number`-th; mixes: perhaps with others."""
+        rng = np.random.default_rng([self.seed, PICTURE, epoch, number])
+        sample = self.mixed(position, rng) if mixes else self.single(position, rng)
+        return Sample(*self.augment(sample.image, sample.boxes, sample.labels, epoch, number))
 
     def mixed(self, position: int, rng: np.random.Generator) -> Sample:
         """The picture, or a mosaic of it and others; then perhaps laid over another, then perhaps pasted into."""

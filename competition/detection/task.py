@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
@@ -9,7 +10,7 @@ from pydantic import model_validator
 
 from competition.keys import Kind, fit, predict
 from competition.knobs import Training
-from competition.task import Fold, Problem, Progress, Rows
+from competition.task import Fold, Problem, Progress, Rows, Strip
 
 if TYPE_CHECKING:
     from competition.loop import Job
@@ -89,6 +90,11 @@ class DetectionTask(Training):
         from competition.detection import fitting
 
         return fitting.job(self, fold)
+
+    def strips(self, fold: Fold) -> Sequence[Strip]:
+        from competition.detection import looking
+
+        return looking.strips(self, fold)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.detection import predicting

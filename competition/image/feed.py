@@ -78,32 +78,50 @@ class Feed:
             sample = int(position) if self.odds is None else int(position) + len(self.rows) * (step * self.batch + i)
             images[i] = self.augment(self.cache.pictures[self.rows[position]], epoch, sample)
         rows = self.targets[positions], self.weights[positions], self.cells[positions]
-        if epoch < self.task.epochs - self.task.mix_off and (self.task.mixup or self.task.cutmix):
-            rng = np.random.default_rng([self.seed, MIX, epoch, step])
-            images, *rows = mix(images, rows, self.task, rng)
+        mixing = self.mixing(epoch, step, len(positions))
+        if mixing is not None:
+            images, *rows = mixing.of(images, rows)
         return ImageBatch(torch.from_numpy(images), *rows)
 
+    def mixing(self, epoch: int, step: int, rows: int) -> Mixing | None:
+        """How this batch is mixed, None where it is not."""
+        if epoch >= self.task.epochs - self.task.mix_off:
+            return None
+        return Mixing.drawn(self.task, rows, np.random.default_rng([self.seed, MIX, epoch, step]))
 
-def mix(images: np.ndarray, rows: Sequence[Tensor], task: ImageTask, rng: np.random.Generator) -> tuple[Any, ...]:
-    """Mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019) of a batch with a shuffle of itself, one share a batch.
 
-    images: [b, h, w, 3] uint8. rows: targets, weights and cells of tables, [b, ...] each, mixed by the share of the pixels.
-    Equal in its targets to timm's Mixup for the same share and partner.
-    """
-    if rng.random() >= task.mix_prob:
-        return images, *rows
-    use_cutmix = bool(task.cutmix) and (not task.mixup or rng.random() < 0.5)
-    alpha = task.cutmix if use_cutmix else task.mixup
-    share = float(rng.beta(alpha, alpha))
-    partner = rng.permutation(len(images))
-    if use_cutmix:
-        y0, y1, x0, x1, share = cut_box(images.shape[1], images.shape[2], share, rng)
-        patch = images[partner, y0:y1, x0:x1]
-        images[:, y0:y1, x0:x1] = patch
-    else:
-        flat, other = images.reshape(len(images), -1), images[partner].reshape(len(images), -1)
-        images = cv2.addWeighted(flat, share, other, 1 - share, 0).reshape(images.shape)
-    return images, *(part * share + part[partner] * (1 - share) for part in rows)
+@dataclass(frozen=True)
+class Mixing:
+    """A batch with a shuffle of itself. partner: [b] positions within it. share: of the own picture and its target, 0..1.
+    patch: rows and columns that are the partner's (cutmix), None where all pixels are both's (mixup)."""
+
+    partner: np.ndarray
+    share: float
+    patch: tuple[slice, slice] | None
+
+    @classmethod
+    def drawn(cls, task: ImageTask, rows: int, rng: np.random.Generator) -> Mixing | None:
+        """Mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019), one share a batch; None where it stays as it is."""
+        if not (task.mixup or task.cutmix) or rng.random() >= task.mix_prob:
+            return None
+        use_cutmix = bool(task.cutmix) and (not task.mixup or rng.random() < 0.5)
+        alpha = task.cutmix if use_cutmix else task.mixup
+        share = float(rng.beta(alpha, alpha))
+        partner = rng.permutation(rows)
+        if not use_cutmix:
+            return cls(partner, share, None)
+        y0, y1, x0, x1, share = cut_box(task.size, task.size, share, rng)
+        return cls(partner, share, (slice(y0, y1), slice(x0, x1)))
+
+    def of(self, images: np.ndarray, rows: Sequence[Tensor]) -> tuple[Any, ...]:
+        """images: [b, h, w, 3] uint8. rows: targets, weights and cells of tables, [b, ...] each, mixed by the share of the
+        pixels. Equal in its targets to timm's Mixup for the same share and partner."""
+        if self.patch is not None:
+            images[:, *self.patch] = images[self.partner, *self.patch]
+        else:
+            flat, other = images.reshape(len(images), -1), images[self.partner].reshape(len(images), -1)
+            images = cv2.addWeighted(flat, self.share, other, 1 - self.share, 0).reshape(images.shape)
+        return images, *(part * self.share + part[self.partner] * (1 - self.share) for part in rows)
 
 
 def cut_box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int, float]:

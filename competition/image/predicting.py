@@ -29,10 +29,7 @@ def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
     """[rows, problem.columns] by id, from `model.safetensors` in the fold's folder; the mean of the fold's training
     labels where there is no picture."""
     device = loop.device_of(task.device)
-    path = fold.folder / "model.safetensors"
-    network, notes = _network(
-        path, path.stat().st_mtime_ns, task.backbone, task.size, len(fold.problem.columns), device
-    )
+    network, notes = trained(task, fold, device)
     folder = cache.folder_of(fold.problem.competition, task.fit_to, kept(task.size), fold.problem.reading)
     pictures, shown = cache.load(folder), rows.shown
     pixels = json.loads(notes["mean"]), json.loads(notes["std"])
@@ -45,6 +42,12 @@ def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
     table = to_table(outputs, shown.ids, fold.problem, Scale.from_json(notes["scale"]))
     assert fold.train.truth is not None
     return table.reindex(rows.ids).fillna(fold.train.truth.mean())
+
+
+def trained(task: ImageTask, fold: Fold, device: torch.device) -> tuple[nn.Module, dict[str, str]]:
+    """The fold's network in eval, and what its weights remember."""
+    path, outputs = fold.folder / "model.safetensors", len(fold.problem.columns)
+    return _network(path, path.stat().st_mtime_ns, task.backbone, task.size, outputs, device)
 
 
 @torch.inference_mode()

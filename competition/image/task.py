@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 from competition.keys import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
 from competition.tabular.columns import Columns
-from competition.task import Fold, Problem, Progress, Rows
+from competition.task import Fold, Problem, Progress, Rows, Strip
 
 if TYPE_CHECKING:
     from competition.loop import Job
@@ -109,6 +109,21 @@ class ImageTask(Training):
 
     def contributions(self, rows: Rows, fold: Fold) -> pd.DataFrame | None:
         return None
+
+    def strips(self, fold: Fold) -> Sequence[Strip]:
+        from competition.image import looking
+
+        return looking.strips(self, fold)
+
+    def features(self, fold: Fold, rows: Rows) -> Sequence[Strip]:
+        from competition.image import inside
+
+        return inside.features(self, fold, rows)
+
+    def maps(self, fold: Fold, rows: Rows) -> pd.DataFrame | None:
+        from competition.image import inside
+
+        return inside.maps(self, fold, rows)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.image import predicting

@@ -24,12 +24,12 @@ def _blocks(subject: Subject) -> Iterator[Block]:
     name = subject.data.name
     folder = artifacts.check_folder(name)
     if not (folder / "findings.json").exists():
-        yield Prose([f"The data was not looked at yet: `make check COMP={name}` does."])
+        yield Prose([f"The data was not looked at yet: make check COMP={name} does."])
         return
     record = artifacts.read_json(folder / "findings.json")
-    lines = [f"As `make check COMP={name}` found it on {record['made'][:10]}."]
+    lines = [f"As make check COMP={name} found it on {record['made'][:10]}."]
     if record["data"] != subject.data.hash:
-        lines = [f"The data has changed since `make check COMP={name}` looked at it on {record['made'][:10]}."]
+        lines = [f"The data has changed since make check COMP={name} looked at it on {record['made'][:10]}."]
     yield Prose(lines)
     yield Prose(record["summary"], listed=True)
     yield _findings(record)

@@ -31,7 +31,7 @@ def sections(subject: Subject, standing: Standing) -> Iterator[Section]:
             "columns", "What columns are worth", [*_blocks(worth, subject.problem.metric.name)], standing.name
         )
     elif _explained(subject, standing):
-        line = f"`make importance RUN={standing.name}` tells what each column is worth."
+        line = f"make importance RUN={standing.name} tells what each column is worth."
         yield Section("columns", "What columns are worth", [Prose([line])], standing.name)
 
 

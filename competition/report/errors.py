@@ -15,7 +15,7 @@ from competition.report.outcome import Outcome
 from competition.report.palette import (
     BLUE,
     GREY,
-    SHADES,
+    RARE,
     VERMILLION,
     axis,
     colour,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 WHOLE, WORST = 30, 20  # classes up to which the matrix is whole; of a larger one, those that are shown
 COUNTED = 12  # classes up to which each cell has its count in it
 PAIRS = 30
-CURVES = 10
+CURVES = 6  # on a phone each has a line of the legend
 
 
 def sections(subject: Subject, standing: Standing) -> Iterator[Section]:
@@ -57,7 +57,7 @@ def _decided(standing: Standing) -> Iterator[Prose]:
     """What was done to probabilities before they became decisions."""
     last = adjustment.read(standing.scored.get("adjustment"))
     if last is not None:
-        yield Prose([f"Decided by: {last} (fitted on all rows); the figures here are by those of the other folds."])
+        yield Prose([f"Adjusted by: {last}, fitted on all rows; the figures here are by what the other folds gave."])
 
 
 def _confusion(found: Outcome) -> Iterator[Block]:
@@ -96,7 +96,7 @@ def _matrix(counts: np.ndarray, totals: np.ndarray, labels: Sequence[str]) -> Fi
     places = [*range(len(counts))]
     cells: dict[str, Any] = {
         "type": "heatmap", "x": places, "y": places, "z": rounded(share, 3), "customdata": counts.tolist(),
-        "colorscale": SHADES, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "showscale": False, "name": "rows",
+        "colorscale": RARE, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "showscale": False, "name": "rows",
         "hovertemplate": "true %{y}<br>said %{x}<br>%{customdata} rows, %{z:.1%} of the true<extra></extra>",
     }  # fmt: skip
     if any(short(label) != plain(label) for label in labels):
@@ -210,11 +210,11 @@ def _ranked(found: Outcome, table: pd.DataFrame) -> Iterator[Block]:
     of = f"the {CURVES} of {len(worst)} that are ranked worst" if len(worst) > CURVES else f"{', '.join(worst)}"
     lowest = f"; the lowest is of {worst[0]}, {known[worst[0]]:.4f}" if len(worst) > 1 else ""
     yield Chart(
-        f"ROC: {mean}", _curves(lines, "roc", decided), f"Receiver operating curve of {of}: {mean}{lowest}.", 400
+        f"ROC: {mean}", _curves(lines, "roc", decided), f"Receiver operating curve of {of}: {mean}{lowest}.", 440
     )
     least = min(lines, key=lambda name: lines[name]["ap"])
     ap = f"average precision {lines[least]['ap']:.4f}" + (f" at the lowest, of {least}" if len(lines) > 1 else "")
-    yield Chart(f"Precision against recall: {ap}", _curves(lines, "pr", decided), f"Of {of}: {ap}.", 400)
+    yield Chart(f"Precision against recall: {ap}", _curves(lines, "pr", decided), f"Of {of}: {ap}.", 440)
 
 
 def _operating(found: Outcome) -> dict[str, tuple[float, float] | None]:

@@ -14,6 +14,7 @@ from competition.engine import signals, stopping
 from competition.errors import ConfigFault, Fault, Finding, Stopped, examples, nearest
 from competition.folds import FoldTable
 from competition.report import (
+    anatomy,
     audit,
     cards,
     columns,
@@ -47,6 +48,7 @@ OF_RUN: Mapping[str, Callable[[Subject, Standing], Iterator[Section]]] = {
     "residuals": residuals.sections,
     "detections": detections.sections,
     "mistakes": gallery.sections,
+    "model": anatomy.sections,
     "members": parts.sections,
     "columns": columns.sections,
     "card": cards.sections,

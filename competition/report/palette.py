@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from unicodedata import bidirectional
 
 import numpy as np
 
@@ -21,11 +22,8 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, OLIVE, GREY = "#C27F00", "#2F95D0", "#8F8700", "#7F7F7F"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, OLIVE)
 DASHES = ("solid", "dash", "dot", "dashdot")
-SHADES = [
-    [0.0, "rgba(0,114,178,0)"],
-    [1.0, "rgba(0,114,178,0.8)"],
-]  # nothing: the page's own ground
-POLES = [[0.0, "rgba(213,94,0,0.8)"], [0.5, "rgba(127,127,127,0)"], [1.0, "rgba(0,114,178,0.8)"]]
+SHADES = [[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.8)"]]  # nothing is the page's own ground
+RARE = [SHADES[0], [0.001, "rgba(0,114,178,0.1)"], [0.1, "rgba(0,114,178,0.35)"], SHADES[1]]  # one of 1,000 is seen
 LETTERS = 22  # of a name on an axis or in a legend
 DIGITS = 4  # that can be seen
 POINTS = 300  # of a line
@@ -43,9 +41,11 @@ def dash(n: int) -> str:
 def plain(text: object) -> str:
     """Text as it stands, for labels and hover texts, in which plotly reads tags and the entities amp, lt and gt.
 
-    Never for a hovertemplate, in which a name like `%{x}` would be read: names go into `text` or `customdata`.
+    Text that is read from the right is isolated (UAX 9), or a figure beside it would change sides. Never for a
+    hovertemplate, in which a name like `%{x}` would be read: names go into `text` or `customdata`.
     """
-    return html.escape(" ".join(str(text).split()), quote=False)
+    words = html.escape(" ".join(str(text).split()), quote=False)
+    return f"\u2068{words}\u2069" if any(bidirectional(letter) in ("R", "AL") for letter in words) else words
 
 
 def short(text: object, letters: int = LETTERS) -> str:

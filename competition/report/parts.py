@@ -53,8 +53,8 @@ def _parts(standing: Standing, noun: str) -> Iterator[Block]:
     order = sorted(gains, key=lambda name: -gains[name])
     best, worst = order[0], order[-1]
     text = (
-        f"Without it the plain mean of all would lose: of {best} {gains[best]:+.4f} {score['metric']}, the most; of {worst} "
-        f"{gains[worst]:+.4f}, the least. Below 0 it does harm."
+        f"Without {best} the plain mean of all would be {gains[best]:.4f} worse in {score['metric']}, the most; without "
+        f"{worst} {gains[worst]:.4f}, the least. Below 0 it does harm."
     )
     if len(order) > BARS:
         text += f" Drawn are the first {BARS} of {len(order)}."

@@ -57,7 +57,7 @@ def _search(folder: Path, subject: Subject) -> Iterator[Block]:
     path = folder / "trials.csv"
     trials = pd.read_csv(path) if path.exists() else pd.DataFrame({"state": []})
     if not (trials["state"] == "complete").any():
-        yield Prose([f"The search of {run} has not come to an end: `make tune RUN={run}` goes on."])
+        yield Prose([f"The search of {run} has not come to an end: make tune RUN={run} goes on."])
         return
     metric = subject.problem.metric
     folds = [name for name in trials.columns if FOLD.fullmatch(name)]
@@ -139,7 +139,7 @@ def _parallel(name: str, trials: pd.DataFrame, keys: Sequence[str], metric: str,
         })  # fmt: skip
     ends = [f"{short(key)}<br>{_ends(best[key])}" for key in keys] + [f"{plain(metric)}<br>{_ends(best['score'])}"]
     down = {"tickvals": [*range(len(ends))], "ticktext": ends, "range": [len(ends) - 0.6, -0.4]}
-    across = {"range": [-0.03, 1.03], "tickvals": [0, 1], "ticktext": ["least", "greatest"]}
+    across = {"range": [-0.03, 1.03], "showticklabels": False}
     top = best.iloc[0]
     text = f"The best trial, drawn thick, has {', '.join(f'{key} {_value(top[key])}' for key in keys)}."
     if len(whole) > len(best):

@@ -125,26 +125,25 @@ def _refuse_unreachable(count: int) -> None:
 
 
 def _upload(waiting: dict[str, list[Path]]) -> None:
-    failed: dict[str, str] = {}
+    """What one W&B run is refused for, the next would be too: the first refusal ends it."""
     for n, (name, folders) in enumerate(waiting.items()):
         board.show("upload", n, len(waiting), name)
         why = _client(folders, f"upload {n + 1}/{len(waiting)}")
         if why:
-            failed[name] = why
-        board.say(f"{'failed' if why else 'uploaded'}: {', '.join(folder.name for folder in folders)}")
-    if failed:
-        name, why = next(iter(failed.items()))
-        found, mend = f"{len(failed)} of {len(waiting)}; {name}: {why}", "give the same command again"
-        kept = "what was uploaded stays; the rest waits"
-        raise EnvironmentFault(Finding("HOST-REFUSED", "W&B did not take all", "wandb sync", found, mend, kept))
-    board.say(f"uploaded {len(waiting)} runs")
+            found, mend = f"{n} of {len(waiting)} are uploaded; {name}: {why}", "mend that, then make sync again"
+            kept = f"nothing is lost: the rest waits below {artifacts.RUNS / '.wandb'}"
+            raise EnvironmentFault(Finding("HOST-REFUSED", "W&B did not take a run", "wandb sync", found, mend, kept))
+        board.say(f"uploaded {n + 1}/{len(waiting)}: {', '.join(folder.name for folder in folders)}")
 
 
 def _client(folders: Sequence[Path], label: str) -> str:
     """The client's own sync of the parts of one W&B run; why it failed, empty where it did not."""
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", *map(str, folders)]
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        environ = {
+            key: value for key, value in os.environ.items() if key != "WANDB_MODE"
+        }  # offline, it uploads nothing
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environ)
         began = time.monotonic()
         while process.poll() is None and not stopping() and (passed := time.monotonic() - began) < 60 * MINUTES:
             board.show(label, int(passed), 60 * MINUTES, "seconds at most")
@@ -157,4 +156,5 @@ def _client(folders: Sequence[Path], label: str) -> str:
         out.seek(0)
         lines = [line for line in clean(out.read().decode(errors="replace")).splitlines() if line.strip()]
     told_so = all(any(folder.glob("*.synced")) for folder in folders)
-    return "" if process.returncode == 0 and told_so else "; ".join(lines[-LINES:]) or f"exit code {process.returncode}"
+    errors = [line for line in lines if "ERROR" in line or "rror:" in line] or lines
+    return "" if process.returncode == 0 and told_so else "; ".join(errors[:LINES]) or f"exit code {process.returncode}"

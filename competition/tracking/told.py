@@ -54,7 +54,7 @@ class Followed:
     def config(self) -> dict[str, Any]:
         """The run's configuration, and what it was made from and with."""
         record = artifacts.read_json(self.folder / "run.json")
-        made = {key: record[key] for key in ("data", "folds", "inputs", "git", "versions", "hardware", "made")}
+        made = {key: record.get(key) for key in ("data", "folds", "inputs", "git", "versions", "hardware", "made")}
         return record["config"] | {"competition": {"name": self.competition, **self.facts}, "made_with": made}
 
     def line(self) -> str:
