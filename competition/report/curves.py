@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from competition.mistakes import number
 from competition.report.blocks import Block, Chart, Column, Grid, Prose, Section
 from competition.report.palette import BLUE, GREY, axis, colour, counted, dash, figure, names, plain, rounded, thinned
 from competition.report.subject import Subject
@@ -138,7 +139,7 @@ def _points(known: Mapping[str, float], pooled: float, metric: str) -> Figure:
     places = [*range(len(known))]
     dots = {
         "type": "scatter", "mode": "markers+text" if len(known) <= WORDED else "markers", "name": "fold", "x": places,
-        "y": rounded([*known.values()]), "text": [f"{value:.4g}" for value in known.values()], "cliponaxis": False,
+        "y": rounded([*known.values()]), "text": [number(value) if abs(value) >= 1000 else f"{value:#.4g}" for value in known.values()], "cliponaxis": False,
         "textposition": "top center", "marker": {"color": BLUE, "size": 10}, "hovertemplate": "%{x} %{y:.4f}<extra></extra>",
     }  # fmt: skip
     line = {

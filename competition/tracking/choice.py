@@ -6,13 +6,15 @@ Nothing here asks the user anything, and no network is waited for longer than a 
 from __future__ import annotations
 
 import importlib.util
-import netrc
 import os
 import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
+
+from competition.artifacts import RUNS
+from competition.host import clean
 
 NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard"}
 MODES = ("online", "offline", "disabled")
@@ -31,30 +33,52 @@ def service(tracking: str, environ: Mapping[str, str]) -> tuple[str | None, str]
     return tracking, ""
 
 
-def mode(environ: Mapping[str, str], url: str) -> tuple[str, str]:
-    """online or offline, and why where the user should know. url: of the server."""
-    asked = environ.get("WANDB_MODE", "").lower()
+def mode() -> tuple[str, str]:
+    """online or offline, and why where the user should know."""
+    asked = os.environ.get("WANDB_MODE", "").lower()
     if asked == "offline":
         return "offline", ""
-    host = urllib.parse.urlsplit(url).hostname or url
-    if not has_key(environ, host):
-        wanted = f", though WANDB_MODE={asked}" * bool(asked)
-        return "offline", f"no key for {host} in WANDB_API_KEY or netrc{wanted}"
-    if asked not in ("", "online"):
+    if asked not in ("", *MODES):
+        del os.environ["WANDB_MODE"]  # the client refuses it
         return "offline", f"WANDB_MODE={asked} is none of {', '.join(MODES)}"
-    if not reachable(url):
-        return "offline", f"{host} can't be reached"
+    here = account()
+    if here.mode != "online":
+        return "offline", f"as `wandb {here.mode}` asked for"
+    if here.missing:
+        return "offline", here.missing + f", though WANDB_MODE={asked}" * bool(asked)
+    if not reachable(here.url):
+        return "offline", f"{here.host} can't be reached"
     return "online", ""
 
 
-def has_key(environ: Mapping[str, str], host: str) -> bool:
-    if environ.get("WANDB_API_KEY"):
-        return True
-    path = Path(environ.get("NETRC") or Path.home() / ".netrc")
+@dataclass(frozen=True)
+class Account:
+    """url: of the server; missing: why there is no key for it, empty where there is one; mode: of the settings files."""
+
+    url: str
+    missing: str
+    mode: str
+
+    @property
+    def host(self) -> str:
+        return urllib.parse.urlsplit(self.url).hostname or self.url
+
+
+def account() -> Account:
+    """What W&B's client itself finds in the environment, its settings files and netrc, where a key may stand under another
+    name of the same server. Asks nothing and connects to nothing."""
+    quiet()
+    from wandb.errors import AuthenticationError
+    from wandb.sdk import wandb_setup
+    from wandb.sdk.lib import wbauth
+
+    settings = wandb_setup.singleton().settings
     try:
-        return netrc.netrc(path).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+        key = wbauth.authenticate_session(host=settings.base_url, source="", prompt=False, update_session=False)
+        missing = "" if key else "no key in WANDB_API_KEY or netrc"
+    except AuthenticationError as e:
+        missing = clean(str(e)).split("\n")[0]
+    return Account(settings.base_url, missing, settings.mode)
 
 
 def reachable(url: str) -> bool:
@@ -73,10 +97,12 @@ def reachable(url: str) -> bool:
 
 def quiet() -> None:
     """Before wandb is imported: it reports no errors of its own, and keeps its files below runs/."""
-    from competition.artifacts import RUNS
-
     folder = (RUNS / ".wandb").resolve()
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         os.environ.setdefault(name, str(folder / "artifacts"))
-    os.environ.setdefault("WANDB_DIR", str(folder))
+
+
+def reason(error: Exception) -> str:
+    """Of what became of a service, in a line without secrets."""
+    return clean(f"{type(error).__name__}: {error}").split("\n")[0][:300]

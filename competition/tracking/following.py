@@ -1,5 +1,6 @@
 """The mirror as the process that trains sees it: begun when there is something to follow, told which runs, waited for at the
-end, never for long. Whatever becomes of it, training and its exit code stay as they are.
+end for seconds; what takes longer it does in the background. Whatever becomes of it, training and its exit code stay as
+they are.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import competition
 from competition import board
+from competition.engine import signalled
+from competition.errors import Fault
 from competition.tracking import choice, told
 
 if TYPE_CHECKING:
     from competition.runs import Opened
 
-LIMIT = 31.0  # seconds that the end of the mirror is waited for; it limits itself to 18, online to 28
-SHOWN = 2.0  # seconds of waiting from which on the screen says so
+WAIT = 5.0  # seconds at most for the end of the mirror; on an idle machine it takes 2 or 3
 _following: Following | None = None
 
 
@@ -44,24 +46,27 @@ class Following:
             return
         try:
             self._send(told.of(at, name, keys).line())
-        except OSError as e:
-            self._say(f"warning: the mirror does not run ({e}); nothing else is lost, make sync tells what is missing")
+        except (OSError, Fault) as e:
+            why = choice.reason(e)
+            self._say(
+                f"warning: the mirror does not run ({why}); nothing else is lost, make sync tells what is missing"
+            )
 
     def close(self) -> None:
-        """Raises nothing; says what is left to `make sync`."""
+        """Raises nothing; says what is left to `make sync`. Who stops the command waits for nothing."""
         if self.child is None or self.reader is None or self.child.stdin is None:
             return
         with suppress(OSError):  # it has ended before
             self.child.stdin.close()
         began = time.monotonic()
-        while self.reader.is_alive() and (waited := time.monotonic() - began) < LIMIT:
+        while self.reader.is_alive() and (waited := time.monotonic() - began) < WAIT and not signalled():
             self.reader.join(0.1)
-            if waited > SHOWN:
-                board.show("mirror", int(waited), int(LIMIT), "seconds at most")
+            if waited > 1:
+                board.show("mirror", int(waited), int(WAIT), "seconds at most")
         if self.reader.is_alive():
-            self.child.kill()
-        code = self.child.wait()
-        if self.left is None:
+            self._say("the mirror goes on in the background; should it be cut off, make sync goes on")
+        elif self.left is None:
+            code = self.child.wait()
             self._say(f"warning: the mirror ended early (exit code {code}); make sync tells what is missing")
         elif self.left:
             self._say(f"not mirrored to its end: {', '.join(self.left)}; make sync goes on")

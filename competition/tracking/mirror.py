@@ -2,13 +2,14 @@
 competition.tracking.mirror`.
 
 Training never waits for it. Each line of its input says which run to follow (told.py); at the end of its input, which comes
-too when the process that trains is killed, it tells the rest within a bounded time and ends. What it has to say goes to its
-output, as events of the board.
+too when the process that trains is killed, it tells the rest and ends, by itself where nobody waits for it. What it has to
+say goes to its output, as events of the board.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
@@ -19,7 +20,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from competition import board
-from competition.host import clean
+from competition.engine import stopping
 from competition.tracking import choice
 from competition.tracking.service import Service
 from competition.tracking.tail import Tail
@@ -28,7 +29,7 @@ from competition.tracking.told import Followed
 POLL = 1.0  # seconds
 SETTLE = 1.0  # seconds, twice what W&B's client takes to write what it was told
 NICE = 19  # of two busy cores it then takes under 1%; 10 would take 5%
-LIMITS = {"offline": 18.0, "online": 28.0}  # seconds to end within
+LIMIT = 600.0  # seconds to end within, uploads of weights included; nobody waits for it
 
 
 class Outlet:
@@ -43,10 +44,11 @@ class Outlet:
 
 
 class Mirror:
-    """limit: seconds that its end may take; asked: which mode of W&B, None where the environment and the network say."""
+    """asked: which mode of W&B, None where the environment and the network say; patience: seconds that its end waits for
+    another mirror, that of the command before, to leave a folder."""
 
-    def __init__(self, asked: str | None = None) -> None:
-        self.asked, self.limit = asked, LIMITS["offline"]
+    def __init__(self, asked: str | None = None, patience: float = math.inf) -> None:
+        self.asked, self.patience = asked, patience
         self.tails: dict[str, Tail] = {}
         self.services: dict[str, Service] = {}
         self.failed: list[str] = []
@@ -64,13 +66,17 @@ class Mirror:
         """What is left, to its end."""
         for n, (name, tail) in enumerate(list(self.tails.items())):
             board.show("telling", n, len(self.tails), name)
-            self._try(name, tail.poll)
-            if name in self.tails:
-                self._try(name, tail.close)
+            self._try(name, lambda tail=tail: self._end(tail))
         for service in self.services.values():
             service.close()
         for tail in self.tails.values():
             tail.forget()
+
+    def _end(self, tail: Tail) -> None:
+        began = time.monotonic()
+        while not tail.poll() and time.monotonic() - began < self.patience and not stopping():
+            time.sleep(0.2)
+        tail.close()
 
     def abandon(self) -> None:
         """In the midst of its work: what services were told by now is on the disk in a moment, and is not told again."""
@@ -88,9 +94,9 @@ class Mirror:
         try:
             step()
         except Exception as e:
-            self.tails.pop(name).forget(whole=False)
+            self.tails.pop(name).drop()
             self.failed.append(name)
-            board.say(f"warning: {name} is not mirrored: {reason(e)}; nothing else is lost, make sync goes on")
+            board.say(f"warning: {name} is not mirrored: {choice.reason(e)}; nothing else is lost, make sync goes on")
 
     def _service(self, name: str) -> Service:
         if name not in self.services:
@@ -99,24 +105,19 @@ class Mirror:
 
     def _wandb(self) -> Service:
         choice.quiet()
-        import wandb
+        import wandb  # noqa: F401  seconds, as above
 
         from competition.tracking.wandbs import ROOT, Wandb
 
-        mode, why = (self.asked, "") if self.asked else choice.mode(os.environ, wandb.Settings().base_url)
-        self.limit = LIMITS[mode]
+        mode, why = (self.asked, "") if self.asked else choice.mode()
         if self.asked is None:
             told = f"W&B: logged offline below {ROOT}" + f" ({why})" * bool(why) + "; make sync uploads it"
             board.say("W&B: logged online" if mode == "online" else told)
         return Wandb(mode == "online")
 
 
-def reason(error: Exception) -> str:
-    return clean(f"{type(error).__name__}: {error}").split("\n")[0][:300]
-
-
 def _tensorboard() -> Service:
-    from competition.tracking.boards import ROOT, TensorBoard
+    from competition.tracking.tensorboards import ROOT, TensorBoard
 
     board.say(f"TensorBoard: tensorboard --logdir {ROOT}")
     return TensorBoard()
@@ -127,7 +128,7 @@ def listen(lines: TextIO, told: queue.Queue[Followed | None], mirror: Mirror, ou
     for line in lines:
         told.put(Followed(**json.loads(line)))
     told.put(None)
-    time.sleep(mirror.limit)
+    time.sleep(LIMIT)
     try:
         mirror.abandon()
     finally:
@@ -164,7 +165,7 @@ def main() -> None:
     try:
         work(mirror, told)
     except Exception as e:
-        board.say(f"warning: the mirror fails: {reason(e)}; nothing else is lost, make sync goes on")
+        board.say(f"warning: the mirror fails: {choice.reason(e)}; nothing else is lost, make sync goes on")
     leave(mirror, outlet)
 
 

@@ -21,9 +21,10 @@ from competition.engine import signals, stopping
 from competition.errors import EnvironmentFault, Fault, Finding, Stopped
 from competition.host import clean
 from competition.tracking import choice, history, told
-from competition.tracking.mirror import Mirror, reason
+from competition.tracking.mirror import Mirror
 from competition.tracking.told import Followed
 
+PATIENCE = 10.0  # seconds for a mirror that works in the background
 MINUTES = 30  # that the upload of one W&B run may take
 LINES = 3  # of what the client says that a message shows
 
@@ -35,8 +36,8 @@ def sync(competition: str | None = None) -> None:
     with board.board(), signals():
         names = [competition] if competition else _competitions()
         followed = [one for name in names for one in _of(name)]
-        _tell(followed)
-        waiting = _waiting(names)
+        elsewhere = {name for one in _tell(followed) for name in one.growing()}
+        waiting = {name: paths for name, paths in _waiting(names).items() if name not in elsewhere}
         if not waiting:
             board.say("nothing waits to be uploaded")
             return
@@ -62,7 +63,7 @@ def _of(competition: str) -> Iterator[Followed]:
             elif (path.parent / "trials.csv").exists():
                 yield _search(name)
         except Fault as fault:
-            board.say(f"warning: {name} is left out: {reason(fault)}")
+            board.say(f"warning: {name} is left out: {choice.reason(fault)}")
 
 
 def _followed(run: Run, keys: Sequence[str] | None = None) -> Followed:
@@ -80,9 +81,10 @@ def _search(name: str) -> Followed:
     return _followed(run.model_copy(update={"name": name}), keys)
 
 
-def _tell(followed: Sequence[Followed]) -> None:
-    """Into offline files: what is uploaded is then one thing, whoever logged it."""
-    mirror = Mirror("offline")
+def _tell(followed: Sequence[Followed]) -> list[Followed]:
+    """Into offline files: what is uploaded is then one thing, whoever logged it. Returns those that another process follows:
+    files that still grow are uploaded later."""
+    mirror = Mirror("offline", PATIENCE)
     for n, one in enumerate(followed):
         if stopping():
             break
@@ -92,6 +94,10 @@ def _tell(followed: Sequence[Followed]) -> None:
     mirror.close()
     if stopping():
         raise Stopped("stopped while runs were told")
+    left = [one for one in followed if one.run in mirror.left()]
+    if left:
+        board.say(f"still to be told, make sync again later: {', '.join(one.run for one in left)}")
+    return left
 
 
 def _waiting(competitions: Sequence[str]) -> dict[str, list[Path]]:
@@ -107,21 +113,15 @@ def _waiting(competitions: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def _refuse_unreachable(count: int) -> None:
-    choice.quiet()
-    import urllib.parse
-
-    import wandb
-
-    url = os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url
-    host = urllib.parse.urlsplit(url).hostname or url
+    here = choice.account()
     kept = f"nothing is lost: {count} folders wait below {artifacts.RUNS / '.wandb'}"
-    if not choice.has_key(os.environ, host):
-        found, mend = "no key in WANDB_API_KEY or netrc", "`wandb login`, or set WANDB_API_KEY, then make sync again"
-        raise EnvironmentFault(Finding("ENV-TOKEN", "W&B does not know you", host, found, mend, kept))
-    if not choice.reachable(url):
+    if here.missing:
+        mend = "`wandb login`, or set WANDB_API_KEY, then make sync again"
+        raise EnvironmentFault(Finding("ENV-TOKEN", "W&B does not know you", here.host, here.missing, mend, kept))
+    if not choice.reachable(here.url):
         found = f"no connection within {choice.CONNECTION:.0f} seconds"
         mend = "look at the network, then make sync again"
-        raise EnvironmentFault(Finding("ENV-NETWORK", "W&B can't be reached", host, found, mend, kept))
+        raise EnvironmentFault(Finding("ENV-NETWORK", "W&B can't be reached", here.host, found, mend, kept))
 
 
 def _upload(waiting: dict[str, list[Path]]) -> None:
@@ -140,9 +140,7 @@ def _client(folders: Sequence[Path], label: str) -> str:
     """The client's own sync of the parts of one W&B run; why it failed, empty where it did not."""
     command = [sys.executable, "-m", "wandb", "sync", "--include-online", *map(str, folders)]
     with tempfile.TemporaryFile() as out:
-        environ = {
-            key: value for key, value in os.environ.items() if key != "WANDB_MODE"
-        }  # offline, it uploads nothing
+        environ = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"}  # offline, it uploads nothing
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environ)
         began = time.monotonic()
         while process.poll() is None and not stopping() and (passed := time.monotonic() - began) < 60 * MINUTES:

@@ -19,7 +19,6 @@ FACTS = ("truth", "predicted", "loss", "confidence", "fold", "kind", "why")  # c
 
 def of(summary: Summary) -> dict[str, Any]:
     """By the name that each is logged under; only those that the run has something for."""
-
     found: dict[str, Any] = {}
     if len(summary.worst):
         found["worst_rows"] = worst(summary)

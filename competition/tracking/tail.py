@@ -35,7 +35,7 @@ class Tail:
         self.kept = ""  # the cursor as the file has it
         self.sure: dict[
             str, Any
-        ] = {}  # as it was a poll ago: services take a moment to write; what is lost is told again
+        ] = {}  # the cursor a poll ago: services take a moment to write; what is lost is told again
 
     def poll(self) -> bool:
         """Tells what is new. False where another process follows this folder."""
@@ -62,16 +62,21 @@ class Tail:
             self._keep()
 
     def forget(self, whole: bool = True) -> None:
-        """Once the service has closed, or can't be told: the cursor is kept and the folder is free."""
-        self.done = whole
+        """Once what the service was told lies on the disk: the cursor is kept and the folder is free."""
         if self.lock.is_locked:
+            self.done = whole
             self.sure = self.cursor
             self._keep()
             self.lock.release()
 
+    def drop(self) -> None:
+        """Where the service fails: what it was told last may be lost, as on a full disk, and is told again."""
+        if self.lock.is_locked:
+            self.lock.release()
+
     def _take(self) -> bool:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(exist_ok=True)
             self.lock.acquire()
         except Timeout:
             return False
@@ -81,7 +86,7 @@ class Tail:
 
     def _keep(self) -> None:
         text = json.dumps(self.sure)
-        if text != self.kept:
+        if text != self.kept and self.path.parent.exists():  # a run that was removed meanwhile does not come back
             artifacts.write_text(self.path, text)
             self.kept = text
 

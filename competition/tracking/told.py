@@ -1,7 +1,7 @@
 """What the mirror is told of a run, as a line of JSON; the rest it reads from the run's folder.
 
-Ids come from what a run is (name, configuration, data, folds), so that a fold that goes on after a kill, and a folder that
-is removed and trained anew, continue the same curve.
+Ids come from what a run is (name, configuration, data, folds) and from when its folder was first followed, so that a fold
+that goes on after a kill continues the same curve, and a folder that is removed and trained anew draws one of its own.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ class Followed:
     def folder(self) -> Path:
         return artifacts.run_folder(self.run)
 
+    def growing(self) -> set[str]:
+        """Ids of what is told bit by bit."""
+        return {self.id(part) for part in ("score", *(path.name for path in self.folder.glob("fold*")))}
+
     def id(self, part: str) -> str:
         """Of `fold0`, `score`, `trial3`, `search`; 16 hex digits."""
         return artifacts.digest(self.identity, part)[:DIGITS]
@@ -65,7 +69,12 @@ def of(at: Opened, service: str, keys: Sequence[str] | None = None) -> Followed:
     """keys: of a search, whose folder `at` is."""
     from competition import runs
 
-    identity = artifacts.digest(at.run.name, runs.identity(at.run, ("fit",)), at.data.hash, at.table.hash)
+    since = at.folder / MIRRORED / "since.txt"
+    if not since.exists():
+        artifacts.write_text(since, artifacts.now())
+    identity = artifacts.digest(
+        at.run.name, runs.identity(at.run, ("fit",)), at.data.hash, at.table.hash, since.read_text()
+    )
     metric = at.data.problem.metric
     facts = at.data.config.model_dump(mode="json", include=FACTS)
     return Followed(at.run.name, identity, service, metric.name, metric.greater, facts, keys)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from competition import artifacts, board
 from competition.host import clean
-from competition.tracking import lineage, tables
+from competition.tracking import files, tables
 from competition.tracking.flat import flat
 from competition.tracking.told import Followed
 
@@ -47,15 +47,15 @@ class Wandb:
     def summary(self, told: Followed, summary: Summary) -> None:
         run = self._summary_run(told)
         run.summary.update(summary.figures())
-        for name, shown in tables.of(summary).items():
-            run.log({name: shown})
-        _log(run, lineage.config(told.run))
-        _log(run, lineage.predictions(told.run))
-        for source in lineage.made_from(told.run, told.config()):
+        if shown := tables.of(summary):
+            run.log(shown)
+        _log(run, files.config(told.run))
+        _log(run, files.predictions(told.run))
+        for source in files.made_from(told.run, told.config()):
             _use(run, source)
 
     def submission(self, told: Followed) -> None:
-        _log(self._summary_run(told), lineage.submission(told.run))
+        _log(self._summary_run(told), files.submission(told.run))
 
     def trial(self, told: Followed, row: Mapping[str, Any]) -> None:
         config = {key: row[key] for key in told.keys or () if key in row}
@@ -130,8 +130,8 @@ class _Fold:
     def close(self, record: Mapping[str, Any] | None) -> None:
         if record is not None:
             self.run.summary.update({f"fit/{key}": value for key, value in flat(record).items()})
-            _use(self.run, lineage.folds(self.told.run))
-            _log(self.run, lineage.weights(self.told.run, self.fold))
+            _use(self.run, files.folds(self.told.run))
+            _log(self.run, files.weights(self.told.run, self.fold))
         self.run.finish(exit_code=None if record is not None else 1)
 
 
@@ -158,7 +158,7 @@ def _settings(mode: Literal["online", "offline"], folder: Path) -> wandb.Setting
     )
 
 
-def _artifact(told: lineage.Artifact) -> wandb.Artifact:
+def _artifact(told: files.Artifact) -> wandb.Artifact:
     import wandb
 
     artifact = wandb.Artifact(told.name, type=told.kind)
@@ -167,12 +167,12 @@ def _artifact(told: lineage.Artifact) -> wandb.Artifact:
     return artifact
 
 
-def _log(run: wandb.Run, told: lineage.Artifact) -> None:
+def _log(run: wandb.Run, told: files.Artifact) -> None:
     if told.files:
         run.log_artifact(_artifact(told))
 
 
-def _use(run: wandb.Run, told: lineage.Artifact) -> None:
+def _use(run: wandb.Run, told: files.Artifact) -> None:
     """As what the run is made from: what `use_artifact` does of a new artifact, without its wait for the server, which an
     offline run has none of. The same content is the same version, whoever logged it first."""
     if told.files:

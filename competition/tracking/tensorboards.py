@@ -110,7 +110,6 @@ class _Writer:
         self._add(0, tag=tag, image=shown)
 
     def text(self, tag: str, text: str) -> None:
-
         kinds = _message("summary", "SummaryMetadata")
         metadata = kinds(plugin_data=kinds.PluginData(plugin_name="text"))
         tensor = _message("tensor", "TensorProto")(dtype=_message("types", "DT_STRING"), string_val=[text.encode()])
@@ -129,7 +128,6 @@ class _Writer:
         self.file.close()
 
     def _add(self, step: int, **value: Any) -> None:
-
         kinds = _message("summary", "Summary")
         self._event(step, kinds(value=[kinds.Value(**value)]))
 
