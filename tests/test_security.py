@@ -412,7 +412,8 @@ def test_durations_and_deadlines_are_of_a_clock_that_does_not_jump():
     found = [
         p.name
         for p in ROOT.glob("competition/**/*.py")
-        if re.search(r"(?<!process_)\btime\.time\(|clock\.time\(|datetime\.now", p.read_text())
+        if p.name != "tensorboards.py"  # whose events have a stamp
+        and re.search(r"(?<!process_)\btime\.time\(|clock\.time\(|datetime\.now", p.read_text())
     ]
     assert not found
 
