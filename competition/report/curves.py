@@ -139,7 +139,7 @@ def _points(known: Mapping[str, float], pooled: float, metric: str) -> Figure:
     places = [*range(len(known))]
     dots = {
         "type": "scatter", "mode": "markers+text" if len(known) <= WORDED else "markers", "name": "fold", "x": places,
-        "y": rounded([*known.values()]), "text": [number(value) if abs(value) >= 1000 else f"{value:#.4g}" for value in known.values()], "cliponaxis": False,
+        "y": rounded([*known.values()]), "text": [*map(_told, known.values())], "cliponaxis": False,
         "textposition": "top center", "marker": {"color": BLUE, "size": 10}, "hovertemplate": "%{x} %{y:.4f}<extra></extra>",
     }  # fmt: skip
     line = {
@@ -147,3 +147,8 @@ def _points(known: Mapping[str, float], pooled: float, metric: str) -> Figure:
         "y": rounded([pooled] * 2, 6), "line": {"color": GREY, "dash": "dash", "width": 2}, "hoverinfo": "skip",
     }  # fmt: skip
     return figure([line, dots], xaxis=axis("", **names([*known]), range=[-0.5, len(known) - 0.5]), yaxis=axis(metric))
+
+
+def _told(score: float) -> str:
+    """Four digits, the last of which may be 0."""
+    return number(score) if abs(score) >= 1000 else f"{score:#.4g}"

@@ -53,7 +53,7 @@ def _grid(scored: Sequence[Standing]) -> Grid:
     ]
     rows = [_row(standing, best) for standing in scored]
     known = [n for n in range(len(columns)) if any(row[n] not in (None, "") for row in rows)]
-    note = "`make compare A= B=` tests two runs closely."
+    note = "`make compare A= B=` tests two runs closely." if len(scored) > 1 else ""
     return Grid("Runs", [columns[n] for n in known], [[row[n] for n in known] for row in rows], note)
 
 
@@ -88,8 +88,9 @@ def _by_fold(subject: Subject, scored: Sequence[Standing]) -> Chart:
         xaxis=axis(f"{metric.name}, {'greater' if metric.greater else 'smaller'} is better"),
         yaxis=axis("", **names([s.run for s in shown]), range=[len(shown) - 0.5, -0.5]),
     )
-    ends = " to ".join(f"{s.run} ({s.score:.6g})" for s in (shown[0], shown[-1]))
-    text = f"{metric.name} from {ends}; the spread of a run's folds shows how much of a difference may be luck."
+    ends = " to ".join(f"{s.run} ({s.score:.6g})" for s in dict.fromkeys((shown[0], shown[-1])))
+    luck = "the spread of a run's folds shows how much of a difference may be luck"
+    text = f"{metric.name} {'from' if len(shown) > 1 else 'of'} {ends}; {luck}."
     if len(scored) > DRAWN:
         text += f" The {len(scored) - DRAWN} runs behind them are in the table only."
     return Chart("Score by fold", drawn, text, 110 + ROW * len(shown))
