@@ -244,7 +244,7 @@ def lr(options: argparse.Namespace) -> None:
 def look(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
-    stages.look(runs.resolve(options.run, options.set))
+    stages.look(runs.would_be(options.run, options.set), options.set)
 
 
 def describe(options: argparse.Namespace) -> None:

@@ -123,11 +123,7 @@ def noise_floor(data: Data, table: FoldTable) -> tuple[float, int] | None:
     """(standard deviation between seeds, runs that it is of) of the runs of this data, fold table and metric that have two
     or more seeds; None without any."""
     folders = [runfolder.read(name) for name in runfolder.names(data.name)]
-    whole = [
-        f
-        for f in folders
-        if f.scored and not f.damaged and not f.older and f.scored["metric"] == data.problem.metric.name
-    ]
+    whole = [f for f in folders if f.whole and f.scored["metric"] == data.problem.metric.name]
     same = [
         f.scored.get("seeds") or {} for f in whole if (f.record["data"], f.record["folds"]) == (data.hash, table.hash)
     ]

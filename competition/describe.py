@@ -40,7 +40,7 @@ Piece = tuple[Split, list[str]]  # a fold, ids of held-out rows
 
 def refuse(run: Run) -> None:
     """Raises ConfigFault CFG-TASK where the run trains no network of its own."""
-    if isinstance(run.task, Stepped) and run.preset is None:
+    if of_a_network(run):
         return
     what, mend = "there is no network to describe", "RUN=<one of them that is an image or detection run>"
     others = run.members or getattr(run.task, "of", ())
@@ -50,6 +50,10 @@ def refuse(run: Run) -> None:
         found = f"task: {task_name(run.task)}"
         mend = f"make importance RUN={run.name}: what each column is worth, and SHAP values of trees"
     raise ConfigFault(Finding("CFG-TASK", what, f"RUN={run.name}", found, mend))
+
+
+def of_a_network(run: Run) -> bool:
+    return isinstance(run.task, Stepped) and run.preset is None
 
 
 def describe(at: Opened, engine: Engine) -> dict[str, Any]:
@@ -138,6 +142,7 @@ def measure(run: Run, split: Split) -> tuple[dict[str, Any], Sequence[Strip]]:
     seen = inputs(job, batch, knobs, device)
 
     def forward() -> Any:
+        heard(fold.stop)
         with torch.no_grad(), loop.autocast(knobs, device):
             return job.model(*seen)
 

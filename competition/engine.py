@@ -7,9 +7,11 @@ process each.
 
 from __future__ import annotations
 
+import functools
 import math
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -213,13 +215,24 @@ def _begin(events: Any, slots: Any, parent: int) -> None:
     slot = slots.get()
     os.environ.update(ALONE if slot is None else {"CUDA_VISIBLE_DEVICES": _visible(slot)})
     board.listen_to(events)
+    end_with(parent, functools.partial(os._exit, 1))
+
+
+def end_with(parent: int, end: Callable[[], object]) -> None:
+    """Calls `end` once that process, which began this one, is gone: a SIGKILL tells nobody."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.2)
-        os._exit(1)
+        end()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def run_below(parent: int) -> None:
+    """`python -m competition` with the words of this process, which is told to stop where its parent is gone."""
+    end_with(parent, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    runpy.run_module("competition", run_name="__main__")
 
 
 def _visible(slot: int) -> str:

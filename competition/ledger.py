@@ -15,7 +15,7 @@ COLUMNS = (
     "time", "competition", "run", "members", "metric", "cv", "cv_std", "public", "private", "config", "data", "folds",
     "git",
 )  # fmt: skip
-NUMBER = re.compile(r"[+-]?[0-9.]+(e[+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
 KEY = ("run", "metric", "config", "data", "folds")  # what makes two submissions the same
 
 

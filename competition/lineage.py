@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from competition import artifacts, card, config
+from competition import artifacts, card, config, runfolder
 from competition.config import Run
 from competition.errors import ConfigFault, Finding
 from competition.split import ALL
@@ -26,6 +26,16 @@ class Carded:
     @property
     def folder(self) -> Path:
         return artifacts.run_folder(self.run.name)
+
+    @property
+    def folds(self) -> list[Path]:
+        """The folders of the folds that count by now."""
+        return list(runfolder.fold_folders(self.folder, self.record["config"]))
+
+    @property
+    def fits(self) -> dict[str, dict[str, Any]]:
+        """fit.json by fold."""
+        return {fold.name: artifacts.read_json(path) for fold in self.folds if (path := fold / "fit.json").exists()}
 
 
 def lineage(name: str) -> dict[str, Carded]:
@@ -75,27 +85,26 @@ def fitted_by(one: Carded) -> dict[str, int]:
     `jobs: 1` as the machine's cores.
     """
     usual = one.record["hardware"].get("cores", 1) if one.record["config"].get("jobs") == 1 else 1
-    records = {path.parent.name: artifacts.read_json(path) for path in sorted(one.folder.glob("fold*/fit.json"))}
-    return {fold: int(record.get("threads", usual)) for fold, record in records.items()}
+    return {fold: int(record.get("threads", usual)) for fold, record in one.fits.items()}
 
 
 def finished_by(one: Carded) -> int:
     """Threads of the processes that predicted, or of the one that blended."""
     usual = max(fitted_by(one).values(), default=1)
-    files = [one.folder / "score.json"] if one.run.members is not None else one.folder.glob("fold*/predicted.json")
+    predicted = [fold / "predicted.json" for fold in one.folds]
+    files = predicted if one.run.members is None else [one.folder / "score.json"]
     counts = Counter(int(artifacts.read_json(path).get("threads", usual)) for path in files if path.exists())
     return counts.most_common(1)[0][0] if counts else usual
 
 
 def unknown_threads(one: Carded) -> bool:
     """Whether older code made it, which did not record them."""
-    return any("threads" not in artifacts.read_json(path) for path in one.folder.glob("fold*/fit.json"))
+    return any("threads" not in record for record in one.fits.values())
 
 
 def in_process(one: Carded) -> bool:
     """Whether folds were fitted on a CPU by several threads, as only a run with `jobs: 1` or a single fold is."""
-    records = [artifacts.read_json(path) for path in one.folder.glob("fold*/fit.json")]
-    return any(record.get("threads", 1) > 1 and record.get("device", "cpu") == "cpu" for record in records)
+    return any(record.get("threads", 1) > 1 and record.get("device", "cpu") == "cpu" for record in one.fits.values())
 
 
 def steps(found: dict[str, Carded]) -> Iterator[tuple[list[str], int]]:

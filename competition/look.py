@@ -25,9 +25,11 @@ def look(at: Opened) -> Path:
     with rehearsal.fold_of(at.run, split) as fold:
         strips = at.run.task.strips(fold)
     path = at.folder / "look.png"
-    title = f"{at.run.name}, {split.name}: what the network is given"
+    title = f"{at.run.name}, {split.name}: what the network is given" + f" with {at.overrides}" * bool(at.overrides)
     artifacts.write_bytes(path, contact.sheet(strips, at.data.problem.classes, title))
-    board.say(f"{at.run.name}: {path}, {'; '.join(strip.title for strip in strips)}")
+    for strip in strips:
+        board.say(f"{len(strip.sights):3d}  {strip.title}")
+    board.say(f"{at.run.name}: {path} shows them")
     return path
 
 

@@ -114,15 +114,19 @@ def advice(competition: str, every: Sequence[Standing]) -> list[str]:
     if not scored:
         return ["no run has a score that counts yet"]
     best, level = scored[0], [s for s in scored[1:] if s.level]
-    single = [s for s in scored if not s.members]
+    single = [s for s in scored if s.task != "blend" and "+" not in s.run]  # a preset blends its models itself
     told = []
     if level:
         told.append(
             f"within noise of {best.run}: {_listed(level)}; make compare A={best.name} B={level[0].name} tests it"
         )
+    elif any(s.error is None for s in scored[1:]):
+        told.append(
+            "too few folds have a score to tell a gap from noise; make compare A= B= tests two runs by their rows"
+        )
     elif len(scored) > 1:
         told.append(f"{best.run} is ahead of all others beyond noise")
-    if len(single) > 1 and not best.members:
+    if len(single) > 1 and best.task != "blend":
         names = " ".join(s.run for s in single[:NAMED])
         told.append(f'next: blend them: make ensemble COMP={competition} RUNS="{names}"')
     elif len(single) < 2:

@@ -119,7 +119,7 @@ def _restore(at: Path, path: Path, digest: str, sha: str | None) -> None:
     if path.is_file() and artifacts.file_digest(path) == digest:
         return
     committed, home = artifacts.committed(sha, path), (at / path).parent
-    ours = home.resolve().is_relative_to(at.resolve())  # not a folder that is linked to
+    ours = home.resolve().is_relative_to((at / artifacts.CONFIGS).resolve())  # no folder that is linked to, no weights
     if committed is None or artifacts.bytes_digest(committed) != digest or not ours:
         what, found = "a file of yours is no longer what the run was made with", f"its digest was {digest}"
         raise DataFault(Finding("RUN-DATA", what, str(path), found, "bring it back", "the run would be another one"))
@@ -196,6 +196,7 @@ def make(at: Path, found: dict[str, Carded], quiet: bool) -> bool:
     """Runs the commands there, unless all were. Returns whether it did. Raises Stopped, and a Fault where one fails."""
     if (at / "made.json").exists():
         return False
+    board.say(cost(at, found))
     for words, threads in steps(found):
         board.say(f"in {at}: python -m competition {' '.join(words)}")
         _command(at, words, threads, quiet)
@@ -203,12 +204,26 @@ def make(at: Path, found: dict[str, Carded], quiet: bool) -> bool:
     return True
 
 
+def cost(at: Path, found: dict[str, Carded]) -> str:
+    """What it took the first time, of all that it is made of."""
+    seconds = [float(fit["seconds"]) for one in found.values() for fit in one.fits.values() if "seconds" in fit]
+    told = f"its folds were trained for {board.spoken(sum(seconds))} in all, " if seconds else ""
+    return f"{told}its files are {megabytes(*(one.folder for one in found.values()))}; expect about that again, in {at}"
+
+
+def megabytes(*folders: Path) -> str:
+    """Of all files below, as `12 MB`."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return f"{sum(path.stat().st_size for path in files) / 1e6:,.1f} MB"
+
+
 def _command(at: Path, words: list[str], threads: int, quiet: bool) -> None:
     """One command in a process of its own, which a signal reaches through us. quiet: what it shows goes to stderr."""
     code = str(Path(__file__).parents[1])
     path = os.pathsep.join([code, *filter(None, [os.environ.get("PYTHONPATH")])])
     env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    whole = [sys.executable, "-m", "competition", *words]
+    begin = f"from competition import engine; engine.run_below({os.getpid()})"
+    whole = [sys.executable, "-c", begin, *words]
     with (
         signals(),
         subprocess.Popen(whole, cwd=at, env=env, stdout=2 if quiet else None, start_new_session=True) as process,

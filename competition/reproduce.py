@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.table import Column, Table
+from rich.table import Table
 
 from competition import artifacts, board, card, remaking
 from competition.engine import signals
@@ -38,7 +38,8 @@ def reproduce(name: str, as_json: bool = False) -> None:
 def verdict(name: str, quiet: bool) -> dict[str, Any]:
     """Makes the run again where that is not done, and compares. Returns reproduced.json. quiet: stdout is kept clear."""
     found, at = lineage(name), artifacts.again_folder(name)
-    apart = card.differences(found[name].record, card.surroundings())
+    now = card.surroundings()
+    apart = {what: told for one in found.values() for what, told in card.differences(one.record, now).items()}
     for line in before(found, apart):
         board.say(f"{name}: {line}")
     with artifacts.locked(at):
@@ -49,7 +50,8 @@ def verdict(name: str, quiet: bool) -> dict[str, Any]:
     artifacts.write_json(artifacts.run_folder(name) / "reproduced.json", record)
     board.console.print(table(name, record))
     board.say(f"{name}: {sentence(record)}")
-    board.say(f"made {'again' if anew else 'earlier, and compared anew; delete it to make it again'}: {at}")
+    board.say(f"made {'again' if anew else 'earlier, and compared anew; delete it to make it again'}: {at}, "
+              f"{remaking.megabytes(at)}")  # fmt: skip
     return record
 
 
@@ -63,7 +65,7 @@ def before(found: dict[str, Carded], apart: dict[str, str]) -> Iterator[str]:
         map(unknown_threads, found.values())
     )
     if lacking:
-        yield f"its card is of an older version and lacks {'; '.join(lacking)}"
+        yield f"its card lacks {'; '.join(lacking)}"
     for what, told in apart.items():
         yield f"{what}: {told}"
     if apart:
@@ -92,7 +94,7 @@ def compare(name: str, found: dict[str, Carded], at: Path) -> Iterator[Same]:
             yield files(f"{part}/oof.parquet", *_both(at, part, "oof.parquet"))
     folder = artifacts.run_folder(name)
     for kind in ("model*", "oof.parquet"):
-        for path in sorted(folder.glob(f"fold*/{kind}")):
+        for path in (path for fold in found[name].folds for path in sorted(fold.glob(kind))):
             inner = str(path.relative_to(folder))
             yield files(inner, *_both(at, name, inner))
     for part in ("oof", "test"):
@@ -108,25 +110,33 @@ def _both(at: Path, name: str, file: str) -> tuple[Path, Path]:
 
 
 def table(name: str, record: dict[str, Any]) -> Table:
-    file = Column("file", no_wrap=True, overflow="fold")
-    shown = Table(file, Column("verdict", no_wrap=True), "largest gap", "rows apart", "", title=f"{name}, made again")
-    for one in record["files"]:
+    """Of what the verdict is of, and of weights that can be compared tensor by tensor; a line on the other ones below it."""
+    rows = [one for one in record["files"] if Path(one["what"]).suffix in (*COUNTED, ".safetensors")]
+    others = [one["verdict"] == EQUAL for one in record["files"] if one not in rows]
+    told = f"of {len(others)} other files of models {sum(others)} are equal to the byte; some libraries write the time there"
+    columns = ["file", "verdict"] + ["largest gap", "rows apart", ""] * any(
+        one["verdict"] != EQUAL or one["note"] for one in rows
+    )
+    shown = Table(title=f"{name}, made again", caption=told if others else None)
+    for column in columns:
+        shown.add_column(column, no_wrap=column in ("file", "verdict"), overflow="fold")
+    for one in rows:
         same = one["verdict"] == EQUAL
         gap = "" if same or one["greatest"] is None else f"{one['greatest']:.3g}"
         share = "" if same or one["share"] is None else f"{one['share']:.2%}"
-        shown.add_row(one["what"], one["verdict"], gap, share, one["note"])
+        shown.add_row(*[one["what"], one["verdict"], gap, share, one["note"]][: len(columns)])
     return shown
 
 
 def sentence(record: dict[str, Any]) -> str:
     """The verdict in one sentence."""
     of = [one["what"] for one in record["files"] if Path(one["what"]).suffix in COUNTED]
-    csv = " and the CSV" if any(file.endswith(".csv") for file in of) else "; there was no CSV to compare; all"
+    csv = " and the CSV" if any(file.endswith(".csv") for file in of) else ""
     what = f"out-of-fold and test predictions ({sum(file.endswith('.parquet') for file in of)} files){csv}"
     rule = (
         f" (no number apart by more than {ROUNDING:g} of its column's largest)" if record["verdict"] == ROUNDED else ""
     )
-    return f"{what} are {record['verdict']}{rule}, {machine(record['differs'])}"
+    return f"{what} are {record['verdict']}{rule}, {machine(record['differs'])}" + "; there was no CSV" * (not csv)
 
 
 def machine(apart: dict[str, str]) -> str:
@@ -148,6 +158,9 @@ def _different(name: str, record: dict[str, Any]) -> Finding:
         what="the run made again is different",
         where=f"RUN={name}, {artifacts.again_folder(name)}",
         found=f"{', '.join(bad[:6])}; CV {there} there, {here} here; {machine(record['differs'])}",
-        mend="the commit and the versions of the card (`git checkout`, `make setup`), on the same hardware",
+        mend="the commit and the versions of the card (`git checkout`, `make setup`), on the same hardware"
+        if record["differs"]
+        else "a file of the run's folder was changed by hand, or something draws without a seed: hold the two folders "
+        "against each other",
         risk="what it scored is not what this code, on this machine, scores",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from competition import artifacts
 
 FOLD = re.compile(r"fold(\d+|all)(-repeat\d+)?(?:-seed(\d+))?")
 RECORDED = ("run", "config", "set", "data", "folds", "seed", "made", "versions", "hardware")  # of run.json
+KINDS = dict.fromkeys(("set", "data", "folds", "made"), str) | {"git": str | None} | dict.fromkeys(
+    ("versions", "hardware", "competition", "files", "results"), dict)  # fmt: skip
 SCORED = (
     "metric", "greater_is_better", "score", "std", "folds", "in_sample", "mean", "rows", "parts", "methods", "decision",
     "weights_by_fold", "adjustment", "adjustments_by_fold", "basis", "made",
@@ -117,7 +120,12 @@ def read(name: str) -> Folder:
         mend = f"delete {folder} and train the run anew"
         known = record | {"config": {}}
         return Folder(name, known, {}, {}, older=f"run.json lacks {', '.join(lacking) or 'a config'}; {mend}")
-    found = {path.parent.name: _json(path) for path in _fits(folder, record["config"])}
+    wrong = [key for key, kind in KINDS.items() if key in record and not isinstance(record[key], kind)]
+    if wrong:
+        mend = f"bring it back from a copy, or delete {folder} and train the run anew"
+        return Folder(name, {}, {}, {}, damaged=f"run.json has a {wrong[0]} that Podium never writes; {mend}")
+    fitted = [one for fold in fold_folders(folder, record["config"]) if (one := fold / "fit.json").exists()]
+    found = {path.parent.name: _json(path) for path in fitted}
     fits = {fold: fit for fold, fit in found.items() if isinstance(fit, dict)}
     scored = _json(folder / "score.json") or {}
     whole = {} if isinstance(scored, str) else scored
@@ -140,6 +148,15 @@ def members(record: Mapping[str, Any], scored: Mapping[str, Any]) -> list[str]:
     return [*dict.fromkeys(name for some in given for name in some if isinstance(name, str))]
 
 
+def fold_folders(folder: Path, config: Mapping[str, Any]) -> Iterator[Path]:
+    """Those of the folds that count for the run: the seeds and refits that it had before may have left more."""
+    seeds, refit = _whole(config.get("seeds")) or 1, config.get("refit")
+    for path in sorted(folder.glob("fold*/")):
+        fold = FOLD.fullmatch(path.name)
+        if fold and int(fold[3] or 0) < seeds and (fold[1] != "all" or refit):
+            yield path
+
+
 def inputs(names: Iterable[str]) -> str:
     """Hash of what a blend of these runs is made from, their predictions; empty where some are gone."""
     files = [artifacts.run_folder(name) / f"{part}.parquet" for name in names for part in ("oof", "test")]
@@ -147,7 +164,7 @@ def inputs(names: Iterable[str]) -> str:
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _json(path: Path) -> dict[str, Any] | str | None:
@@ -159,14 +176,6 @@ def _json(path: Path) -> dict[str, Any] | str | None:
     except (OSError, ValueError, RecursionError) as e:
         return f"{path.name} can't be read ({str(e).splitlines()[0][:80]})"
     return value if isinstance(value, dict) else f"{path.name} can't be read (it holds no object)"
-
-
-def _fits(folder: Path, config: Mapping[str, Any]) -> Iterator[Path]:
-    seeds, refit = _whole(config.get("seeds")) or 1, config.get("refit")
-    for path in sorted(folder.glob("fold*/fit.json")):
-        fold = FOLD.fullmatch(path.parent.name)
-        if fold and int(fold[3] or 0) < seeds and (fold[1] != "all" or refit):
-            yield path
 
 
 def _broken(name: str, record: Mapping[str, Any], scored: Any, fits: Mapping[str, str]) -> Iterator[str]:
@@ -222,7 +231,7 @@ def _outputs(fit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and is_number(value) else None
 
 
 def _time(text: object) -> datetime | None:

@@ -54,6 +54,28 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
 
     Raises ConfigFault RUN-DIFFERS where the run folder holds another configuration.
     """
+    _refuse_of_a_member(name, overrides, variant)
+    if variant:
+        record = recorded(name)
+        before = config.parse_set(record["set"]) if record else {}
+        config.write_variant(name, variant, before | config.parse_set(overrides))
+        name, overrides = variant, ""
+    run = would_be(name, overrides)
+    return (
+        run if run.members is not None else as_begun(run)
+    )  # a blend is made anew when its members or method are others
+
+
+def would_be(name: str, overrides: str = "") -> Run:
+    """The configuration that this SET would make, whatever the run folder holds: to look at, never to go on with."""
+    _refuse_of_a_member(name, overrides)
+    if "+" in name:
+        return config.member(resolve(name.partition("+")[0]), name)
+    record = recorded(name)
+    return config.load_run(name, f"{record['set']} {overrides}" if record else overrides)
+
+
+def _refuse_of_a_member(name: str, overrides: str, variant: str = "") -> None:
     if "+" in name and (overrides or variant):
         raise ConfigFault(
             Finding(
@@ -64,19 +86,6 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
                 mend=f"write a run of its own with the config of {artifacts.run_folder(name)}/run.json, changed",
             )
         )
-    record = recorded(name)
-    if variant:
-        before = config.parse_set(record["set"]) if record else {}
-        config.write_variant(name, variant, before | config.parse_set(overrides))
-        name, overrides, record = variant, "", recorded(variant)
-    if "+" in name:
-        return as_begun(config.member(resolve(name.partition("+")[0]), name))
-    if record is None:
-        return as_begun(config.load_run(name, overrides))
-    run = config.load_run(name, f"{record['set']} {overrides}")
-    return (
-        run if run.members is not None else as_begun(run)
-    )  # a blend is made anew when its members or method are others
 
 
 def made(name: str) -> Run | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from competition import (
@@ -106,11 +107,11 @@ def rate(run: Run) -> None:
         rates.find(runs.look(run), engine)
 
 
-def look(run: Run) -> None:
-    """look.png of a run that learns from pictures, trained or not."""
+def look(run: Run, overrides: str = "") -> None:
+    """look.png of a run that learns from pictures, trained or not; overrides: the SET that it was given."""
     looking.refuse(run)
     with working():
-        looking.look(runs.look(run))
+        looking.look(replace(runs.look(run), overrides=overrides))
 
 
 def describe(run: Run) -> None:

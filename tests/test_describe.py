@@ -14,8 +14,13 @@ import torch
 from conftest import write
 from torch import nn
 
-from competition import artifacts, cli, data, describe, layers
+from competition import artifacts, cli, data, describe, layers, runs
+from competition.config import load_run
 from competition.image import gradcam, inside
+from competition.report import anatomy
+from competition.report.blocks import Block, Grid, Picture, Prose
+from competition.report.subject import Subject
+from competition.standings import Standing
 
 CPU = torch.device("cpu")
 
@@ -70,9 +75,25 @@ def test_attention_is_counted():
     assert block.flops == weights + 2 * 2 * tokens * tokens * width
 
 
+@pytest.mark.parametrize(
+    "name, published",
+    [
+        ("resnet18", 1.82),
+        pytest.param("mobilenetv4_conv_small", 0.19, marks=pytest.mark.slow),
+        pytest.param("vit_tiny_patch16_224", 1.26, marks=pytest.mark.slow),
+    ],
+)
+def test_flops_are_those_that_are_published(name: str, published: float):
+    """G multiply-adds at 224 x 224: torchvision's table, MobileNetV4's paper, DeiT's with its attention."""
+    with torch.device("meta"):
+        model, image = timm.create_model(name), torch.empty(1, 3, 224, 224)
+        _, flops = layers.counted(layers.tree(model), model.eval(), lambda: model(image))
+    assert flops[""] / 2e9 == pytest.approx(published, rel=0.03)
+
+
 def test_grad_cam_of_a_resnet_equals_the_paper_by_hooks():
     torch.manual_seed(0)
-    network = timm.create_model("resnet18", num_classes=5).eval()
+    network = timm.create_model("test_resnet", num_classes=5).eval()
     images = torch.randn(2, 3, 128, 128)
     stage = gradcam.choose(network, network, (images,))
     assert stage is not None and stage.name == "layer4"
@@ -149,6 +170,44 @@ def test_what_has_no_trained_network_is_refused(
         "blend": ("CFG-TASK", "toy/base, toy/other"),
     }[what]
     assert f"error {code}" in said and word in said
+
+
+def test_the_page_shows_what_describe_left(competition: Callable[..., str]):
+    run = competition("multiclass")
+    with runs.opened(load_run(run)) as at:
+        artifacts.write_json(at.folder / "fold0/fit.json", {})
+    model, images = timm.create_model("test_resnet", num_classes=3), torch.randn(2, 3, 32, 32)
+    found = list(table(model, images).values())
+    record = describe.told(found, at.run, at.table.splits[0], images, (20.0, 10.0)) | {"device": "cpu, 2 cores"}
+    subject = Subject(at.data, at.table, [], [])
+
+    def shown(name: str = run) -> list[Block]:
+        return [block for part in anatomy.sections(subject, Standing(name, "image", "scored")) for block in part.blocks]
+
+    (only,) = shown()
+    assert isinstance(only, Prose) and "make describe RUN=toy/base" in only.lines[0]
+    artifacts.write_json(at.folder / "describe.json", record | {"files": ["features.png"]})
+    artifacts.write_bytes(
+        at.folder / "features.png", cv2.imencode(".png", np.zeros((8, 1690, 3), np.uint8))[1].tobytes()
+    )
+    told, grid, picture = shown()
+    assert isinstance(told, Prose) and isinstance(grid, Grid) and isinstance(picture, Picture)
+    assert "20 pictures/s forward, 10 forward and backward" in " ".join(told.lines)
+    assert [row[4] for row in grid.rows] == [layer.parameters for layer in found]
+    assert grid.rows[0][6] == pytest.approx(found[0].flops / 1e6, abs=0.01) and grid.rows[0][8] == 100
+    drawn = cv2.imdecode(np.frombuffer(picture.picture, np.uint8), cv2.IMREAD_COLOR)
+    assert drawn is not None and drawn.shape[1] == anatomy.WIDE
+    for name, damage in (
+        ("features.png", b""),
+        ("features.png", b"x"),
+        ("describe.json", b"{}"),
+        ("describe.json", b"{"),
+    ):
+        (at.folder / name).write_bytes(damage)
+        (only,) = shown()
+        assert isinstance(only, Prose) and "can't be read" in only.lines[0]
+    (at.folder / "run.json").unlink()
+    assert not shown("toy/other") and not Path("runs/toy/other").exists()
 
 
 @pytest.mark.slow

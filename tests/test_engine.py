@@ -96,3 +96,8 @@ def test_a_ctrl_c_that_an_import_swallowed_is_heard():
     finally:
         interrupt.came = False
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_process_hears_that_its_parent_is_gone():
+    code = "import os, time; from competition import engine; engine.end_with(0, lambda: os._exit(7)); time.sleep(30)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 7

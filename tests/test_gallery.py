@@ -22,6 +22,7 @@ from competition.task import pick
 
 Make = Callable[..., str]
 SMALL = 250_000 // (gallery.MOST + gallery.IN_TURN)  # bytes of a tile
+SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "multiclass"]
 NASTY = "<script>alert('1')</script> \"מה\" 🐈"
 
 
@@ -63,7 +64,7 @@ def galleries(subject: Subject) -> list[Gallery]:
     return [block for section in found for block in section.blocks if isinstance(block, Gallery)]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "boxes"])
+@pytest.mark.parametrize("kind", [*SLOW_KINDS, "multiclass", "boxes"])
 def test_each_kind_has_tiles_with_pictures(competition: Make, kind: str):
     competition(kind)
     subject = subject_of()
@@ -83,10 +84,28 @@ def test_each_kind_has_tiles_with_pictures(competition: Make, kind: str):
 def test_rows_without_pictures_show_their_cells(competition: Make):
     competition("multiclass", task="tabular", columns=True, image=None)
     subject = subject_of()
-    tile = galleries(subject)[0].tiles[0]
-    row = subject.data.train.table.loc[tile.id]
-    assert tile.picture is None and not tile.missing
-    assert {"size": row["size"], "colour": row["colour"], "day": row["day"]}.items() <= dict(tile.facts).items()
+    section = next(gallery.sections(subject, subject.chosen[0]))
+    table, _ = section.blocks
+    assert isinstance(table, Grid) and not galleries(subject)
+    first = dict(zip([column.name for column in table.columns], table.rows[0], strict=True))
+    row = subject.data.train.table.loc[first["id"]]
+    assert {"size": row["size"], "colour": row["colour"], "day": row["day"]}.items() <= first.items()
+    worst = gallery.mistakes.worst(subject.problem, subject.truth, predicted(subject, 0), subject.fold, 99).iloc[0]
+    assert {key: first[key] for key in ("truth", "predicted", "confidence", "fold", "log loss")} == {
+        key: worst[key] for key in ("truth", "predicted", "confidence", "fold")} | {"log loss": worst["loss"]}  # fmt: skip
+    assert first["kind"] == f"{worst['kind']}, highest loss" and len(table.rows) >= gallery.MOST
+
+
+def test_values_without_pictures_are_numbers_that_sort(competition: Make):
+    competition("regression", task="tabular", columns=True, image=None)
+    subject = subject_of(2)
+    (table,) = next(gallery.sections(subject, subject.chosen[0])).blocks
+    (both,) = next(gallery.suspects(subject)).blocks
+    assert isinstance(table, Grid) and isinstance(both, Grid)
+    runs = [predicted(subject, seed).iloc[:, 0] for seed in (0, 1)]
+    for found, said in ((table, runs[0]), (both, (runs[0] + runs[1]) / 2)):
+        for name, true, value, *_ in found.rows:
+            assert true == subject.truth.loc[name].item() and value == pytest.approx(said[name])
 
 
 def test_a_picture_that_cannot_be_shown_leaves_its_reason(competition: Make):
@@ -166,7 +185,7 @@ def test_what_the_model_looked_at_lies_over_the_picture(competition: Make):
     assert "can't be read" in galleries(subject)[0].note
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression", "boxes"])
+@pytest.mark.parametrize("kind", ["multilabel", "boxes", pytest.param("multiclass", marks=pytest.mark.slow)])
 def test_labels_that_every_run_doubts(competition: Make, kind: str):
     competition(kind)
     assert not [*gallery.suspects(subject_of(1))]

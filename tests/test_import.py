@@ -252,6 +252,7 @@ def test_boxes_are_a_run_like_any_other(found, capsys: pytest.CaptureFixture):
 
 
 @pytest.mark.parametrize("with_folds", [True, False])
+@pytest.mark.slow
 def test_boxes_of_pictures_that_are_always_in_training_do_no_harm(with_folds, found, capsys: pytest.CaptureFixture):
     found(always=9)
     if not with_folds:

@@ -89,6 +89,7 @@ def test_few_rows_are_drawn_of_a_large_table_from_every_fold(toy, monkeypatch: p
     assert worth("toy/trees").index[0] == "signal"
 
 
+@pytest.mark.slow
 def test_a_blend_is_shuffled_as_a_whole(toy):
     write("configs/toy/linear.yaml", {"task": "tabular", "model": "linear", "jobs": 1})
     write("configs/toy/blend.yaml", {"members": ["toy/trees", "toy/linear"], "method": "logistic", "jobs": 1})

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from competition import cli, contact, rehearsal, runs, train
+from competition import artifacts, cli, contact, rehearsal, runs, train
 from competition.config import load_run
+from competition.errors import ConfigFault
 from competition.task import Seen, Sight, Strip
 
 MIXED = "mixup=0.4 cutmix=1.0 mix_off=1 balance=sampling"
@@ -21,29 +22,41 @@ def strips(run: str) -> list[Strip]:
     at = runs.look(load_run(run))
     train.check(at)
     with rehearsal.fold_of(at.run, at.table.splits[0]) as fold:
-        return list(at.run.task.strips(fold))
+        made = list(at.run.task.strips(fold))
+    assert not at.folder.exists(), "to look at a run does not begin it"
+    return made
 
 
 @pytest.mark.parametrize(
-    "kind, task, keys",
+    "kind, task, keys, begun",
     [
-        ("multiclass", "image", MIXED),
-        pytest.param(
-            "boxes",
-            "detection",
-            "mosaic=0.5 mixup=0.3 copy_paste=0.3 views=[plain,large,tiles] tile=2",
-            marks=pytest.mark.slow,
-        ),
+        ("multiclass", "image", MIXED, True),
+        pytest.param("multiclass", "image", MIXED, False, marks=pytest.mark.slow),
+        pytest.param("boxes", "detection", MADE_OF_SEVERAL, False, marks=pytest.mark.slow),
     ],
 )
-def test_a_sheet_is_drawn_and_nothing_else_is_left(kind: str, task: str, keys: str, competition: Callable[..., str]):
-    run = competition(kind, run=keys, task=task)
+def test_a_sheet_is_drawn_and_nothing_else_is_changed(
+    kind: str, task: str, keys: str, begun: bool, competition: Callable[..., str]
+):
+    """Of a run that has begun, too, of what this SET would make of it."""
+    run = competition(kind, task=task)
     assert isinstance(load_run(run).task, Seen)
-    assert cli.main(["look", run]) == 0
-    there = {str(p) for p in Path("runs").rglob("*") if p.is_file() and ".cache" not in p.parts}
-    assert there == {"runs/toy/base/look.png"}
+    if begun:
+        with runs.opened(load_run(run)) as at:
+            artifacts.write_json(at.folder / "fold0/fit.json", {})
+        with pytest.raises(ConfigFault) as fault:
+            runs.resolve(run, keys)
+        assert fault.value.findings[0].code == "RUN-DIFFERS"
+    before = left()
+    assert cli.main(["look", run, "--set", keys]) == 0
     picture = cv2.imread("runs/toy/base/look.png")
     assert picture is not None and picture.std() > 20
+    Path("runs/toy/base/look.png").unlink()
+    assert left() == before
+
+
+def left() -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in Path("runs").rglob("*") if p.is_file() and ".cache" not in p.parts}
 
 
 def test_batches_are_those_that_train_with_their_targets(competition: Callable[..., str]):
@@ -79,7 +92,12 @@ def test_the_plain_picture_stands_before_its_draws_and_views(competition: Callab
 
 @pytest.mark.parametrize(
     "kind, text",
-    [("binary", "yes"), ("multilabel", "bright, not_dark"), ("ordinal", "0"), ("regression", "label ")],
+    [
+        ("binary", "yes"),
+        ("multilabel", "bright, not_dark"),
+        pytest.param("ordinal", "0", marks=pytest.mark.slow),
+        pytest.param("regression", "label ", marks=pytest.mark.slow),
+    ],
 )
 def test_targets_are_told_by_kind(kind: str, text: str, competition: Callable[..., str]):
     assert any(sight.text.startswith(text) for sight in strips(competition(kind))[0].sights)

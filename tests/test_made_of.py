@@ -51,6 +51,7 @@ def name_unlabeled() -> None:
 
 
 @pytest.mark.usefixtures("two")
+@pytest.mark.slow
 def test_what_learns_from_the_blend_is_no_member_of_it(capsys: pytest.CaptureFixture):
     assert podium("ensemble", "toy") == 0
     assert podium("submission", "toy/base", "--set", "pseudo.run=toy/blend", "--as", "toy/ps") == 0
@@ -70,6 +71,7 @@ def test_what_learns_from_the_blend_is_no_member_of_it(capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("two")
+@pytest.mark.slow
 def test_a_deleted_run_leaves_the_blend_of_every_run():
     write("configs/toy/three.yaml", LINEAR | {"seed": 3})
     assert podium("submission", "toy/three") == 0
@@ -99,6 +101,7 @@ def test_seeds_that_are_not_predicted_yet_are_told_before_anything_is_written(ca
 
 
 @pytest.mark.usefixtures("two")
+@pytest.mark.slow
 def test_rows_without_labels_named_later(capsys: pytest.CaptureFixture):
     """A blend has them too, its members being predicted anew; training alone says what it lacks."""
     assert podium("ensemble", "toy") == 0
@@ -140,6 +143,7 @@ def test_an_imported_run_predicts_test_alone(capsys: pytest.CaptureFixture):
 
 
 @pytest.mark.usefixtures("two")
+@pytest.mark.slow
 def test_what_is_trained_does_not_ask_for_what_it_was_made_of():
     """Later seeds and the refit learn from the labels of the first training, though the parent has changed or is gone."""
     write("configs/toy/child.yaml", LINEAR | {"pseudo": "toy/base"})

@@ -48,6 +48,7 @@ def copies(workspace: Path) -> None:
     write("configs/toy/base.yaml", FOREST)
 
 
+@pytest.mark.slow
 def test_copies_of_held_out_rows_in_test_do_not_raise_the_score(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     """With labels of models that never saw the fold there is nothing to gain; with those of all models there is."""
     copies(workspace)
@@ -205,6 +206,7 @@ def test_what_takes_no_weights_learns_the_likeliest_class_and_says_so(competitio
     pd.testing.assert_frame_equal(soft, hard)
 
 
+@pytest.mark.slow
 def test_unlabelled_rows_of_their_own(competition: Callable[..., str]):
     """A file beside test, named after the parent is trained: the parent is only predicted anew."""
     run = competition("binary", task="tabular")
@@ -289,6 +291,7 @@ def test_seeds_are_averaged_and_added_later(competition: Callable[..., str]):
 
 
 @pytest.mark.parametrize("refit", ["beside", "only"])
+@pytest.mark.slow
 def test_the_refit_has_all_rows_and_speaks_for_test_alone(refit: str, competition: Callable[..., str]):
     run = competition("binary", task="tabular", run=f"refit={refit} bag=1 model=linear params={{}}")
     assert cli.main(["submission", run]) == 0

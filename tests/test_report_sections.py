@@ -36,6 +36,8 @@ from competition.task import Rows
 
 HOSTILE = ("<script>alert(1)</script>", "<b>bold</b>", "a \"quote\" & 'two'", "emoji 🦊 %{x}", "שלום עולם")
 TAG = re.compile(r"<(?!br>|extra></extra>|/extra>)[^ ]")
+FAST = ("binary", "regression", "boxes")
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multiclass", "multilabel", "ordinal")]
 OF_RUN = (curves, errors, residuals, detections, parts, columns)
 OF_COMPETITION = (together, searches, audit)
 
@@ -140,7 +142,7 @@ def strings(value):
     return [value] if isinstance(value, str) else []
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "boxes"])
+@pytest.mark.parametrize("kind", [*FAST, *SLOW])
 def test_every_kind_has_its_sections_and_hostile_names_stay_text(competition, kind):
     subject = subject_of(competition, kind, views=("plain", "hflip"), names=("toy/base", "toy/two"))
     found = sections_of(subject)
@@ -226,7 +228,7 @@ def undefined(kind, truth, said):
     return pd.DataFrame([first] * len(truth), truth.index, truth.columns), said * 0 + 1 / max(2, said.shape[1])
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "regression"])
+@pytest.mark.parametrize("kind", ["binary", "regression", *SLOW[:2]])
 def test_what_is_undefined_is_left_out(competition, kind):
     subject = subject_of(competition, kind, n=30, metric="rmse" if kind == "regression" else "logloss")
     standing = subject.chosen[0]

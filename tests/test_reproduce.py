@@ -15,7 +15,8 @@ import yaml
 from conftest import KINDS, RUNS, write
 
 import competition as package
-from competition import artifacts, card, cli, config, data, lineage, remaking, runs, sameness
+from competition import artifacts, card, cli, config, data, lineage, remaking, reproduce, runs, sameness
+from competition.errors import DataFault
 from competition.sameness import DIFFERENT, EQUAL, ROUNDED
 
 TASKS = ("image", "detection", "tabular")
@@ -265,18 +266,23 @@ def test_a_file_of_the_users_that_changed_comes_from_git_or_is_missed(
     competition("binary", task="tabular", run="features=code.py:features")
     code = Path("configs/toy/code.py")
     code.write_text("def features(table):\n    return table[['size']].add_suffix(' again')\n")
-    for words in (["init", "-q"], ["add", "configs"],
+    weights = Path("w.pt")
+    weights.write_bytes(b"first")
+    for words in (["init", "-q"], ["add", "configs", "w.pt"],
                   ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "begin"]):  # fmt: skip
         subprocess.run(["git", *words], check=True)
     begun()
     scored()
     first = code.read_text()
+    weights.write_bytes(b"another")
     code.write_text("def features(table):\n    return table[['size']].add_suffix(' twice')\n")
     at = artifacts.again_folder("toy/base")
     at.mkdir(parents=True)
     remaking.lay_out(at, "toy/base", lineage.lineage("toy/base"))
     assert (at / code).read_text() == first and not (at / code).is_symlink()
     assert "twice" in code.read_text(), "the project's own file is left alone"
+    with pytest.raises(DataFault):  # weights are read from where they lie, not from the folder that is laid out
+        remaking._restore(at, weights, artifacts.bytes_digest(b"first"), "HEAD")
     subprocess.run(["rm", "-rf", ".git", str(at / "layout.json")], check=True)
     assert podium("reproduce", "toy/base") == 3
     assert "RUN-DATA: a file of yours is no longer what the run was made with" in capsys.readouterr().err
@@ -290,10 +296,17 @@ def test_folds_of_other_threads_are_trained_by_themselves(competition: Callable[
         folder = artifacts.run_folder("toy/base") / f"fold{fold}"
         artifacts.write_json(folder / "fit.json", {"threads": fitted})
         artifacts.write_json(folder / "predicted.json", {"threads": 1})
+    left = artifacts.run_folder("toy/base") / "fold0-seed1"  # of when it had two seeds
+    artifacts.write_json(left / "fit.json", {"threads": 3})
+    artifacts.write_bytes(left / "oof.parquet", b"")
     assert list(lineage.steps(lineage.lineage("toy/base"))) == [
         (["train", "toy/base", "--fold=0"], 2),
         (["submission", "toy/base"], 1),
     ]
+    found = lineage.lineage("toy/base")
+    compared = reproduce.compare("toy/base", found, artifacts.again_folder("toy/base"))
+    assert not any("seed1" in one.what for one in compared)
+    assert "expect about that again" in remaking.cost(Path("there"), found)
 
 
 @pytest.mark.slow

@@ -164,6 +164,7 @@ BAD = {
     "run.json a list": (text("run.json", "[]"), "damaged", "run.json can't be read", "copy"),
     "run.json older": (put("run.json", hardware=GONE), "older version", "lacks hardware", "anew"),
     "config a text": (put("run.json", config="x"), "older version", "lacks a config", "anew"),
+    "versions a text": (put("run.json", versions="x"), "damaged", "run.json has a versions", "anew"),
     "a copied folder": (put("run.json", run="toy/a"), "damaged", "of toy/a", "delete"),
     "other data": (put("run.json", data="d1"), "other data", "other data", "anew"),
     "other folds": (put("run.json", folds="f1"), "other folds", "folds/toy.csv", "anew"),
@@ -177,6 +178,7 @@ BAD = {
     "score.json older": (put("score.json", adjustments_by_fold=GONE, methods=GONE), "older version",
                          "lacks methods, adjustments_by_fold", "make predict RUN=toy/x"),
     "score nan": (put("score.json", score=float("nan")), "damaged", "no score", "make predict RUN=toy/x"),
+    "score huge": (put("score.json", score=10**400), "damaged", "no score", "make predict RUN=toy/x"),
     "score a text": (put("score.json", score="0.99"), "damaged", "no score ('0.99')", "make predict RUN=toy/x"),
     "folds a list": (put("score.json", folds=[1, 2]), "damaged", "no scores of folds", "make predict RUN=toy/x"),
     "folds of others": (put("score.json", folds={"fold0": 0.9}), "damaged", "not the folds", "make predict RUN=toy/x"),
@@ -192,26 +194,27 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BAD)
 def test_what_can_not_count_is_told_with_the_mend_and_never_stands_beside_the_others(
-    toy: Path, case: str, capsys: pytest.CaptureFixture
+    toy: Path, capsys: pytest.CaptureFixture
 ):
-    spoil, state, word, mend = BAD[case]
     made("a", FOLDS["a"], day=2)
     made("b", FOLDS["b"], day=2)
     before = standings("toy")
-    spoil(made("x", [0.99] * 5))
+    for n, (spoil, *_) in enumerate(BAD.values()):
+        spoil(made(f"x{n}", [0.99] * 5))
     found = by_name()
-    one = found.pop("x")
-    assert one.state == state and word in one.note and mend in one.note and "\n" not in one.note
+    bad = [found.pop(f"x{n}") for n in range(len(BAD))]
     figures = ("score", "std", "gap", "error", "seconds", "parameters", "epochs", "public", "private")
-    assert [getattr(one, key) for key in figures] == [None] * 9 and not one.folds
+    for one, (case, (_, state, word, mend)) in zip(bad, BAD.items(), strict=True):
+        assert one.state == state and word in one.note and mend in one.note and "\n" not in one.note, (case, one)
+        assert [getattr(one, key) for key in figures] == [None] * 9 and not one.folds, case
     assert [(s.run, s.score, s.gap, s.error) for s in found.values()] == [
         (s.run, s.score, s.gap, s.error) for s in before
     ]
     assert cli.main(["compare", "toy"]) == 0
     out = capsys.readouterr().out
-    assert f"x ({state}): {one.note}" in out and "0.99 " not in out and "gap to a" in out
+    assert all(f"{one.run} ({one.state}): {one.note}" in out for one in bad)
+    assert "0.99 " not in out and "gap to a" in out
 
 
 def test_a_blend_whose_member_is_newer_is_outdated_unless_its_predictions_are_the_same(toy: Path):
@@ -278,6 +281,8 @@ def test_scores_of_the_ledger_are_those_of_the_run_as_it_is(toy: Path):
     assert (by_name()["a"].public, by_name()["a"].private) == (0.5, None), "of another CV, data or run it is another's"
     ledger.record(row | {"cv": 0.916, "config": "later", "public": 0.6, "private": 0.7})
     assert (by_name()["a"].public, by_name()["a"].private) == (0.6, 0.7)
+    ledger.record(row | {"cv": 0.916, "config": "by hand", "public": "0.6.1"})
+    assert by_name()["a"].public is None, "what is no number is none"
 
 
 TABLES = {
@@ -416,7 +421,13 @@ def test_what_next_follows_from_the_standings(toy: Path):
     assert "a is ahead" in ahead and blend.endswith('make ensemble COMP=toy RUNS="a c"')
     made("blend", [0.97] * 5, members=["toy/a", "toy/c"])
     assert ranking.advice("toy", standings("toy"))[-1] == "next: make submission RUN=toy/blend"
-    for run in ("a", "c", "blend"):
+    for run in ("a", "blend"):
+        Path(f"runs/toy/{run}/score.json").unlink()
+    for run in ("quick", "quick+lightgbm"):
+        made(run, [0.5, None, None, None, 0.6], task="tabular", **{"preset": "quick"} if run == "quick" else {})
+    unknown, blend = ranking.advice("toy", standings("toy"))
+    assert "too few folds" in unknown and blend.endswith('RUNS="c quick"'), "a preset blends its models itself"
+    for run in ("c", "quick", "quick+lightgbm"):
         Path(f"runs/toy/{run}/score.json").unlink()
     assert ranking.advice("toy", standings("toy")) == ["no run has a score that counts yet"]
 

@@ -254,6 +254,7 @@ def fits_of(run: str) -> dict[str, int]:
     return {p.parent.name: p.stat().st_mtime_ns for p in Path(f"runs/{run}").glob("fold*/fit.json")}
 
 
+@pytest.mark.slow
 def test_a_grid_is_tried_to_its_end(toy: Callable[..., str]):
     leaves, share = "params.min_samples_leaf", "params.max_features"
     run = toy(search={leaves: {"low": 1, "high": 3}, share: [0.5, "sqrt"]}, tune={"finalists": 0, "sampler": "grid"})
@@ -313,6 +314,7 @@ def test_time_is_up(toy: Callable[..., str], capsys: pytest.CaptureFixture):
     assert len(table()) == 2
 
 
+@pytest.mark.slow
 def test_epochs_are_halved_on_the_first_fold(competition: Callable[..., str]):
     search = "search={lr: {low: 1e-6, high: 1e-2, log: true}} tune={finalists: 0, stop: none, sampler: random}"
     run = competition(run=f"jobs=1 views=[plain] {search}")

@@ -62,7 +62,7 @@ def told(target: np.ndarray, problem: Problem) -> str:
     if problem.kind == "binary":
         names, target = list(problem.classes), np.array([1 - target[0], target[0]])
     order = [place for place in np.argsort(-target, kind="stable") if target[place] >= LEAST]
-    parts = [names[n] if target[n] > 1 - LEAST else f"{names[n]} {target[n]:.2f}" for n in order]
+    parts = [names[n] if target[n] > 1 - LEAST else f"{names[n]}\N{NO-BREAK SPACE}{target[n]:.2f}" for n in order]
     if problem.kind == "multilabel":
         return ", ".join(parts) or "no label"
     return " + ".join(parts)

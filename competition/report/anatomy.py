@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from competition import artifacts, runs
-from competition.describe import FEATURES, RECORD, sentences
+from competition.describe import FEATURES, RECORD, of_a_network, sentences
 from competition.errors import EnvironmentFault
 from competition.report.blocks import Block, Column, Grid, Picture, Prose, Section
 from competition.report.subject import Subject
 from competition.standings import Standing
-from competition.task import Stepped
 
 WIDE, QUALITY = 900, 60  # pixels of the feature maps' sheet on the page; of WebP: 30 to 60 kB
 
@@ -35,7 +35,7 @@ def sections(subject: Subject, standing: Standing) -> Iterator[Section]:
     """Of runs of networks; of those that were not described one line that says how."""
     folder = subject.folder(standing)
     run = runs.made(standing.name)
-    if run is None or not isinstance(run.task, Stepped):
+    if run is None or not of_a_network(run):
         return
     command = f"make describe RUN={standing.name}"
     blocks: list[Block] = [Prose([f"Its layers, speed and feature maps are not measured yet: {command}"])]
@@ -43,7 +43,7 @@ def sections(subject: Subject, standing: Standing) -> Iterator[Section]:
         try:
             blocks = described(subject, standing, artifacts.read_json(folder / RECORD))
         except (EnvironmentFault, KeyError, TypeError):  # of another version, or damaged
-            blocks = [Prose([f"{RECORD} can't be read: delete it, and {command} makes it anew."])]
+            blocks = [Prose([f"{RECORD} or {FEATURES} can't be read: delete {RECORD}, and {command} makes both anew."])]
     yield Section("model", "Model", blocks, standing.name)
 
 
@@ -60,14 +60,16 @@ def described(subject: Subject, standing: Standing, record: Mapping[str, Any]) -
         text = (
             "One picture, and below it the first channels of each stage, from the least value (dark) to the greatest."
         )
-        blocks.append(Picture("Feature maps", small(path.read_bytes()), text))
+        blocks.append(Picture("Feature maps", small(path), text))
     return blocks
 
 
-def small(png: bytes) -> bytes:
-    """As WebP of at most WIDE pixels across."""
-    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None
+def small(path: Path) -> bytes:
+    """As WebP of at most WIDE pixels across. Raises EnvironmentFault CKPT-CORRUPT."""
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+    if picture is None:
+        raise EnvironmentFault(artifacts.corrupt(path, "no picture"))
     height, width = picture.shape[:2]
     if width > WIDE:
         picture = cv2.resize(picture, (WIDE, round(height * WIDE / width)), interpolation=cv2.INTER_AREA)

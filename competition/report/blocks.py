@@ -6,9 +6,9 @@ escaped where it is put into the page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -31,11 +31,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class Column:
-    """digits: decimals of its numbers; None: of text, or as they are. help: what its heading shows on hover or focus."""
+    """digits: decimals of its numbers; None: of text, or as they are. help: what its heading shows on hover or focus.
+    read: how its numbers are read (`7 min`); they sort as numbers."""
 
     name: str
     digits: int | None = None
     help: str = ""
+    read: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def _facts(standing: Standing, record: Mapping[str, Any]) -> Iterator[tuple[str,
     yield "hash of pictures and functions", record.get("inputs") or ""
     yield from ((f"digest of {path}", digest) for path, digest in record.get("files", {}).items())
     names = {"oof": "out-of-fold predictions", "test": "test predictions", "csv": "submission"}
-    yield from ((f"digest of {names[part]}", digest) for part, digest in results.items())
+    yield from ((f"digest of {names.get(part, part)}", digest) for part, digest in results.items())
     lacking = [text for name, text in card.LATER.items() if name not in record]
     yield "not in this card", "; ".join(lacking)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from competition.mistakes import number
 from competition.report.blocks import Block, Chart, Column, Grid, Prose, Section
 from competition.report.palette import BLUE, GREY, axis, colour, counted, dash, figure, names, plain, rounded, thinned
 from competition.report.subject import Subject
@@ -138,7 +139,7 @@ def _points(known: Mapping[str, float], pooled: float, metric: str) -> Figure:
     places = [*range(len(known))]
     dots = {
         "type": "scatter", "mode": "markers+text" if len(known) <= WORDED else "markers", "name": "fold", "x": places,
-        "y": rounded([*known.values()]), "text": [f"{value:.4g}" for value in known.values()], "cliponaxis": False,
+        "y": rounded([*known.values()]), "text": [*map(_told, known.values())], "cliponaxis": False,
         "textposition": "top center", "marker": {"color": BLUE, "size": 10}, "hovertemplate": "%{x} %{y:.4f}<extra></extra>",
     }  # fmt: skip
     line = {
@@ -146,3 +147,8 @@ def _points(known: Mapping[str, float], pooled: float, metric: str) -> Figure:
         "y": rounded([pooled] * 2, 6), "line": {"color": GREY, "dash": "dash", "width": 2}, "hoverinfo": "skip",
     }  # fmt: skip
     return figure([line, dots], xaxis=axis("", **names([*known]), range=[-0.5, len(known) - 0.5]), yaxis=axis(metric))
+
+
+def _told(score: float) -> str:
+    """Four digits, the last of which may be 0."""
+    return number(score) if abs(score) >= 1000 else f"{score:#.4g}"

@@ -16,7 +16,7 @@ from competition.boxes.table import EDGES
 from competition.metrics import BOXES
 from competition.report.blocks import Chart, Column, Grid, Prose, Section
 from competition.report.outcome import along
-from competition.report.palette import VERMILLION, axis, colour, dash, figure, plain, rounded, short
+from competition.report.palette import GREY, axis, colour, dash, figure, plain, rounded, short
 from competition.report.subject import Subject
 from competition.standings import Standing
 
@@ -80,7 +80,7 @@ def _curves(points: dict[str, pd.DataFrame], half: pd.Series, threshold: float) 
         traces.append({
             "type": "scatter", "mode": "markers", "name": f"score {threshold:.2f}", "x": rounded([d[0] for d in dots], 3),
             "y": rounded([d[1] for d in dots], 3), "text": [d[2] for d in dots],
-            "marker": {"color": VERMILLION, "size": 9, "symbol": "diamond"},
+            "marker": {"color": GREY, "size": 9, "symbol": "diamond"},
             "hovertemplate": "%{text}<br>recall %{x:.3f}<br>precision %{y:.3f}<extra></extra>",
         })  # fmt: skip
     unit = {"range": [-0.02, 1.02]}

@@ -84,7 +84,7 @@ def _confusion(found: Outcome) -> Iterator[Block]:
 
 
 def _pairs(wrong: np.ndarray) -> np.ndarray:
-    """[k, 2] true and said class of mistakes that occur, the most frequent first."""
+    """[k, 2] true and predicted class of mistakes that occur, the most frequent first."""
     order = np.argsort(-wrong, axis=None, kind="stable")
     order = order[wrong.ravel()[order] > 0]
     return np.column_stack(np.unravel_index(order, wrong.shape))
@@ -97,17 +97,20 @@ def _matrix(counts: np.ndarray, totals: np.ndarray, labels: Sequence[str]) -> Fi
     cells: dict[str, Any] = {
         "type": "heatmap", "x": places, "y": places, "z": rounded(share, 3), "customdata": counts.tolist(),
         "colorscale": RARE, "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1, "showscale": False, "name": "rows",
-        "hovertemplate": "true %{y}<br>said %{x}<br>%{customdata} rows, %{z:.1%} of the true<extra></extra>",
+        "hovertemplate": "true %{y}<br>predicted %{x}<br>%{customdata} rows, %{z:.1%} of the true<extra></extra>",
     }  # fmt: skip
     if any(short(label) != plain(label) for label in labels):
-        cells["text"] = [[f"true {plain(true)}<br>said {plain(said)}" for said in labels] for true in labels]
+        cells["text"] = [[f"true {plain(true)}<br>predicted {plain(said)}" for said in labels] for true in labels]
         cells["hovertemplate"] = "%{text}<br>%{customdata} rows, %{z:.1%} of the true<extra></extra>"
     traces = [cells] + ([_numbers(counts)] if len(counts) <= COUNTED else [])
     ticks = names(labels, 14)
     down = {"range": [len(counts) - 0.5, -0.5], "showgrid": False}
     across = {"range": [-0.5, len(counts) - 0.5], "showgrid": False}
     return figure(
-        traces, xaxis=axis("said class", **ticks, **across), yaxis=axis("true class", **ticks, **down), showlegend=False
+        traces,
+        xaxis=axis("predicted class", **ticks, **across),
+        yaxis=axis("true class", **ticks, **down),
+        showlegend=False,
     )
 
 
@@ -123,7 +126,7 @@ def _confused(classes: Sequence[str], counts: np.ndarray, pairs: np.ndarray) -> 
     rows = [(classes[t], classes[s], int(counts[t, s]), float(counts[t, s] / totals[t])) for t, s in pairs]
     columns = [
         Column("true class"),
-        Column("said class"),
+        Column("predicted class"),
         Column("rows", 0),
         Column("share", 3, "of the rows of the true class"),
     ]
@@ -131,12 +134,16 @@ def _confused(classes: Sequence[str], counts: np.ndarray, pairs: np.ndarray) -> 
 
 
 def _distances(found: Outcome) -> Grid:
-    """How far off the said level is, by how many rows."""
+    """How far off the predicted level is, by how many rows."""
     off = np.abs(found.truth.argmax(axis=1) - found.said.argmax(axis=1))
     counts = np.bincount(off, minlength=1)
     within = counts.cumsum() / max(1, counts.sum())
     rows = [(k, int(n), float(n / max(1, len(off))), float(within[k])) for k, n in enumerate(counts)]
-    columns = [Column("off by", 0, "levels between the true and the said one"), Column("rows", 0), Column("share", 3)]
+    columns = [
+        Column("off by", 0, "levels between the true and the predicted one"),
+        Column("rows", 0),
+        Column("share", 3),
+    ]
     return Grid("How far off", [*columns, Column("within", 3, "share of rows that are off by so much or less")], rows)
 
 
@@ -144,8 +151,8 @@ def _classes(table: pd.DataFrame, kind: str) -> Grid:
     columns = [
         Column(kind),
         Column("rows", 0, f"of which the {kind} is true"),
-        Column("said", 0, "rows of which it is said"),
-        Column("precision", 3, "share of those said that are right"),
+        Column("predicted", 0, f"rows for which the {kind} is predicted"),
+        Column("precision", 3, "share of those predicted that are right"),
         Column("recall", 3, "share of those true that are found"),
         Column("F1", 3, "harmonic mean of precision and recall"),
         Column("AUC", 4, f"how well the probability of this {kind} ranks its rows before all others"),
@@ -171,7 +178,7 @@ def _calibration(found: Outcome) -> Iterator[Block]:
     told = ", ".join(f"{name} {error:.4f}" for name, error in errors.items())
     surest = next(reversed(bins.values())).iloc[-1]
     text = (
-        f"Expected calibration error {told}. Of the surest {surest['rows']:,.0f}, said to be true with probability "
+        f"Expected calibration error {told}. Of the surest {surest['rows']:,.0f}, predicted with probability "
         f"{surest['p']:.3f} on average, {surest['true']:.3f} are."
     )
     title = f"How often {what} is true, by its probability"
@@ -187,7 +194,7 @@ def _reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float]) -> Fig
             "type": "scatter", "mode": "lines+markers", "name": f"{name}, error {errors[name]:.3f}",
             "x": rounded(table["p"]), "y": rounded(table["true"]), "customdata": table["rows"].tolist(),
             "line": {"color": shade, "width": 2}, "marker": {"size": 7},
-            "hovertemplate": "said %{x:.3f}<br>true %{y:.3f}<br>%{customdata} rows",
+            "hovertemplate": "predicted %{x:.3f}<br>true %{y:.3f}<br>%{customdata} rows",
         })  # fmt: skip
     unit = {"range": [-0.02, 1.02]}
     return figure(traces, xaxis=axis("probability, mean of a bin", **unit), yaxis=axis("share that is true", **unit))
@@ -195,7 +202,7 @@ def _reliability(bins: dict[str, pd.DataFrame], errors: dict[str, float]) -> Fig
 
 def _ranked(found: Outcome, table: pd.DataFrame) -> Iterator[Block]:
     """Of two classes the second's curve, with where it is decided; of more those that are ranked worst."""
-    two = found.exclusive and len(found.classes) == 2
+    two, noun = found.exclusive and len(found.classes) == 2, "classes" if found.exclusive else "labels"
     known = table["auc"].iloc[1:] if two else table["auc"]
     worst = [*known.dropna().sort_values(kind="stable").index]
     if not worst:
@@ -206,8 +213,8 @@ def _ranked(found: Outcome, table: pd.DataFrame) -> Iterator[Block]:
         name: outcome.ranked_curves(found.truth[:, at[name]], found.probability[:, at[name]]) for name in worst[:CURVES]
     }
     decided = _operating(found) if two else None
-    mean = f"mean AUC {known.mean():.4f} over {len(worst)}" if len(worst) > 1 else f"AUC {known[worst[0]]:.4f}"
-    of = f"the {CURVES} of {len(worst)} that are ranked worst" if len(worst) > CURVES else f"{', '.join(worst)}"
+    mean = f"mean AUC {known.mean():.4f} over {len(worst)} {noun}" if len(worst) > 1 else f"AUC {known[worst[0]]:.4f}"
+    of = f"the {CURVES} of {len(worst)} {noun} that are ranked worst" if len(worst) > CURVES else f"{', '.join(worst)}"
     lowest = f"; the lowest is of {worst[0]}, {known[worst[0]]:.4f}" if len(worst) > 1 else ""
     yield Chart(
         f"ROC: {mean}", _curves(lines, "roc", decided), f"Receiver operating curve of {of}: {mean}{lowest}.", 440

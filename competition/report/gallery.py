@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ from competition.chart import shortened
 from competition.doubts import doubted
 from competition.errors import EnvironmentFault
 from competition.metrics import ONE_LABEL
-from competition.mistakes import LOSSES, RIGHT, SURE, UNSURE, number
-from competition.report import thumbnails
-from competition.report.blocks import Block, Column, Gallery, Grid, Prose, Section, Tile
+from competition.mistakes import HIGH, LOSSES, RIGHT, SURE, UNSURE, number
+from competition.report import render, thumbnails
+from competition.report.blocks import Block, Cell, Column, Gallery, Grid, Prose, Section, Tile
 from competition.report.boxed import LEGEND
 from competition.report.subject import Subject
 from competition.report.thumbnails import Thumbnail
@@ -23,7 +23,7 @@ from competition.standings import Standing
 MOST, IN_TURN = 24, 12  # tiles of a run: of the greatest loss, and beside them of each class in turn
 DOUBTED = 36
 PAIRS = 20
-CELLS, LETTERS = 6, 60  # of a row without a picture; of a text
+CELLS, LETTERS = 8, 60  # of a row without a picture; of a text
 MAPS = "maps.parquet"  # of a run: by id `image`, what the model looked at
 Picture = Callable[[str], Thumbnail]
 
@@ -46,10 +46,8 @@ def sections(subject: Subject, standing: Standing) -> Iterator[Section]:
         rows = mistakes.chosen(problem, table, truth, said, MOST, IN_TURN)
         picture = _plain(subject)
     maps, note = _maps(subject, standing, rows.index)
-    tiles = [_tile(subject, str(name), row, picture, maps) for name, row in rows.to_dict("index").items()]
-    blocks: list[Block] = [
-        Gallery("Worst and most confident mistakes", tiles, f"{_note(subject, table)} {note}".strip())
-    ]
+    note = f"{_note(subject, table)} {note}".strip()
+    blocks: list[Block] = [_shown(subject, "Worst and most confident mistakes", rows, note, picture, maps)]
     if problem.kind in ONE_LABEL:
         blocks.append(_pairs(subject, table, said))
     yield Section("mistakes", "Mistakes", blocks, standing.name)
@@ -66,8 +64,7 @@ def suspects(subject: Subject) -> Iterator[Section]:
         yield Section("suspects", title, [Prose([f"There is no row that all {len(runs)} runs get wrong alike."])])
         return
     picture = _drawn_by_first(subject, rows) if subject.problem.kind == "boxes" else _plain(subject)
-    tiles = [_tile(subject, str(name), row, picture, {}, len(runs)) for name, row in rows.to_dict("index").items()]
-    yield Section("suspects", title, [Gallery(title, tiles, _agreed(subject))])
+    yield Section("suspects", title, [_shown(subject, title, rows, _agreed(subject), picture, {}, len(runs))])
 
 
 def _plain(subject: Subject) -> Picture:
@@ -84,41 +81,82 @@ def _drawn_by_first(subject: Subject, rows: pd.DataFrame) -> Picture:
     return lambda name: thumbnails.with_boxes(some, matched, name, subject.problem.classes, subject.problem.reading)
 
 
-def _tile(
-    subject: Subject, name: str, row: Mapping, picture: Picture, maps: Mapping[str, bytes], runs: int = 0
-) -> Tile:
-    """runs: of which a doubted row is told."""
+def _shown(
+    subject: Subject,
+    title: str,
+    rows: pd.DataFrame,
+    note: str,
+    picture: Picture,
+    maps: Mapping[str, bytes],
+    runs: int = 0,
+) -> Gallery | Grid:
+    """Rows as tiles; without pictures as a table, in which their cells can be compared. runs: that doubt them."""
+    each = [(str(name), row) for name, row in rows.to_dict("index").items()]
+    if subject.data.train.pictures is None:
+        return _table(subject, title, each, note, runs)
+    return Gallery(title, [_tile(subject, name, row, picture, maps, runs) for name, row in each], note)
+
+
+def _tile(subject: Subject, name: str, row: Mapping, picture: Picture, maps: Mapping[str, bytes], runs: int) -> Tile:
     shown = picture(name)
-    layer = thumbnails.layer(maps[name], shown.picture) if shown.picture and name in maps else None
-    facts = [] if subject.data.train.pictures is not None else _cells(subject, name)
-    kinds = tuple(dict.fromkeys(row[key] for key in ("kind", "why") if key in row))
     return Tile(
         id=name,
         truth=shortened(row["truth"], LETTERS),
         predicted=shortened(row["predicted"], LETTERS),
         picture=shown.picture,
         missing=shown.missing,
-        layer=layer,
-        facts=(*_figures(subject, row, runs), *facts),
-        kinds=kinds,
+        layer=thumbnails.layer(maps[name], shown.picture) if shown.picture and name in maps else None,
+        facts=[
+            (f"{column.name[0].upper()}{column.name[1:]}", render.shown(cell, column))
+            for column, cell in _figures(subject, row, runs)
+            if cell is not None
+        ],
+        kinds=_kinds(row),
     )
 
 
-def _figures(subject: Subject, row: Mapping, runs: int) -> Iterator[tuple[str, str]]:
+def _table(subject: Subject, title: str, each: Sequence[tuple[str, Mapping]], note: str, runs: int) -> Grid:
+    """Columns that say nothing of any row are left out."""
+    inputs, cells = subject.problem.inputs[:CELLS], subject.data.train.table
+    rows = [
+        [name, *_answers(subject, name, row), *(cell for _, cell in _figures(subject, row, runs)), ", ".join(_kinds(row)),
+         *(shortened(cells.at[name, key], LETTERS) or None for key in inputs)]
+        for name, row in each
+    ]  # fmt: skip
+    figures = [column for column, _ in _figures(subject, each[0][1], runs)]
+    answers = [Column(name, read=number) for name in ("truth", "predicted")]
+    cut = [Column(shortened(key, LETTERS)) for key in inputs]
+    columns = [Column(subject.data.config.id), *answers, *figures, Column("kind"), *cut]
+    known = [n for n in range(len(columns)) if any(row[n] is not None for row in rows)]
+    return Grid(title, [columns[n] for n in known], [[row[n] for n in known] for row in rows], note)
+
+
+def _answers(subject: Subject, name: str, row: Mapping) -> tuple[Cell, Cell]:
+    """Truth and prediction; values of one target as numbers, which sort: the error is between them."""
+    if subject.problem.kind != "regression" or len(subject.problem.columns) > 1:
+        return shortened(row["truth"], LETTERS), shortened(row["predicted"], LETTERS)
+    true = float(subject.truth.at[name, subject.problem.columns[0]])
+    return true, true + row["loss"] * (1 if row["kind"] == HIGH else -1)
+
+
+def _kinds(row: Mapping) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row[key] for key in ("kind", "why") if key in row))
+
+
+def _figures(subject: Subject, row: Mapping, runs: int) -> Iterator[tuple[Column, Cell]]:
+    """None: not known of this row."""
     if runs and subject.problem.kind in ONE_LABEL:
-        yield "Said by", f"{row['votes']} of {runs} runs"
-    for key, name in (("confidence", "Confidence"), ("given", "p(label)")):
-        if np.isfinite(row.get(key, np.nan)):
-            yield name, f"{row[key]:.3f}"
+        yield Column("said by", help="how many runs predict that class"), f"{row['votes']} of {runs} runs"
+    for key, column in (
+        ("confidence", Column("confidence", 3, "probability of what is predicted")),
+        ("given", Column("label's p", 3, "probability of the label that is given, mean of the runs")),
+    ):
+        value = row.get(key, np.nan)
+        yield column, float(value) if np.isfinite(value) else None
     loss = LOSSES.get(subject.problem.kind, "log loss")
-    told = number(row["loss"]) if subject.problem.kind == "regression" else f"{row['loss']:.3f}"
-    yield loss[0].upper() + loss[1:], told
-    yield "Fold", str(row["fold"])
-
-
-def _cells(subject: Subject, name: str) -> list[tuple[str, str]]:
-    row = subject.data.train.table.loc[name]
-    return [(shortened(c, LETTERS), shortened(row[c], LETTERS)) for c in subject.problem.inputs[:CELLS]]
+    read = number if subject.problem.kind == "regression" else None
+    yield Column(loss, 3, read=read), float(row["loss"])
+    yield Column("fold", 0), int(row["fold"])
 
 
 def _note(subject: Subject, table: pd.DataFrame) -> str:
@@ -147,7 +185,7 @@ def _agreed(subject: Subject) -> str:
     what = {
         "regression": "lies on the same side of these values, out of fold; the greatest error in the mean comes",
         "multilabel": "says the same label otherwise, out of fold; where it is least likely in the mean comes",
-    }.get(kind, "says another class than the label, out of fold; the least likely label in the mean, p(label), comes")
+    }.get(kind, "says another class than the label, out of fold; the least probable label, in the mean, comes")
     return f"Each of the {runs} runs that are shown {what} first. Look here for wrong labels."
 
 

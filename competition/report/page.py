@@ -107,13 +107,15 @@ def _not_shown(name: str, all_runs: Sequence[Standing], scored: Sequence[str]) -
 
 
 def gather(subject: Subject) -> Iterator[Section]:
-    """All sections, run by run; of one that can't be made because a file is damaged, what is wrong and how to mend it."""
+    """All sections, kind by kind, so that they keep their order whichever run has them; in place of one that can't be made
+    because a file is damaged, what is wrong and how to mend it.
+    """
     total = len(SECTIONS) + len(subject.chosen) * len(OF_RUN)
     steps = [(key, "", lambda make=make: make(subject)) for key, make in SECTIONS.items()]
     steps += [
         (key, standing.name, lambda make=make, of=standing: make(subject, of))
-        for standing in subject.chosen
         for key, make in OF_RUN.items()
+        for standing in subject.chosen
     ]
     for done, (key, run, make) in enumerate(steps):
         if stopping():

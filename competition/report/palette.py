@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import bidirectional
@@ -104,6 +105,16 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 def counted(last: int) -> dict[str, Any]:
     """Ticks of an axis of whole numbers up to `last`: plotly's own have halves where there are few."""
     return {"dtick": 1, "tick0": 0} if last <= 10 else {"tickformat": "d"}
+
+
+def logged(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis between two values above 0, with ticks at 1, 2 and 5 of each decade: plotly's own are a lone digit
+    but at the decades.
+    """
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    ticks = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    wide = len(decades) > 3
+    return {"type": "log", "tickvals": ticks[:: 3 if wide else 1], "tickformat": "~s"}
 
 
 def names(labels: Sequence[object], letters: int = LETTERS) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from competition import leaderboard, ranking
+from competition import board, leaderboard, ranking
 from competition.report.blocks import Block, Cell, Chart, Column, Grid, Prose, Section
 from competition.report.palette import BLUE, GREY, VERMILLION, axis, figure, names, plain, rounded
 from competition.report.subject import Subject
@@ -22,7 +22,9 @@ def sections(subject: Subject) -> Iterator[Section]:
     """`leaderboard`, and `public` where the ledger has public scores."""
     scored = [s for s in subject.standings if s.state == "scored"]
     others = [s for s in subject.standings if s.state != "scored"]
-    blocks: list[Block] = [Prose(ranking.advice(subject.data.name, subject.standings))]
+    runs, advice = tuple(s.run for s in subject.standings), ranking.advice(subject.data.name, subject.standings)
+    told = [line if line.startswith(runs) else f"{line[0].upper()}{line[1:]}" for line in advice]
+    blocks: list[Block] = [Prose([f"{line}." for line in told])]
     if scored:
         blocks += [_grid(scored), _by_fold(subject, scored)]
     if others:
@@ -42,23 +44,24 @@ def _grid(scored: Sequence[Standing]) -> Grid:
         Column("± folds", places, "standard deviation of the folds' scores"),
         Column("gap", places, f"how much worse it is than {best.run}"),
         Column("± gap", places, "standard error of the gap, over folds that share training rows"),
-        Column("noise", help=f"~: the gap is within {NOISE:g} standard errors"),
-        Column("seconds", 0, "of training all folds, of what the run is made of too"),
-        Column("parameters", 0, "of one fold's model"),
+        Column("the gap is", help=f"within noise: below {NOISE:g} standard errors"),
+        Column("time", help="of training all folds, of what the run is made of too", read=board.spoken),
+        Column("parameters", help="of one fold's model", read=ranking.amount),
         Column("epochs", 0),
         Column("public", places, "score of its last submission on the public leaderboard"),
         Column("private", places, "the same on the private one"),
     ]
     rows = [_row(standing, best) for standing in scored]
     known = [n for n in range(len(columns)) if any(row[n] not in (None, "") for row in rows)]
-    note = f"{ranking.headline(best)}. `make compare A= B=` tests two runs closely."
+    note = "`make compare A= B=` tests two runs closely." if len(scored) > 1 else ""
     return Grid("Runs", [columns[n] for n in known], [[row[n] for n in known] for row in rows], note)
 
 
 def _row(s: Standing, best: Standing) -> list[Cell]:
     figures = (s.score, s.std, s.gap, s.error, s.public, s.private)
     score, std, gap, error, public, private = rounded([_or_nan(value) for value in figures], SEEN)
-    beside = [None, None, ""] if s is best else [gap, error, "~" if s.level else ""]
+    told = "" if s is best or s.error is None else "within noise" if s.level else "beyond noise"
+    beside = [None, None, told] if s is best else [gap, error, told]
     return [s.run, s.task, score, std, *beside, s.seconds, s.parameters, s.epochs, public, private]
 
 
@@ -85,8 +88,9 @@ def _by_fold(subject: Subject, scored: Sequence[Standing]) -> Chart:
         xaxis=axis(f"{metric.name}, {'greater' if metric.greater else 'smaller'} is better"),
         yaxis=axis("", **names([s.run for s in shown]), range=[len(shown) - 0.5, -0.5]),
     )
-    ends = " to ".join(f"{s.run} ({s.score:.6g})" for s in (shown[0], shown[-1]))
-    text = f"{metric.name} from {ends}; the spread of a run's folds shows how much of a difference may be luck."
+    ends = " to ".join(f"{s.run} ({s.score:.6g})" for s in dict.fromkeys((shown[0], shown[-1])))
+    luck = "the spread of a run's folds shows how much of a difference may be luck"
+    text = f"{metric.name} {'from' if len(shown) > 1 else 'of'} {ends}; {luck}."
     if len(scored) > DRAWN:
         text += f" The {len(scored) - DRAWN} runs behind them are in the table only."
     return Chart("Score by fold", drawn, text, 110 + ROW * len(shown))

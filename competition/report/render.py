@@ -28,6 +28,10 @@ from competition.report.blocks import Block, Cell, Chart, Column, Grid, Picture,
 HERE = Path(__file__).parent
 DIGITS = 6  # significant ones of a number in a chart
 FILTERED = 15  # rows from which on a table has a box that filters them
+COMMAND = re.compile(
+    r"""`((?:make|python) [^`]*)`|(\bmake [a-z-]+(?: [A-Z]+=(?:"[^"]*"|'[^']*'|[^\s"',;]*[^\s"',;.:)]))+)"""
+)
+FROM_RIGHT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+(?: [\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+)*")
 OF_WEBGL = re.compile("gl$|3d$|^surface$|^parcoords$|^map")
 MIME = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp"}
 
@@ -93,7 +97,7 @@ def _environment() -> Any:
         loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else visible(value),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -107,7 +111,7 @@ def _environment() -> Any:
         "numeric": numeric,
         "isnumber": is_number,
         "choices": choices,
-        "commands": commands,
+        "sentence": sentence,
     }
     return made
 
@@ -162,9 +166,11 @@ def shown(cell: Cell, column: Column) -> str:
         return "–"
     if not is_number(cell):
         return str(cell)
+    if column.read is not None:
+        return column.read(cell)
     if column.digits is not None:
         return f"{cell:,.{column.digits}f}"
-    return str(cell) if isinstance(cell, numbers.Integral) else f"{cell:.{DIGITS}g}"
+    return f"{cell:,}" if isinstance(cell, numbers.Integral) else f"{cell:,.{DIGITS}g}"
 
 
 def choices(tiles: Sequence[Tile], name: str) -> list[str]:
@@ -175,13 +181,14 @@ def choices(tiles: Sequence[Tile], name: str) -> list[str]:
     return distinct if 1 < len(distinct) < len(values) else []
 
 
-def commands(line: str) -> Any:
-    """A sentence whose commands, `make check COMP=leaves`, stand out."""
+def sentence(line: str) -> Any:
+    """Text whose commands, `make check COMP=leaves`, stand out, and whose words that are read from the right are isolated
+    (UAX 9), or a figure beside them would change sides."""
     from markupsafe import Markup, escape
 
-    parts = re.split(r"`((?:make|python) [^`]*)`", visible(line))
+    parts = COMMAND.split(FROM_RIGHT.sub("\u2068\\g<0>\u2069", visible(line)))  # text, quoted, unquoted, text, ...
     return Markup("").join(
-        escape(p) if n % 2 == 0 else Markup("<code>{}</code>").format(p) for n, p in enumerate(parts)
+        escape(p) if n % 3 == 0 else Markup("<code>{}</code>").format(p) for n, p in enumerate(parts) if p
     )
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from competition.metrics import VALUES
+from competition.mistakes import number
 from competition.report.blocks import Block, Chart, Column, Grid, Prose, Section
-from competition.report.palette import BLUE, GREY, axis, colour, figure, plain, rounded
+from competition.report.palette import BLUE, GREY, axis, colour, figure, logged, plain, rounded
 from competition.report.subject import Subject
 from competition.standings import Standing
 
@@ -51,7 +52,7 @@ def _drawn(ids: pd.Index, most: int) -> pd.Index:
 
 
 def by_target(true: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:
-    """[targets] RMSE, MAE, R² (nan where all rows have one value), bias (mean of said less true), median |error|."""
+    """[targets] RMSE, MAE, R² (nan where all rows have one value), bias (mean of predicted less true), median |error|."""
     off = said - true
     spread = ((true - true.mean()) ** 2).sum()
     r2 = 1 - (off**2).sum() / spread.where(spread > 0)
@@ -73,7 +74,7 @@ def _targets(table: pd.DataFrame) -> Grid:
     columns = [
         Column("target"), Column("RMSE", help="root of the mean squared error"), Column("MAE", help="mean |error|"),
         Column("R²", 4, "1: all of the variance is told, 0: no more than by the mean"),
-        Column("bias", help="mean of what is said less what is true"), Column("median |error|"),
+        Column("bias", help="mean of what is predicted less what is true"), Column("median |error|"),
     ]  # fmt: skip
     rows = [[str(name), *(None if v is None else v for v in rounded(values))] for name, values in table.iterrows()]
     return Grid("Each target", columns, rows)
@@ -89,20 +90,20 @@ def _of_target(target: str, true: pd.Series, said: pd.Series, some: pd.Index, lo
     yield Chart(
         f"{target}: predicted against true",
         _against(x, y, logs),
-        f"Predicted against true {target}: {told}, root mean squared error {rmse:.4g}.",
+        f"Predicted against true {target}: {told}, root mean squared error {number(rmse)}.",
     )
     middle = float(off.abs().median())
     yield Chart(
         f"{target}: residuals against predicted",
         _left_over(y, off[some]),
-        f"Residuals (predicted less true) of {target}: mean {bias:.4g}, half of them within ± {middle:.4g}.",
-        300,
+        f"Residuals (predicted less true) of {target}: mean {number(bias)}, half of them within ± {number(middle)}.",
     )
     low, high = np.percentile(off, [5, 95])
     yield Chart(
         f"{target}: how residuals spread",
         _spread(off),
-        f"Nine of ten residuals of {target} lie between {low:.4g} and {high:.4g}; all, {off.min():.4g} to {off.max():.4g}.",
+        f"Nine of ten residuals of {target} lie between {number(low)} and {number(high)}; all, {number(off.min())} to "
+        f"{number(off.max())}.",
         240,
     )
     columns = [Column("true from"), Column("to"), Column("rows", 0), Column("bias"), Column("RMSE")]
@@ -121,7 +122,7 @@ def _against(true: pd.Series, said: pd.Series, logs: bool) -> Figure:
         "text": [plain(name) for name in true.index],
         "hovertemplate": "%{text}<br>true %{x}<br>predicted %{y}<extra></extra>",
     }
-    kind = {"type": "log"} if logs else {}
+    kind = logged(*ends) if logs else {}
     return figure([points, line], xaxis=axis("true", **kind), yaxis=axis("predicted", **kind), showlegend=False)
 
 

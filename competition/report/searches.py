@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,6 @@ from competition.report.palette import (
     short,
 )
 from competition.report.subject import Subject
-
-if TYPE_CHECKING:
-    pass
 
 TOLD = {
     "number",
@@ -67,6 +64,8 @@ def _search(folder: Path, subject: Subject) -> Iterator[Block]:
     yield _history(name, trials, len(folds), metric.name, metric.greater)
     if worth := _worth(folder):
         yield _importances(name, worth)
+    elif len(keys) > 1:
+        yield Prose([f"{name}: what the score depends on is told from 8 different whole trials on."])
     if len(keys) > 1:
         yield _parallel(name, trials, keys, metric.name, metric.greater)
     yield _trials(name, trials, keys)

@@ -19,13 +19,13 @@ def sections(subject: Subject) -> Iterator[Section]:
 
 
 def _alike(subject: Subject) -> Iterator[Block]:
+    if len(subject.chosen) < 2:
+        yield Prose(["There are no two runs with a score to compare."])
+        return
     if subject.problem.kind == "boxes":
         yield Prose(
             ["Boxes of two runs are no pairs to correlate; the table of a blend's members says what each adds."]
         )
-        return
-    if len(subject.chosen) < 2:
-        yield Prose(["There are no two runs with a score to compare."])
         return
     said = correlation([subject.decided(standing) for standing in subject.chosen])
     wrong = correlation([subject.decided(standing) - subject.truth for standing in subject.chosen])

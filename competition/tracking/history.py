@@ -23,7 +23,7 @@ class History:
 
     def log(self, step: int, values: dict[str, Any]) -> None:
         """step: optimizer steps done; values: plain numbers and text. A line of a step alone waits for the next other line
-        to be forced onto the disk: a resumed fold writes it again."""
+        to be forced onto the disk: it alone may be lost, where the power fails."""
         line = {"step": step, **values}
         with artifacts.disk_faults(self.path):
             if not self.opened:
