@@ -31,7 +31,7 @@ from competition.train import open_fold, prepare
 if TYPE_CHECKING:
     from competition.layers import Layer
 
-VERSION = "1"  # of what is measured and drawn
+VERSION = "2"  # of what is measured and drawn
 SHOWN = 32  # lines of the table on the screen
 RECORD, FEATURES = "describe.json", "features.png"
 PLACELESS = "its layers keep no places apart, so nothing tells where it looks"
@@ -221,8 +221,10 @@ def show(at: Opened, record: dict[str, Any]) -> None:
     table = Table("layer", title=f"{at.run.name} {record['fold']}: {record['backbone']}")
     for name in ("output", "weights", "FLOPs", "kept", "time"):
         table.add_column(name, justify="right")
+    above: list[str] = []
     for layer in shallow(record["layers"]):
-        table.add_row(*cells(layer))
+        above[layer["depth"] :] = [layer["name"]]
+        table.add_row(*cells(layer, above[layer["depth"] - 1] if layer["depth"] else ""))
     board.console.print(table)
     for line in sentences(record):
         at.say(line)
@@ -237,10 +239,12 @@ def shallow(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [layer for layer in layers if layer["depth"] <= max(fitting, default=depths[0])]
 
 
-def cells(layer: dict[str, Any]) -> list[str]:
-    name = "  " * layer["depth"] + (layer["name"] or "(all)")
+def cells(layer: dict[str, Any], above: str) -> list[str]:
+    """above: the name of the layer that it is part of, which its own begins with."""
+    name = "  " * layer["depth"] + (layer["name"].removeprefix(f"{above}.") or "(all)")
+    output = layer["output"].replace(" x ", "x").replace(" and ", " +").removesuffix(" more")
     numbers = [spelt(layer["parameters"]), spelt(layer["flops"]), spelt(layer["activations"]) + "B"]
-    return [name, layer["output"].replace(" x ", "x"), *numbers, f"{layer['time']:.1%}"]
+    return [name, output, *numbers, f"{layer['time']:.1%}"]
 
 
 def sentences(record: Mapping[str, Any]) -> list[str]:

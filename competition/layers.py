@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+LISTS = (nn.ModuleList, nn.ModuleDict)  # never called themselves, so that only their parts can be measured
+CONTAINERS = (nn.Sequential, *LISTS)
 LEAST_RUNS, LEAST_SECONDS = 3, 1.5  # that a time is measured over
 
 
@@ -59,22 +60,30 @@ def layers(model: nn.Module, forward: Callable[[], Any], one: Callable[[], Any],
 def tree(model: nn.Module) -> list[tuple[str, nn.Module, int]]:
     """(name, module, depth) down to blocks: a module is opened where it consists of blocks, or something in it does.
 
-    Parts without parameters (activations, pooling) are left out, and what only wraps one other part is told by that.
+    Parts without parameters (activations, pooling) are left out, and what only wraps one other part is told by that, as the
+    network itself. Lists of modules are told by what is in them.
     """
     found = [("", model, 0)]
 
     def walk(module: nn.Module, name: str, depth: int) -> None:
         for key, part in with_weights(module):
-            inner = f"{name}.{key}" if name else key
-            while blocky(part) and len(with_weights(part)) == 1:
-                ((key, part),) = with_weights(part)
-                inner = f"{inner}.{key}"
-            found.append((inner, part, depth))
+            inner, part = unwrapped(f"{name}.{key}" if name else key, part)
+            if not isinstance(part, LISTS):
+                found.append((inner, part, depth))
             if blocky(part):
-                walk(part, inner, depth + 1)
+                walk(part, inner, depth + (not isinstance(part, LISTS)))
 
-    walk(model, "", 1)
+    name, inside = unwrapped("", model)
+    walk(inside, name, 1)
     return found
+
+
+def unwrapped(name: str, module: nn.Module) -> tuple[str, nn.Module]:
+    """What there is to open in a module: of one that holds a single part, that."""
+    while blocky(module) and len(parts := with_weights(module)) == 1:
+        ((key, module),) = parts
+        name = f"{name}.{key}" if name else key
+    return name, module
 
 
 def with_weights(module: nn.Module) -> list[tuple[str, nn.Module]]:

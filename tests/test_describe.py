@@ -50,6 +50,24 @@ def test_a_convolution_is_counted_as_the_formula_says():
     assert found[""].time == 1 and 0 < found["0"].time < 1
 
 
+class Pyramid(nn.Module):
+    """A list of blocks, which is not called itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.ModuleList(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)) for _ in range(3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.stack([block(images) for block in self.inner]).sum()
+
+
+def test_what_is_in_a_list_is_told_in_its_place_and_a_wrapper_by_what_it_wraps():
+    found = table(nn.Sequential(nn.Sequential(Pyramid())), torch.randn(2, 3, 8, 8))
+    assert list(found) == ["", "0.0.inner.0", "0.0.inner.1", "0.0.inner.2"]
+    assert sum(layer.flops for layer in found.values()) == 2 * found[""].flops > 0
+    assert all(layer.output and layer.activations and layer.depth == 1 for name, layer in found.items() if name)
+
+
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
 def test_parts_add_up_to_the_network(name: str):
     model = timm.create_model(name, num_classes=3)
@@ -246,7 +264,7 @@ def test_a_detector_has_a_table(competition: Callable[..., str]):
 
 
 def plant(backbone: str, size: int, **keys: object) -> None:
-    """Noise, and in the upper left corner stripes that lie or stand, which alone is what the label says."""
+    """Noise, and in two corners stripes that lie or stand: the label says how they do in the upper left one alone."""
     rng = np.random.default_rng(0)
     Path("data/images").mkdir(parents=True)
     ids = [f"{n:03d}" for n in range(140)]
@@ -254,7 +272,8 @@ def plant(backbone: str, size: int, **keys: object) -> None:
     for name, side in zip(ids, label, strict=True):
         picture = rng.integers(60, 196, (size, size, 3))
         stripes = np.broadcast_to(255 * (np.arange(size // 4) // 4 % 2), (size // 4, size // 4))
-        picture[: size // 4, : size // 4] = (stripes.T if side else stripes)[:, :, None]
+        for corner, lie in ((slice(None, size // 4), side), (slice(-size // 4, None), rng.integers(2))):
+            picture[corner, corner] = (stripes.T if lie else stripes)[:, :, None]
         cv2.imwrite(f"data/images/{name}.png", picture.astype(np.uint8))
     rows = pd.DataFrame({"id": ids, "label": np.array(["stand", "lie"])[label]})
     rows[:120].to_csv("data/train.csv", index=False)
@@ -267,21 +286,18 @@ def plant(backbone: str, size: int, **keys: object) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "backbone, size, keys",
-    [("test_resnet", 64, {"epochs": 16, "lr": 0.002, "ema": 0}), ("test_vit", 96, {"epochs": 16, "lr": 0.002})],
-)
-def test_a_trained_network_looks_at_the_planted_patch(backbone: str, size: int, keys: dict, workspace: Path):
-    plant(backbone, size, **keys)
+def test_a_trained_network_looks_at_the_patch_that_decides(workspace: Path):
+    """And not at its like, which an untrained one looks at as much: 0.37 and 0.30 of the mass, trained 0.90 and 0.05."""
+    plant("test_resnet", 64, epochs=16, lr=0.002, ema=0)
     assert podium("train", "toy/base") == 0
     assert podium("predict", "toy/base") == 0
     assert artifacts.read_json(Path("runs/toy/base/score.json"))["score"] > 0.9
-    share = looked_at_corner("toy/base")
-    assert share > 0.4, f"{share:.2f} of the mass lies there, 0.11 or 0.25 of all places"
+    decides, other = looked_at_corners("toy/base")
+    assert decides > 0.6 and decides > 5 * other, f"{decides:.2f} and {other:.2f} of the mass"
 
 
-def looked_at_corner(name: str) -> float:
-    """Mean share of the maps' mass within the patch and half a place around it."""
+def looked_at_corners(name: str) -> tuple[float, float]:
+    """Mean share of the maps' mass in the upper left and in the lower right: a patch and a place around it."""
     from competition import runs
     from competition.image import model
     from competition.train import open_fold
@@ -296,9 +312,9 @@ def looked_at_corner(name: str) -> float:
     with torch.no_grad():
         chosen, _ = inside.said(eye.network(*inputs), fold.problem)
     found = gradcam.maps(eye.network, stage, inputs, lambda outputs: (outputs * chosen).sum(dim=1))
-    side = -(-found.shape[1] // 4) + (found.shape[1] <= 4)
-    inner = found[:, :side, :side].sum(dim=(1, 2)) / found.sum(dim=(1, 2)).clamp_min(1e-9)
-    return float(inner.mean())
+    whole = found.sum(dim=(1, 2)).clamp_min(1e-9)
+    first, last = (found[:, corner, corner].sum(dim=(1, 2)) / whole for corner in (slice(None, 2), slice(-2, None)))
+    return float(first.mean()), float(last.mean())
 
 
 def test_numbers_are_spelt_short():

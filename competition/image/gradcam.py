@@ -2,7 +2,9 @@
 
 A stage's channels are weighted by the mean gradient of what the network says, summed, and cut at 0. Tokens of a ViT are
 such a map too, once those without a place (class, registers) are left out. Where a token is what the head reads, the
-last block's output has no gradient at the places, so the map is of what goes into that block.
+last block's output has no gradient at the places, so the map is of what goes into that block. By then tokens have told each
+other what they hold, so the map of a ViT shows what stands out rather than what decides: of two patches alike, of which one
+is what the label says, a trained test_resnet gives them 0.90 and 0.05 of the mass, a test_vit 0.33 and 0.43.
 
 The stage is the deepest of at least FEWEST x FEWEST places: 7 x 7 at 224 pixels of most, 4 x 4 at 64. Not attention
 rollout (Abnar and Zuidema 2020): it knows no class, and convolutions have none.
