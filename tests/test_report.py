@@ -35,7 +35,8 @@ HOSTILE = (
     "https://example.org/x.png",
     "\udcff.png",
 )
-FEW = (HOSTILE[0], HOSTILE[4], HOSTILE[7])  # markup, words from the right, bytes that are no text
+FEW = [HOSTILE[0], HOSTILE[4], HOSTILE[7]]  # markup, words from the right, bytes that are no text
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE if name not in FEW]
 ISOLATES = dict.fromkeys((0x2068, 0x2069))  # the page's own, around words that are read from the right
 RUNS = [("toy/base", "base: 0.9 ± 0.01"), ("toy/" + HOSTILE[0].replace("/", "∕"), "second")]
 
@@ -97,9 +98,7 @@ def plain() -> Parsed:
     return Parsed(made())
 
 
-@pytest.mark.parametrize(
-    "name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE if name not in FEW)]
-)
+@pytest.mark.parametrize("name", FEW + OTHERS)
 def test_hostile_text_is_text_in_every_slot_of_every_block(name: str, plain: Parsed) -> None:
     from competition.errors import visible
 
@@ -258,7 +257,10 @@ def test_the_report_of_a_competition(digits: Path, capsys: pytest.CaptureFixture
 def test_a_damaged_file_of_a_run_leaves_the_rest_of_the_page(digits: Path) -> None:
     subject = page.subject_of(data := load(NAME), folds.load(data), standings(NAME, data.hash), [])
     (digits / "run01" / "oof.parquet").write_bytes(b"PAR1 no more PAR1")
+    artifacts.write_text(digits / "run00~tune" / "trials.csv", "<b>x</b>\n")
     sections = list(page.gather(subject))
+    (search,) = (s for s in sections if s.key == "searches")
+    assert "KeyError: 'state'" in search.blocks[0].lines[0] and search.run is None  # ty: ignore
     told = [s for s in sections if isinstance(s.blocks[0], Prose) and "CKPT-CORRUPT" in s.blocks[0].lines[0]]
     assert {(s.key, s.run) for s in told} >= {("confusion", f"{NAME}/run01"), ("mistakes", f"{NAME}/run01")}
     assert all("run01" in s.blocks[0].lines[0] and "delete" in s.blocks[0].lines[0] for s in told)  # ty: ignore

@@ -119,7 +119,7 @@ def _table(subject: Subject, title: str, each: Sequence[tuple[str, Mapping]], no
     """Columns that say nothing of any row are left out."""
     inputs, cells = subject.problem.inputs[:CELLS], subject.data.train.table
     rows = [
-        [name, *_answers(subject, name, row), *(cell for _, cell in _figures(subject, row, runs)), ", ".join(_kinds(row)),
+        [name, *_answers(subject, name, row), *(cell for _, cell in _figures(subject, row, runs)), row["kind"],
          *(shortened(cells.at[name, key], LETTERS) or None for key in inputs)]
         for name, row in each
     ]  # fmt: skip

@@ -63,11 +63,12 @@ def report(competition: str, names: Sequence[str] = ()) -> None:
         data = load(competition)
         subject = subject_of(data, folds.load(data), standings(competition, data.hash), names)
         sections = list(gather(subject))
-        notes = list(left_out(subject))
+        notes = left_out(subject)
         page = html(_head(subject, notes), sections, [(s.name, _label(s, subject)) for s in subject.chosen])
         path = artifacts.RUNS / competition / "report.html"
         artifacts.write_bytes(path, page)
-    for note in notes:
+    unscored = [s for s in subject.standings if s.state != "scored"]
+    for note in [*notes, *(f"{s.run} has no comparable score ({s.state}): {s.note}" for s in unscored)]:
         board.say(note)
     board.say(f"wrote {path}, {len(page) / 1e6:.1f} MB, {len(subject.chosen)} runs in detail; open it in a browser")
 
@@ -132,18 +133,28 @@ def _guarded(key: str, run: str | None, make: Callable[[], Iterator[Section]]) -
         lines = [
             f"{f.code}: {f.what}. Where: {f.where}. Found: {f.found}. To mend it: {f.mend}." for f in fault.findings
         ]
-        yield Section(key, key.replace("-", " ").capitalize(), [Prose(lines)], run)
+        yield Section(key, _titled(key), [Prose(lines)], run)
+    except Stopped:
+        raise
+    except Exception as error:  # files that other commands left: of another version, cut, edited
+        of = f" of {run}" if run else ""
+        what = f"The section {_titled(key)}{of} could not be made from the files that are there"
+        line = f"{what} ({type(error).__name__}: {error}); the rest of the page is whole."
+        board.say(line)
+        yield Section(key, _titled(key), [Prose([line])], run)
 
 
-def left_out(subject: Subject) -> Iterator[str]:
-    """Which runs have no details on this page, and why."""
+def _titled(key: str) -> str:
+    return key.replace("-", " ").capitalize()
+
+
+def left_out(subject: Subject) -> list[str]:
+    """Which runs with a score have no details on this page; the leaderboard lists those without one."""
     shown = {s.name for s in subject.chosen}
     rest = [s.run for s in subject.standings if s.state == "scored" and s.name not in shown]
-    if rest:
-        yield f'In the leaderboard only, without details: {examples(rest)}; RUNS="{rest[0]} ..." shows others.'
-    for standing in subject.standings:
-        if standing.state != "scored":
-            yield f"{standing.run} has no comparable score ({standing.state}): {standing.note}"
+    return [f'In the leaderboard only, without details: {examples(rest)}; RUNS="{rest[0]} ..." shows others.'] * bool(
+        rest
+    )
 
 
 def _label(standing: Standing, subject: Subject) -> str:

@@ -118,8 +118,12 @@ def logged(low: float, high: float) -> dict[str, Any]:
 
 
 def names(labels: Sequence[object], letters: int = LETTERS) -> dict[str, Any]:
-    """Ticks of an axis of categories at 0, 1, 2, ...: two names may be alike when cut, and `01` is no number."""
-    return {"tickvals": [*range(len(labels))], "ticktext": [short(label, letters) for label in labels]}
+    """Ticks of an axis of categories at 0, 1, 2, ...: two names may be alike when cut, and `01` is no number.
+
+    Level or upright: a slanting name that reaches past the figure's right end is left out.
+    """
+    texts = [short(label, letters) for label in labels]
+    return {"tickvals": [*range(len(labels))], "ticktext": texts, "autotickangles": [0, 90]}
 
 
 def _axes(traces: Sequence[Mapping[str, Any]]) -> list[str]:

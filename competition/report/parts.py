@@ -53,13 +53,16 @@ def _parts(standing: Standing, noun: str) -> Iterator[Block]:
     order = sorted(gains, key=lambda name: -gains[name])
     best, worst = order[0], order[-1]
     text = (
-        f"Without {best} the plain mean of all would be {gains[best]:.4f} worse in {score['metric']}, the most; without "
-        f"{worst} {gains[worst]:.4f}, the least. Below 0 it does harm."
+        f"Without {best} the plain mean of all would be {_change(gains[best])} in {score['metric']}, without {worst} "
+        f"{_change(gains[worst])}. Below 0 a {noun} does harm."
     )
     if len(order) > BARS:
         text += f" Drawn are the first {BARS} of {len(order)}."
     yield Chart(
-        f"{best} adds most: {gains[best]:+.4f}", _gains(gains, order[:BARS]), text, 110 + 26 * len(order[:BARS])
+        f"{best} {'adds most' if gains[best] > 0 else 'does least harm'}: {gains[best]:+.4f}",
+        _gains(gains, order[:BARS]),
+        text,
+        110 + 26 * len(order[:BARS]),
     )
     columns = [
         Column(noun),
@@ -69,6 +72,10 @@ def _parts(standing: Standing, noun: str) -> Iterator[Block]:
     ]
     rows = [(name, values["alone"], values["gain"], values["weight"]) for name, values in parts.items()]
     yield Grid(f"Each {noun}", columns, rows, _beside(score))
+
+
+def _change(gain: float) -> str:
+    return f"{abs(gain):.4f} {'worse' if gain >= 0 else 'better'}"
 
 
 def _beside(score: Mapping[str, Any]) -> str:
