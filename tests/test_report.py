@@ -256,6 +256,7 @@ def test_the_report_of_a_competition(digits: Path, capsys: pytest.CaptureFixture
 
 def test_a_damaged_file_of_a_run_leaves_the_rest_of_the_page(digits: Path) -> None:
     subject = page.subject_of(data := load(NAME), folds.load(data), standings(NAME, data.hash), [])
+    assert page.left_out(subject) == []
     (digits / "run01" / "oof.parquet").write_bytes(b"PAR1 no more PAR1")
     artifacts.write_text(digits / "run00~tune" / "trials.csv", "<b>x</b>\n")
     sections = list(page.gather(subject))

@@ -456,6 +456,8 @@ def test_the_page_shows_the_same_figures(competition: Callable[..., str], capsys
     for n, run in enumerate(("b", "c")):
         row = {"competition": "toy", "run": f"toy/{run}", "metric": "rmse", "cv": by_name()[run].score, "public": n}
         ledger.record(row | {"cv_std": 0.1, "config": "", "data": read.hash, "folds": table.hash})
+        *_, public = page.sections(Subject(read, table, standings("toy", read.hash), []))
+        assert isinstance(public.blocks[0], Chart) == (n == 1), "one point is told, not drawn"
     first, public = page.sections(Subject(read, table, standings("toy", read.hash), []))
     others = first.blocks[-1]
     assert isinstance(others, Grid) and [row[:2] for row in others.rows] == [["a", "unscored"]]

@@ -152,9 +152,9 @@ def left_out(subject: Subject) -> list[str]:
     """Which runs with a score have no details on this page; the leaderboard lists those without one."""
     shown = {s.name for s in subject.chosen}
     rest = [s.run for s in subject.standings if s.state == "scored" and s.name not in shown]
-    return [f'In the leaderboard only, without details: {examples(rest)}; RUNS="{rest[0]} ..." shows others.'] * bool(
-        rest
-    )
+    if not rest:
+        return []
+    return [f'In the leaderboard only, without details: {examples(rest)}; RUNS="{rest[0]} ..." shows others.']
 
 
 def _label(standing: Standing, subject: Subject) -> str:

@@ -104,6 +104,12 @@ def _without(others: Sequence[Standing]) -> Grid:
 
 def _public(subject: Subject, rows: pd.DataFrame) -> Iterator[Block]:
     both, metric = rows[rows["cv"].notna()], subject.problem.metric
+    if len(both) < 2:
+        (one,) = both[["run", "cv", "public"]].to_numpy()
+        yield Prose(
+            [f"{one[0]} has CV {one[1]:.6g} and public {one[2]:.6g}; a second submission with both is drawn beside it."]
+        )
+        return
     bars = {"type": "data", "array": rounded(both["cv_std"].fillna(0), SEEN), "color": GREY, "thickness": 1}
     traces = [{
         "type": "scatter", "mode": "markers", "x": rounded(both["cv"], SEEN), "y": rounded(both["public"], SEEN),
