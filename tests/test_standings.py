@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import artifacts, cli, config, data, foldfile, folds, leaderboard, ledger, ranking, runfolder
+from competition import artifacts, board, cli, config, data, foldfile, folds, leaderboard, ledger, ranking, runfolder
 from competition.config import load_competition
 from competition.report import ranking as page
 from competition.report.blocks import Chart, Grid
@@ -400,6 +400,7 @@ def test_the_table_is_as_wide_as_the_screen_and_tells_what_it_leaves_out(
     long = "convnext-large-384-very-long-name"
     for name, run in (("a", long), ("b", "b"), ("c", "c")):
         made(run, FOLDS[name])
+    monkeypatch.setattr(board.console, "_width", None)  # it keeps the COLUMNS that it was made with
     monkeypatch.delenv("COLUMNS", raising=False)
     if width:
         monkeypatch.setenv("COLUMNS", str(width))
