@@ -139,7 +139,7 @@ class Ours:
         fold = Fold(
             name="fold0", problem=problem, train=self.rows, valid=None, folder=self.folder, seed=0, origin={}, **quiet
         )
-        feed = make_feed(self.task, fold, self.pictures, Scale(), self.device)
+        feed = make_feed(self.task, fold, self.pictures, Scale(), self.device, None)
         network = new_network(self.task, self.device)
         mean, std = model.data_config(network)
         pixels, loss = pixel_rows(mean, std, self.task.size, self.device), loss_of(problem, self.task)
