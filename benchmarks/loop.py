@@ -29,7 +29,7 @@ from timm.loss import SoftTargetCrossEntropy
 from timm.utils.model_ema import ModelEmaV2
 from torch.utils.data import DataLoader, Dataset
 
-from competition import artifacts, cache, loop, metrics
+from competition import artifacts, backbone, cache, loop, metrics
 from competition.image import model
 from competition.image.feed import ImageBatch
 from competition.image.fitting import loss_of, make_feed
@@ -141,7 +141,7 @@ class Ours:
         )
         feed = make_feed(self.task, fold, self.pictures, Scale(), self.device, None)
         network = new_network(self.task, self.device)
-        mean, std = model.data_config(network)
+        mean, std = backbone.data_config(network)
         pixels, loss = pixel_rows(mean, std, self.task.size, self.device), loss_of(problem, self.task)
 
         def mean_loss(run: torch.nn.Module, batch: ImageBatch) -> torch.Tensor:
