@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts
-from competition.averages import SWA_RATE, measure_norms
+from competition.averages import SWA_RATE, following, measure_norms
 from competition.checkpoint import State, resume, save
+from competition.compiling import Compiled, wanted
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.meter import Meter, diverged
@@ -46,7 +47,8 @@ class Job:
 
     steps: optimizer steps of an epoch. batches(epoch, first): the epoch's batches from step `first` on. loss(model,
     batch): mean over the rows. validate(model): the score to show, or None; must not draw random numbers. notes: what
-    the saved weights remember of how they are used. beside: further files of the model, by name.
+    the saved weights remember of how they are used. beside: further files of the model, by name. trunk: the part of
+    the model that can be compiled, None: all of it.
     """
 
     model: nn.Module
@@ -57,6 +59,7 @@ class Job:
     validate: Callable[[nn.Module, int], float] | None
     notes: dict[str, str] = field(default_factory=dict)
     beside: dict[str, bytes] = field(default_factory=dict)
+    trunk: nn.Module | None = None
 
 
 def device_of(name: str) -> torch.device:
@@ -121,16 +124,18 @@ def begin(job: Job, knobs: Training, device: torch.device) -> State:
 def stepper(state: State, knobs: Training, device: torch.device) -> Callable[[Any, float], Tensor]:
     """(batch, rate) -> loss: one step of the optimizer, and of the moving average."""
     job, amp = state.job, autocast(knobs, device)
-    run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
+    pictures = knobs.epochs * job.steps * knobs.batch
+    compiled = Compiled(job.trunk or job.model, wanted(knobs, pictures, device))
+    average = following(state.ema, job.model) if state.ema else None
 
     def step(batch: Any, rate: float) -> Tensor:
         for group in job.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
-        loss = _gradients(state, run, batch, amp, device)
+        loss = _gradients(state, compiled, batch, amp, device)
         _update(state, knobs.clip)
         state.step += 1
-        if state.ema:
-            state.ema.update(job.model, step=state.step)
+        if average:
+            average(state.step)
         return loss
 
     return step
@@ -158,8 +163,11 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     meter = Meter(state, fold, knobs.epochs, rate)
 
     def close(final: nn.Module, epoch: int) -> None:
-        meter.close(job.validate(final, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
+        meter.close(_validated(state, final, epoch, knobs, fold))
 
+    if _is_open(state) and state.step < total:  # stopped while the epoch was validated
+        meter.begin(state.step // job.steps - 1)
+        close(state.ema.module if state.ema else job.model, meter.epoch)
     while state.step < total:
         epoch, first = divmod(state.step, job.steps)
         meter.begin(epoch)
@@ -197,6 +205,24 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     }
 
 
+def _validated(state: State, final: nn.Module, epoch: int, knobs: Training, fold: Fold) -> float | None:
+    """The score after an epoch, None where it is not asked for. Raises Stopped with the epoch's steps saved, though its line
+    of history is still to come."""
+    validate = state.job.validate
+    if validate is None or not _shows(epoch, knobs.epochs):
+        return None
+    try:
+        return validate(final, epoch)
+    except Stopped:
+        save(state, fold)
+        raise
+
+
+def _is_open(state: State) -> bool:
+    """Whether the checkpoint lies between an epoch's last step and its line of history, which sets the sum to 0."""
+    return state.step > 0 and state.step % state.job.steps == 0 and float(state.loss) != 0.0
+
+
 def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.device) -> None:
     """Those of the even mean, on the last epoch's batches."""
     assert state.swa is not None
@@ -229,15 +255,20 @@ def _shows(epoch: int, epochs: int) -> bool:
     return epoch + 1 == epochs or (epoch + 1) % math.ceil(epochs / VALIDATIONS) == 0
 
 
-def _gradients(state: State, run: nn.Module, batch: Batch, amp: Any, device: torch.device) -> Tensor:
-    """Backward over a batch; on out-of-memory its pieces are halved and it is done again, so its size stays."""
+def _gradients(state: State, compiled: Compiled, batch: Batch, amp: Any, device: torch.device) -> Tensor:
+    """Backward over a batch. On out-of-memory its pieces are halved and it is done again, so its size stays; so it is, as
+    the network stands, where compiling fails, by whatever error the compiler has."""
     while True:
         try:
-            return _backward(state, run, batch, amp, device)
-        except RuntimeError as e:
-            if not is_out_of_memory(e):
+            with compiled.instead():
+                return _backward(state, batch, amp, device)
+        except Exception as e:
+            if not is_out_of_memory(e) and not compiled.on:
                 raise
             state.job.optimizer.zero_grad(set_to_none=True)
+            if not is_out_of_memory(e):
+                compiled.give_up(e)
+                continue
             if len(batch) < 4 * state.accumulate:  # batch norm needs two rows in a piece
                 raise EnvironmentFault(_out_of_memory(e)) from None
         gc.collect()
@@ -246,13 +277,13 @@ def _gradients(state: State, run: nn.Module, batch: Batch, amp: Any, device: tor
         state.accumulate *= 2
 
 
-def _backward(state: State, run: nn.Module, batch: Batch, amp: Any, device: torch.device) -> Tensor:
+def _backward(state: State, batch: Batch, amp: Any, device: torch.device) -> Tensor:
     """The gradient of the mean over the batch, piece by piece; returns the loss."""
     total = torch.zeros((), device=device)
     for piece in _pieces(batch, state.accumulate):
         part = piece.to(device)
         with amp:
-            loss = state.job.loss(run, part) * (len(part) / len(batch))
+            loss = state.job.loss(state.job.model, part) * (len(part) / len(batch))
         state.scaler.scale(loss).backward()
         total += loss.detach()
     return total

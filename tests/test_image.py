@@ -355,7 +355,7 @@ def test_pieces_give_the_gradient_of_the_whole_batch():
         optimizer.register_step_pre_hook(
             lambda o, *_, kept=kept: kept.append(o.param_groups[0]["params"][0].grad.clone())
         )
-        loop._backward(state, network, batch, contextlib.nullcontext(), torch.device("cpu"))
+        loop._backward(state, batch, contextlib.nullcontext(), torch.device("cpu"))
         loop._update(state, clip=0.0)
         grads.append(kept[0])
     torch.testing.assert_close(grads[0], grads[1])

@@ -90,7 +90,7 @@ def job(task: ImageTask, fold: Fold) -> loop.Job:
     def validate(run: nn.Module, epoch: int) -> float:
         assert fold.valid is not None
         was = run.training
-        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells)
+        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells, fold.check)
         run.train(was)
         return fold.report(epoch, to_table(outputs, fold.valid.ids, fold.problem, scale))
 
