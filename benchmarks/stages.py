@@ -39,14 +39,14 @@ IN_A_STEP = ("feed", "augmentation", "mixing", "to the device", "normalise", "fo
 class Stopwatch:
     """seconds, calls: by the path of stages that were open, outermost first; a stage's own seconds, without those within."""
 
-    def __init__(self, wait: Callable[[], None]):
-        self.wait, self.seconds, self.calls = wait, Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+    def __init__(self, wait: Callable[[], None], clock: Callable[[], float]):
+        self.wait, self.clock, self.seconds, self.calls = wait, Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
         self.open: tuple[str, ...] = ()
-        self.since = time.perf_counter()
+        self.since = clock()
 
     def _turn(self, path: tuple[str, ...]) -> None:
         self.wait()
-        now = time.perf_counter()
+        now = self.clock()
         self.seconds[self.open] += now - self.since
         self.open, self.since = path, now
 
@@ -76,9 +76,8 @@ class Stopwatch:
 def watched(watch: Stopwatch) -> Generator[None]:
     """Puts the stopwatch around the functions that do the work, for as long as the block runs."""
     import torch
-    from timm.utils.model_ema import ModelEmaV3
 
-    from competition import augment, averages, cache, loop, meter
+    from competition import augment, cache, loop, meter
     from competition.detection import feed as detection_feed
     from competition.detection import fitting as detection_fitting
     from competition.detection import predicting as detection_predicting
@@ -101,21 +100,26 @@ def watched(watch: Stopwatch) -> Generator[None]:
         (runs, "look", "data and fold table"), (fitting, "draw", "first batch drawn"),
         (detection_fitting, "draw", "first batch drawn"), (loop, "train", TRAINING), (loop, "keep", "weights written"),
         (loop, "save", "checkpoint"), (loop, "measure_norms", "batch norms measured"),
-        (feed.Feed, "make", "feed"), (detection_feed.Feed, "make", "feed"), (feed.ImageBatch, "to", "to the device"),
+        *((kind, part, "feed") for kind in (feed.Feed, detection_feed.Feed) for part in ("make", "begin", "finish")),
+        (feed.ImageBatch, "to", "to the device"),
         (detection_feed.DetectionBatch, "to", "to the device"), (feed.Mixing, "of", "mixing"),
-        (augment.Augment, "__call__", "augmentation"), (augment.BoxAugment, "__call__", "augmentation"),
+        *((kind, "__call__", "augmentation") for kind in callable_classes(augment)), (loop, "begin", "averages begun"),
         (fitting, "normalise", "normalise"), (detection_fitting, "normalise", "normalise"),
         (torch.Tensor, "backward", "backward"), (loop, "dispatch_clip_grad", "clip"),
-        (ModelEmaV3, "update", "EMA"), (averages, "follow", "EMA"), (meter.Meter, "add", "rate and sums of losses"),
+        (meter.Meter, "add", "rate and sums of losses"),
         (meter.Meter, "show", "line of history"), (train, "History", "line of history"),
         (predicting, "_network", "network loaded"), (detection_predicting, "_eye", "network loaded"),
         (predict, "write_table", "predictions written"), (predict, "reduce", "decided and scored"),
         (cache, "load", "cache opened"),
     ]  # fmt: skip
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in named if name in vars(owner)]
+    before = [
+        (owner, name, vars(owner)[name]) for owner, name, _ in named if name in vars(owner)
+    ]  # a feed may lack parts
     labels = {(id(owner), name): label for owner, name, label in named}
     for owner, name, function in before:
         setattr(owner, name, watch.around(labels[id(owner), name], function))
+    average = loop.following
+    loop.following = lambda *words: watch.around("EMA", average(*words))
     tasks = [(module, "job", module.job) for module in (fitting, detection_fitting)]
     views = [(module, "predict", module.predict) for module in (predicting, detection_predicting)]
     for owner, name, function in tasks:
@@ -125,8 +129,16 @@ def watched(watch: Stopwatch) -> Generator[None]:
     try:
         yield
     finally:
-        for owner, name, function in (*before, *tasks, *views):
+        for owner, name, function in (*before, *tasks, *views, (loop, "following", average)):
             setattr(owner, name, function)
+
+
+def callable_classes(module: Any) -> list[type]:
+    return [
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and c.__module__ == module.__name__ and "__call__" in vars(c)
+    ]
 
 
 def main() -> None:
@@ -137,6 +149,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--pictures", type=int, default=384, help="a third of them are test")
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument(
+        "--clock", choices=["wall", "cpu"], default="wall", help="cpu: seconds of this process, on a busy machine"
+    )
     parser.add_argument("--threads", type=int, default=1, help="of a CPU; folds are trained by one each")
     options = parser.parse_args()
     print("\n".join(f"start-up, {name}: {seconds:.2f} s" for name, seconds in start_up().items()), flush=True)
@@ -152,12 +167,12 @@ def main() -> None:
         os.chdir(folder)
         try:
             if options.run:
-                measure(options.run, options.set, options.threads)
+                measure(options.run, options.set, options)
                 return
             for backbone in options.backbones:
                 for size in options.sizes:
                     keys = f"backbone={backbone} size={size} epochs={options.epochs} {options.set}"
-                    measure("bench/run", keys, options.threads, AS=f"bench/{backbone}-{size}")
+                    measure("bench/run", keys, options, variant=f"bench/{backbone}-{size}")
         finally:
             os.chdir(home)
 
@@ -177,21 +192,24 @@ def start_up() -> dict[str, float]:
     return {name: min(seconds(words) for _ in range(2)) for name, words in asked.items()}
 
 
-def measure(name: str, overrides: str, threads: int, AS: str = "") -> None:
+def measure(name: str, overrides: str, options: argparse.Namespace, variant: str = "") -> None:
     """Runs the chain to its CSV and prints where its time went."""
     import torch
 
     from competition import loop
 
-    run = runs.resolve(name, f"{overrides} jobs=1 workers=0".strip(), AS)
+    run = runs.resolve(name, f"{overrides} jobs=1 workers=0".strip(), variant)
     device = loop.device_of(run.task.device)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    watch = Stopwatch(wait)
+    watch = Stopwatch(wait, time.process_time if options.clock == "cpu" else time.perf_counter)
     with contextlib.contextmanager(watched)(watch):
         stages.submission(run)
         watch._turn(())
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, {threads} threads"
-    title = f"{run.task.backbone}, {run.task.size} px, batch {run.task.batch}; {where}, torch {torch.__version__}"
+    where = (
+        torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()}, {options.threads} threads"
+    )
+    made = f"{run.task.backbone}, {run.task.size} px, batch {run.task.batch}"
+    title = f"{made}; {options.clock} clock; {where}, torch {torch.__version__}"
     at = runs.look(run)
     show(watch, at, title)
 
@@ -235,7 +253,7 @@ def top(path: tuple[str, ...]) -> str:
     if TRAINING not in path:
         return next((name for name in path if name in (VIEW,)), path[0]) if path[-1] != "network loaded" else path[-1]
     inner = path[path.index(TRAINING) + 1 :]
-    apart = ("validation", "checkpoint", "batch norms measured")
+    apart = ("validation", "checkpoint", "batch norms measured", "averages begun")
     return next((f"training: {name}" for name in inner if name in apart), "training: its steps")
 
 

@@ -161,7 +161,11 @@ def test_stopped_in_a_validation_goes_on_with_it_to_the_same_bits(asked: int, sw
     again = trained(tmp_path / "stopped", stops=0)
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
     told = [
-        [(step, line["loss"], line["train_loss"], line["valid"]) for step, line in lines[name].items() if "valid" in line]
+        [
+            (step, line["loss"], line["train_loss"], line["valid"])
+            for step, line in lines[name].items()
+            if "valid" in line
+        ]
         for name in ("whole", "stopped")
     ]
     assert told[0] == told[1]
