@@ -1,8 +1,8 @@
 """`python -m benchmarks.feed`: pictures/s a core that are made ready for the network, by our levels and by albumentations.
 
 Both from the same kept pictures (1.14 x the size) into the same uint8 batches, interleaved round by round; then mixup,
-cutmix and the normalisation of such batches. The best round counts: others slow a round down and never speed it up.
-`--score RUN` instead trains folds of a run twice, with the level and with the same transforms as a user's list.
+cutmix and the normalisation of such batches. By processor time of one thread, the best round: others slow a round down and
+never speed it up. `python -m benchmarks.augmented` compares the two by score.
 """
 
 from __future__ import annotations
@@ -112,17 +112,17 @@ def told_of(size: int, rates: dict[str, float]) -> Table:
 
 
 def interleaved(jobs: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, float]:
-    """Seconds of each job, the best of its rounds, each of about a twentieth of a second."""
+    """Seconds of processor time of each job, the best of its rounds, each of about a twentieth of a second."""
     best = dict.fromkeys(jobs, float("inf"))
     for job in jobs.values():
         job(0)
     for _ in range(rounds):
         for name, job in jobs.items():
-            began, times = time.perf_counter(), 0
-            while time.perf_counter() - began < 0.05 or times < 2:
+            began, times = time.process_time(), 0
+            while time.process_time() - began < 0.05 or times < 2:
                 job(times)
                 times += 1
-            best[name] = min(best[name], (time.perf_counter() - began) / times)
+            best[name] = min(best[name], (time.process_time() - began) / times)
     return best
 
 

@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_image
 from benchmarks.feed import LISTS
 from competition import levels, warp
 from competition.augment import BoxLevelled, Levelled, Listed
-from competition.image.feed import Feed, ImageBatch
+from competition.image.feed import Feed, ImageBatch, Mixing
 from competition.image.supply import OnCore, Resident, Supply, Uploaded, resident, supply_of
 from competition.image.task import ImageTask
 from competition.image.views import kept
@@ -186,14 +186,15 @@ def test_pictures_kept_on_the_device_and_those_copied_there_train_alike(pictures
         assert apart.mean() < 1 and torch.equal(one.targets, other.targets)
 
 
-def test_mixing_on_a_device_is_that_of_a_core(pictures: np.ndarray):
-    feed = feed_of(supply_of(task_of(mixup=0.4), pictures, np.arange(14), 5, CPU), 14, mixup=0.4)
-    mixing = feed.mixing(0, 0, 14)
+@pytest.mark.parametrize("knobs", [{"mixup": 0.4}, {"cutmix": 1.0}])
+def test_mixing_on_a_device_is_that_of_a_core(pictures: np.ndarray, knobs: dict[str, Any]):
+    mixing = Mixing.drawn(task_of(**knobs), 14, np.random.default_rng(0))
     assert mixing is not None
-    images = torch.from_numpy(pictures)
-    theirs = mixing.blended(images, torch.from_numpy(mixing.partner))
+    images = torch.from_numpy(pictures[:, :24, :24])
     ours, *_ = mixing.of(images.clone(), [])
-    assert (ours.int() - theirs.int()).abs().max() <= 1
+    theirs = mixing.on_device(images.clone())
+    assert (ours.int() - theirs.int()).abs().max() <= (1 if mixing.patch is None else 0)
+    assert not torch.equal(ours, images)
 
 
 def test_a_detectors_colours_are_those_of_the_level():

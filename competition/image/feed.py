@@ -125,19 +125,24 @@ class Mixing:
         return self._pixels(images), *mixed
 
     def _pixels(self, images: Tensor) -> Tensor:
-        partner = torch.from_numpy(self.partner).to(images.device)
-        if self.patch is not None:
-            images[:, *self.patch] = images[partner, *self.patch]
-            return images
         if images.device.type != "cpu":
-            return self.blended(images, partner)
-        flat = images.view(len(images), -1).numpy()
-        mixed = cv2.addWeighted(flat, self.share, flat[self.partner], 1 - self.share, 0)
-        return torch.from_numpy(mixed).view_as(images)
+            return self.on_device(images)
+        here = images.numpy()
+        if self.patch is not None:
+            here[:, *self.patch] = here[self.partner, *self.patch]
+            return images
+        mixed = np.empty_like(here)
+        for own, other, out in zip(here, self.partner, mixed, strict=True):
+            cv2.addWeighted(own, self.share, here[other], 1 - self.share, 0, dst=out)
+        return torch.from_numpy(mixed)
 
-    def blended(self, images: Tensor, partner: Tensor) -> Tensor:
-        """Mixup by torch, on any device. images: [b, h, w, 3] uint8; partner: [b] on their device."""
-        return (images.float() * self.share).add_(images[partner], alpha=1 - self.share).round_().byte()
+    def on_device(self, images: Tensor) -> Tensor:
+        """The same by torch. images: [b, h, w, 3] uint8."""
+        partner = torch.from_numpy(self.partner).to(images.device)
+        if self.patch is None:
+            return (images.float() * self.share).add_(images[partner], alpha=1 - self.share).round_().byte()
+        images[:, *self.patch] = images[partner, *self.patch]
+        return images
 
 
 def cut_box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int, float]:

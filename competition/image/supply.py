@@ -56,7 +56,7 @@ class OnCore:
         return batch
 
     def finish(self, begun: Tensor, epoch: int, samples: np.ndarray) -> Tensor:
-        return begun.to(self.device, non_blocking=begun.is_pinned())
+        return begun.to(self.device, non_blocking=self.device.type == "cuda")
 
 
 class Resident:
