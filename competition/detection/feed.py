@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from competition import artifacts
-from competition.augment import BoxAugment
+from competition.augment import box_augmentation
 from competition.cache import Cache, Shape
 from competition.detection import mixing
 from competition.detection.canvas import ROOM
@@ -66,7 +66,7 @@ class Feed:
                  odds: np.ndarray | None):  # fmt: skip
         self.task, self.cache, self.rows, self.canvas, self.seed = task, cache, rows, canvas, seed
         self.boxes, self.labels, self.extents, self.workers, self.odds = boxes, labels, extents, workers, odds
-        self.augment = BoxAugment(task.augment, canvas, seed)
+        self.augment = box_augmentation(task.augment, canvas, seed)
         self.symmetry = task.symmetry if task.augment in ("light", "medium", "heavy") else "none"
         self.batch = min(task.batch, len(rows))
         self.steps = max(1, len(rows) // self.batch)
