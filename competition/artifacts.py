@@ -28,7 +28,7 @@ RUNS = Path("runs")
 SUBMISSIONS = Path("submissions")
 LEDGER = SUBMISSIONS / "ledger.csv"
 DIGEST_SIZE = 16
-CHECKPOINTS = ("last.ckpt", "previous.ckpt")  # of a fold that is being trained
+CHECKPOINTS = ("last.ckpt", "previous.ckpt", "epoch.ckpt")  # of a fold that is being trained; see checkpoint.save
 
 
 def competition_yaml(competition: str) -> Path:
