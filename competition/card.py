@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from competition import __version__, artifacts, config, engine
-from competition.versions import of
 from competition.keys import Competition
+from competition.versions import of
 
 PACKAGES = (
     "torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas",

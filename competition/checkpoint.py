@@ -6,6 +6,7 @@ diverges goes back to there. What is written is finite, so each of them is one t
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import time
@@ -122,6 +123,13 @@ class State:
         torch.set_num_threads(values["threads"])
 
 
+def packed(state: State) -> bytes:
+    """All of it, in memory."""
+    buffer = io.BytesIO()
+    torch.save(state.values(), buffer)
+    return buffer.getvalue()
+
+
 def save(state: State, fold: Fold) -> bool:
     """Writes the checkpoint, unless its state is not finite; whether it did. The one before it is kept, and one that lies
     at or before the epoch's start."""
@@ -131,7 +139,12 @@ def save(state: State, fold: Fold) -> bool:
     values = state.values() | {"origin": _origin(fold), "before": state.saved}
     last, previous, earlier = (fold.folder / name for name in artifacts.CHECKPOINTS)
     start = state.step // state.job.steps * state.job.steps
-    if state.saved is not None and state.before is not None and state.before <= start < state.saved and previous.exists():
+    if (
+        state.saved is not None
+        and state.before is not None
+        and state.before <= start < state.saved
+        and previous.exists()
+    ):
         with artifacts.disk_faults(earlier):
             previous.replace(earlier)
     artifacts.write_sealed(last, lambda file: torch.save(values, file), previous)
@@ -160,7 +173,9 @@ def resume(state: State, fold: Fold, device: torch.device) -> None:
     _refuse_other(path, values.get("origin", {}), _origin(fold))
     begun = versions.of_run(fold.folder.parent)  # an older checkpoint doesn't say
     maker = (values.get("makers") or [{name: text for name, text in begun.items() if name in here}])[-1]
-    with versions.reading(path, maker, f"go on with those versions, or delete {path.parent}: that fold is trained anew"):
+    with versions.reading(
+        path, maker, f"go on with those versions, or delete {path.parent}: that fold is trained anew"
+    ):
         state.take(values)
     if path == there[0]:
         state.saved, state.before = state.step, values.get("before")
@@ -180,17 +195,15 @@ def _go_on_as(state: State, fold: Fold, maker: dict[str, str], here: dict[str, s
         fold.log(state.step + 1, {"note": note})
 
 
-def go_back(
-    state: State, fold: Fold, beginning: dict[str, Any], why: str, rate: float, device: torch.device
-) -> None:
+def go_back(state: State, fold: Fold, beginning: bytes, why: str, rate: float, device: torch.device) -> None:
     """From a state that has diverged to the start of its epoch, or before it, with half the rate from that start on.
 
-    beginning: the values before the first step. Raises EnvironmentFault RUN-NAN where that was done often enough.
+    beginning: of `packed`, before the first step. Raises EnvironmentFault RUN-NAN where that was done often enough.
     """
     seen, start, before = state.step, state.start(), state.rollbacks
     if len(before) == divergence.ROLLBACKS:
         raise divergence.fault(fold, seen, rate, why, len(before))
-    name, values = "its beginning", beginning
+    name, values = "its beginning", torch.load(io.BytesIO(beginning), map_location=device, weights_only=True)
     for path in (fold.folder / name for name in artifacts.CHECKPOINTS):
         found = _readable(path, device)
         if found and divergence.fits(found, before, start) and found["step"] > values["step"]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.table import Table
 
-from competition import artifacts, board, contact, mistakes
+from competition import artifacts, board, contact, mistakes, versions
 from competition.config import Run, task_name
 from competition.engine import Engine, cores
 from competition.errors import ConfigFault, Finding, Stopped

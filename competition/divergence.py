@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -55,11 +54,6 @@ def fits(values: dict[str, Any], rollbacks: Sequence[int], start: int) -> bool:
     """Whether a checkpoint lies on the way to step `start` of a fold that was gone back with as `rollbacks` tell."""
     step, known = values["step"], values.get("rollbacks", [])
     return step <= start and [n for n in known if n < step] == [n for n in rollbacks if n < step]
-
-
-def copied(values: Any) -> Any:
-    """Nested values, their tensors in memory of their own on the CPU."""
-    return torch.utils._pytree.tree_map_only(Tensor, lambda t: t.detach().to("cpu", copy=True), values)
 
 
 def fault(fold: Fold, step: int, rate: float, why: str, rollbacks: int) -> EnvironmentFault:

@@ -25,8 +25,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts, versions
 from competition.averages import SWA_RATE, measure_norms
-from competition.checkpoint import State, go_back, resume, save
-from competition.divergence import Diverged, copied, fault, finite, share
+from competition.checkpoint import State, go_back, packed, resume, save
+from competition.divergence import Diverged, fault, finite, share
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.meter import Meter
@@ -152,7 +152,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     """
     dtype = amp_dtype(knobs.amp, device)
     state = begin(job, knobs, device)
-    beginning = copied(state.values())
+    beginning = packed(state)
     resume(state, fold, device)
     step = stepper(state, knobs, device)
     meter = Meter(state, fold, knobs.epochs, _rate(state, knobs, state.step))

@@ -16,7 +16,15 @@ from competition import __version__, artifacts
 from competition.errors import EnvironmentFault, Fault, Finding, Stopped
 
 TRAINED_BY = ("torch", "timm", "numpy", "opencv-python-headless", "albumentations")  # that a trained network depends on
-LIBRARIES = ("lightgbm", "xgboost-cpu", "catboost", "tabm", "torch", "scikit-learn", "skops")  # that a tabular model may
+LIBRARIES = (
+    "lightgbm",
+    "xgboost-cpu",
+    "catboost",
+    "tabm",
+    "torch",
+    "scikit-learn",
+    "skops",
+)  # that a tabular model may
 MEND = "take those versions, or delete the folder of that fold and give the same command again: it is trained anew"
 NOTE = "versions"  # of a weights file, JSON
 Versions = dict[str, str]

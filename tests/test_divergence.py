@@ -69,7 +69,9 @@ def test_a_loss_that_is_no_number_goes_back_to_its_epoch_at_half_the_rate(twice:
     notes = [line["note"] for line in lines if "note" in line]
     assert record["rollbacks"] == len(notes) == 2
     assert "not a number at step 9: gone on from its beginning, step 0; from step 5 on at 0.5 of the rate" in notes[0]
-    assert "at step 12: gone on from its beginning, step 0; from step 10 on at 0.25 of the rate (2 of 3 times)" in notes[1]
+    assert (
+        "at step 12: gone on from its beginning, step 0; from step 10 on at 0.25 of the rate (2 of 3 times)" in notes[1]
+    )
     rates = {line["step"]: line["lr"] for line in lines if "lr" in line}
     assert sorted(rates) == list(range(1, 21)), "each step has its line once"
     for step, rate in rates.items():
@@ -165,7 +167,9 @@ def test_the_scaler_of_fp16_may_skip_steps(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_run_whose_rate_is_a_million_says_what_it_tried(competition: Callable[..., str], capsys: pytest.CaptureFixture):
+def test_a_run_whose_rate_is_a_million_says_what_it_tried(
+    competition: Callable[..., str], capsys: pytest.CaptureFixture
+):
     run = competition("regression", run="epochs=2 lr=1e6 clip=0 ema=0 opt=sgd warmup=0")
     assert cli.main(["train", run, "--fold", "0"]) == 4
     told = capsys.readouterr()

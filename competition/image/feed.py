@@ -16,6 +16,7 @@ from torch import Tensor
 
 from competition.augment import Augment
 from competition.cache import Cache
+from competition.errors import examples
 from competition.image.task import ImageTask
 from competition.prefetch import in_turn, order
 
@@ -68,7 +69,12 @@ class Feed:
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[ImageBatch]:
         positions = self.order(epoch)
-        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), range(first, self.steps), self.workers)
+
+        def about(step: int) -> str:
+            return f"epoch {epoch + 1}: {examples(self.cache.paths(self.rows[positions[step]]))}"
+
+        steps = range(first, self.steps)
+        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), steps, self.workers, about)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> ImageBatch:
         """The batch of these positions: augmented, then mixed as (seed, epoch, step) says."""

@@ -52,7 +52,9 @@ def read(path: Path, steps: bool = False) -> list[dict[str, Any]]:
     """The whole lines of a history; a last line that a kill cut short is left out. steps: those of single steps too."""
     if not path.exists():
         return []
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    lines = [
+        json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
+    ]
     return [line for line in lines if steps or not _of_a_step(line)]
 
 
