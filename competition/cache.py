@@ -186,6 +186,7 @@ def _decode_all(
             progress(row + 1, len(paths), "decoding pictures")
         refuse(bad)
         pictures.flush()
+        del pictures  # Windows renames no file that is mapped
     artifacts.write_table(folder / "index.parquet", files.assign(row=np.arange(len(paths)), digest=digests))
 
 

@@ -23,6 +23,9 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(board, "say", lambda text, log=None: lines.append(text))
     monkeypatch.setattr(watchdog, "LEAST", 0.25)
     monkeypatch.setattr(watchdog, "LOOK", 0.02)
+    for thread in threading.enumerate():  # one of an earlier test looks more seldom
+        if thread.name == "watchdog":
+            thread.join(10)
     return lines
 
 
@@ -34,10 +37,16 @@ def slow(step: int) -> int:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_batch_that_takes_long_is_told_with_its_thread_and_its_place(workers: int, said: list[str]):
     assert list(in_turn(slow, range(5), workers, lambda step: f"pictures of {step}")) == [0, 1, 2, 3, 4]
-    assert len(said) == 2, "after a quarter of a second, and when that has doubled"
+    assert 1 <= len(said) <= 2, "after a quarter of a second, and perhaps when that has doubled"
     assert "the batch of step 4, pictures of 3" in said[0]
     assert ("in thread feed_" if workers else "in thread MainThread") in said[0]
     assert "test_watchdog.py" in said[0] and " slow" in said[0]
+
+
+def test_it_is_said_again_when_the_time_has_doubled():
+    work = watchdog.Work(lambda: "work", 30.0)
+    told = [seconds for seconds in range(300) if work.told(work.began + seconds)]
+    assert told == [30, 60, 120, 240]
 
 
 def test_work_that_is_always_slow_is_not_called_stuck(said: list[str]):
@@ -58,7 +67,7 @@ def test_the_thread_ends_when_there_is_nothing_to_look_at(said: list[str]):
     assert "watchdog" not in [t.name for t in threading.enumerate()]
 
 
-def test_watching_costs_microseconds():
+def test_watching_costs_microseconds(said: list[str]):
     with watchdog.at(lambda: "work"):
         began = time.perf_counter()
         for _ in range(1000):
