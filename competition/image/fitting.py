@@ -119,7 +119,7 @@ def make_feed(
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
     supply = supply_of(task, pictures.pictures, pictures.rows(fold.train.pictures), fold.seed, device)
     cells = None if told is None else told.cells
-    return Feed(task, supply, scale.forward(truth), weights, odds, fold.seed, cells)
+    return Feed(task, supply, scale.forward(truth), weights, odds, fold.seed, cells, list(fold.train.pictures))
 
 
 def rarities(truth: np.ndarray, problem: Problem) -> np.ndarray:
