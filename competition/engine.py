@@ -29,7 +29,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _stop = threading.Event()
 _deadline = math.inf  # of the work at hand, by `time.monotonic`, which all processes of a machine share
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -56,7 +55,7 @@ def signals() -> Generator[None]:
         _stop.set()
         board.say("stopping after this step; once more to quit at once")
 
-    before = {s: signal.signal(s, handle) for s in _heard()}
+    before = {s: signal.signal(s, handle) for s in interrupt.heard()}
     try:
         if interrupt.came:
             raise KeyboardInterrupt
@@ -65,11 +64,6 @@ def signals() -> Generator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _stop.clear()
-
-
-def _heard() -> list[signal.Signals]:
-    """A hang-up that is passed over stays so, or `nohup` would be of no use."""
-    return [s for s in SIGNALS if s.name != "SIGHUP" or signal.getsignal(s) != signal.SIG_IGN]
 
 
 class Engine:
@@ -189,11 +183,11 @@ def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) 
 @contextmanager
 def _signals_wait() -> Generator[None]:
     """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (`_begin` opens it)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, interrupt.SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)
 
 
 def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
@@ -209,9 +203,9 @@ def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
 
 def _begin(events: Any, slots: Any, parent: int) -> None:
     """In a new worker: its GPU, its signals, and its end when the parent is gone."""
-    for number in _heard():
+    for number in interrupt.heard():
         signal.signal(number, lambda *_: _stop.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupt.SIGNALS)
     slot = slots.get()
     os.environ.update(ALONE if slot is None else {"CUDA_VISIBLE_DEVICES": _visible(slot)})
     board.listen_to(events)
