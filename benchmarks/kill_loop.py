@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -92,8 +92,8 @@ class Loop:
     def before(self, stage: str) -> Path:
         return self.folder / "before" / stage.replace(" ", "-")
 
-    def prepare(self) -> None:
-        """Each stage once, uninterrupted, as a fork and as users give it: both have the same results."""
+    def prepare(self, kinds: Sequence[str]) -> None:
+        """Each stage once, uninterrupted, as a fork and where commands are asked for as one too: with the same results."""
         self.server.set_forkserver_preload(["benchmarks.kill_points"])
         now, empty = self.folder / "now", self.folder / "empty"
         kill_state.make(empty)
@@ -101,7 +101,7 @@ class Loop:
         for n, stage in enumerate(STAGES):
             board.show("uninterrupted", n, len(STAGES), stage)
             shutil.copytree(empty if stage == "submission of all" else now, self.before(stage))
-            for mode in ("forked", "chain"):
+            for mode in kinds:
                 work = now if mode == "forked" and stage != "submission of all" else self.copy(stage, f"whole-{mode}")
                 began = time.monotonic()
                 code = self.start(mode, work, stage, Points())[1]()
@@ -327,20 +327,17 @@ def main() -> None:
     shutil.rmtree(options.folder, ignore_errors=True)
     os.environ |= ENVIRONMENT
     loop = Loop(options.folder.absolute(), options.seed)
+    mode, _, number = options.repeat.replace("-", " ").partition(":")
+    whole = options.signals // 5
+    asked = dict(zip(MODES, (options.forked, options.chain, *(2 * (options.signals - whole, whole))), strict=True))
+    modes = [mode] if mode else [name for name in MODES if asked[name]]
     with board.board():
-        loop.prepare()
-        if options.repeat:
-            mode, number = options.repeat.split(":")
-            loop.ends = loop.round(mode.replace("-", " "), int(number))
-            modes = [mode.replace("-", " ")]
-        else:
-            whole = options.signals // 5
-            counts = dict(
-                zip(MODES, (options.forked, options.chain, *(2 * (options.signals - whole, whole))), strict=True)
-            )
-            modes = [mode for mode, count in counts.items() if count]
-            for mode in modes:
-                rounds(loop, mode, counts[mode], options.at_once)
+        loop.prepare(["forked", *["chain"] * any("chain" in name for name in modes)])
+        for name in modes:
+            if number:
+                loop.ends = loop.round(name, int(number))
+            else:
+                rounds(loop, name, asked[name], options.at_once)
     for mode in modes:
         told(loop, mode, options.seed)
     for failure in loop.failures:

@@ -196,22 +196,25 @@ RESULTS: dict[str, Callable[[Path], bytes | str]] = {
 }
 
 
-def finished(database: Path) -> dict[str, Any]:
-    """Of a search's complete trials: values of the run -> score. Raises AssertionError where two have the same."""
-    import optuna
-    from optuna.trial import TrialState
+COMPLETE = """SELECT a.value_json, v.value FROM trials t JOIN trial_values v ON v.trial_id = t.trial_id
+JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.key = 'values' WHERE t.state = 'COMPLETE'"""
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = f"sqlite:///{database.absolute()}"
-    (study,) = optuna.get_all_study_summaries(url)
-    every = optuna.load_study(study_name=study.study_name, storage=url).get_trials(deepcopy=False)
-    complete = [t for t in every if t.state is TrialState.COMPLETE]
-    values = {json.dumps(t.user_attrs["values"], sort_keys=True): t.value for t in complete}
-    assert len(values) == len(complete), "the same values came to an end twice"
+
+def finished(database: Path) -> dict[str, float]:
+    """Of a search's complete trials: values of the run -> score. Raises AssertionError where two have the same."""
+    found = _ask(database, COMPLETE)
+    values = {json.dumps(json.loads(text), sort_keys=True): score for text, score in found}
+    assert len(values) == len(found), "the same values came to an end twice"
     return values
 
 
-def unfinished(database: Path) -> int:
-    """How many trials a search has that are neither finished nor given back."""
+def unfinished(database: Path) -> list[str]:
+    """The states of trials that have neither come to an end nor been given back."""
+    return [state for (state,) in _ask(database, "SELECT state FROM trials WHERE state IN ('RUNNING', 'WAITING')")]
+
+
+def _ask(database: Path, question: str) -> list[tuple[Any, ...]]:
+    """What a search's database says; nothing before it has its last table."""
     with closing(sqlite3.connect(database, timeout=60)) as there:
-        return there.execute("SELECT count(*) FROM trials WHERE state IN ('RUNNING', 'WAITING')").fetchone()[0]
+        begun = there.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchall()
+        return there.execute(question).fetchall() if begun else []

@@ -39,6 +39,7 @@ class State:
     step: int = 0  # optimizer steps done, over all epochs
     loss: Tensor | float = 0.0  # sum over the epoch's steps so far
     recent: Tensor | float = 0.0  # the same since the last line of history
+    open: bool = False  # the epoch that ended with the last step is not validated yet
     accumulate: int = 1
     seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
@@ -68,6 +69,7 @@ class State:
             "step": self.step,
             "loss": float(self.loss),
             "recent": float(self.recent),
+            "open": self.open,
             "accumulate": self.accumulate,
             "threads": torch.get_num_threads(),  # another number adds in another order
             "seconds": self.elapsed(),
@@ -86,6 +88,7 @@ class State:
             torch.cuda.set_rng_state(values["cuda_random"].cpu())
         self.step, self.loss = values["step"], values["loss"]
         self.recent = values.get("recent", 0.0)  # an older version had no lines of steps
+        self.open = values.get("open", False)  # and was not stopped in a validation
         self.accumulate, self.seconds = values["accumulate"], values["seconds"]
         torch.set_num_threads(values["threads"])
 

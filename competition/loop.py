@@ -157,11 +157,8 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     rate = learning_rate(state.step, total - constant, warmup, knobs.lr, low)
     meter = Meter(state, fold, knobs.epochs, rate)
 
-    def close(final: nn.Module, epoch: int) -> None:
-        meter.close(job.validate(final, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
-
     while state.step < total:
-        epoch, first = divmod(state.step, job.steps)
+        epoch, first = (state.step // job.steps - 1, job.steps) if state.open else divmod(state.step, job.steps)
         meter.begin(epoch)
         job.model.train()
         for batch in job.batches(epoch, first):
@@ -174,10 +171,12 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
             meter.add(loss, rate, len(batch))
             if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
                 _save_if_due(state, fold)
-        if state.swa and epoch >= knobs.epochs - knobs.swa:
+        if state.swa and epoch >= knobs.epochs - knobs.swa and not state.open:
             state.swa.update_parameters(job.model)
         if state.step < total:
-            close(state.ema.module if state.ema else job.model, epoch)
+            state.open = True
+            _close(state, state.ema.module if state.ema else job.model, meter, knobs, fold)
+            state.open = False
             _save_if_due(state, fold)
         elif state.swa:
             save(state, fold)  # all is trained; the norms may take minutes
@@ -185,7 +184,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     if state.swa:
         _measure_norms(state, knobs, fold, device)
     final = next((average.module for average in (state.swa, state.ema) if average), job.model)
-    close(final, knobs.epochs - 1)
+    _close(state, final, meter, knobs, fold)
     if not all(bool(p.isfinite().all()) for p in final.parameters()):
         raise EnvironmentFault(diverged(fold, state.step, rate))
     return final, {
@@ -195,6 +194,27 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
         "amp": str(dtype).removeprefix("torch.") if dtype else "off",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
     }
+
+
+def _close(state: State, final: nn.Module, meter: Meter, knobs: Training, fold: Fold) -> None:
+    """Validates the epoch that has ended and writes its line. Stopped before, it is validated when it is gone on with."""
+    shown = state.job.validate is not None and _shows(meter.epoch, knobs.epochs)
+    try:
+        score = state.job.validate(final, meter.epoch) if shown else None
+    except Stopped:
+        save(state, fold)
+        raise
+    meter.close(score)
+
+
+def listening(fold: Fold) -> Callable[[int], None]:
+    """What a validation calls now and then: raises Stopped as soon as it is time."""
+
+    def progress(done: int) -> None:
+        if fold.stop():
+            raise Stopped(f"{fold.name} stopped while it was validated; its training is saved")
+
+    return progress
 
 
 def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.device) -> None:

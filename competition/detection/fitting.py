@@ -75,7 +75,7 @@ def job(task: DetectionTask, fold: Fold) -> loop.Job:
         assert fold.valid is not None
         was = run.training
         eye = Eye(run.eval(), canvas, mean, std, device, loop.amp_dtype(task.amp, device))
-        found = find(eye, fold.valid, fold.problem, "plain", task)
+        found = find(eye, fold.valid, fold.problem, "plain", task, loop.listening(fold))
         run.train(was)
         return fold.report(epoch, found)
 

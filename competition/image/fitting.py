@@ -90,7 +90,8 @@ def job(task: ImageTask, fold: Fold) -> loop.Job:
     def validate(run: nn.Module, epoch: int) -> float:
         assert fold.valid is not None
         was = run.training
-        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells)
+        pixels, heard = (mean, std), loop.listening(fold)
+        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", pixels, device, valid_cells, heard)
         run.train(was)
         return fold.report(epoch, to_table(outputs, fold.valid.ids, fold.problem, scale))
 
