@@ -46,7 +46,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "table": TABLE,
     "blend": {"members": ["toy/image", "toy/table"]},
     "trees": TABLE | {
-        "search": {"params.num_leaves": [4, 8], "params.learning_rate": [0.05, 0.2]},
+        "search": {"params.learning_rate": [0.03, 0.07, 0.15, 0.3]},
         "tune": {"sampler": "grid", "stop": "none", "finalists": 1},
     },
     "nets": IMAGE | {
@@ -168,7 +168,7 @@ def _json(path: Path) -> str:
     if path.name == "fit.json":
         values.pop("files")  # of records that hold times; each is looked at by itself
     if path.name == "tune.json":
-        values = {key: value for key, value in values.items() if key not in ("number", "tried")}
+        values |= {"number": None, "finalists": sorted(values["finalists"].values())}  # a trial that is repeated has another
     return json.dumps(values, sort_keys=True) if path.name != "run.json" else ""
 
 

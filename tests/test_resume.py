@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +17,14 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import RUNS, write
+from filelock import FileLock
 from safetensors.numpy import load_file
+from test_pipeline import ROOT
 from test_steps import CPU
 from torch import nn
 
-from competition import artifacts, loop, runs
+from competition import artifacts, cli, loop, runs
 from competition.checkpoint import State
 from competition.config import load_run
 from competition.errors import Stopped
@@ -176,6 +185,83 @@ def test_gone_on_with_from_any_step_a_fold_is_the_same(task: str, stop: int, com
     whole, found = fitted(run), fitted(run, stop)
     assert found == whole
     assert len(whole["history"]) == LAST
+
+
+# ---- locks, and processes left alone
+
+
+@pytest.mark.parametrize("verb", ["train", "predict", "submission", "ensemble"])
+def test_a_second_command_on_a_run_says_who_holds_it(verb: str, competition: Callable[..., str], capsys: Any):
+    run = competition("multiclass", task="tabular", run="model=linear")
+    if verb == "ensemble":
+        write("configs/toy/blend.yaml", {"members": [run, "toy/other"]})
+        write("configs/toy/other.yaml", RUNS["tabular"] | {"seed": 1})
+    folder = artifacts.run_folder("toy/blend" if verb == "ensemble" else run)
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):
+        words = ["toy", "--runs", "base other", "--as", "toy/blend"] if verb == "ensemble" else [run]
+        assert cli.main([verb, *words]) == 4
+    told = capsys.readouterr().err
+    assert "RUN-LOCKED" in told and f"process {os.getpid()}" in told
+    assert list(folder.iterdir()) == [folder / ".lock"]
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_command_end_and_the_same_command_goes_on_at_once(competition: Callable[..., str]):
+    run = competition("multiclass", run="epochs=80")
+    command = [sys.executable, "-m", "competition", "train", run, "--set", "jobs=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    while not list(Path("runs/toy/base").glob("fold*/last.ckpt")) and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()  # and nobody tells its workers
+    assert process.wait(60) == -signal.SIGKILL
+    began = time.monotonic()
+    assert cli.main(["train", run, "--set", "jobs=1"]) == 0
+    while group(process.pid):
+        assert time.monotonic() - began < 10
+        time.sleep(0.05)
+
+
+def group(leader: int) -> list[int]:
+    """The processes of a group that are alive."""
+    alive = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+            alive += [int(stat.parent.name)] if int(group) == leader and state != "Z" else []
+    return alive
+
+
+# ---- what does not go on in its midst begins anew, and is the same
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["lightgbm", "catboost", "xgboost", "tabm", "extratrees", "linear"])
+def test_a_table_s_model_stopped_in_its_fit_is_the_same_when_fitted_anew(model: str, competition: Callable[..., str]):
+    params = {"lightgbm": "params={num_iterations: 30}", "catboost": "params={iterations: 30}",
+              "xgboost": "params={rounds: 30}", "tabm": "params={epochs: 3}"}.get(model, "params={}")  # fmt: skip
+    run = competition("multiclass", task="tabular", run=f"model={model} {params} bag=2 jobs=1")
+    with runs.opened(load_run(run)):
+        config, split = load_run(run), runs.look(load_run(run)).splits[0]
+    folder, asked = artifacts.run_folder(run) / split.name, 0
+
+    def files() -> dict[str, str]:
+        return {p.name: artifacts.file_digest(p) for p in folder.glob("model*-[0-9]*")}
+
+    def stops() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 2
+
+    fit_fold(config, split)
+    whole = files()
+    shutil.rmtree(folder)
+    with pytest.raises(Stopped):
+        fit_fold(config, split, Watch(run, lambda epoch, score: None, stops))
+    assert not (folder / "fit.json").exists()
+    fit_fold(config, split)
+    assert files() == whole and whole
 
 
 def test_no_item_is_without_a_case():
