@@ -7,13 +7,15 @@ the old file or the new one, never a third (Pillai et al., OSDI 2014: the direct
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import hashlib
 import io
 import json
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -139,14 +141,15 @@ def writing(path: Path, before: Path | None = None) -> Generator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
         try:
-            with open(temporary, "w+b") as f:
+            with _held(temporary) as f:
                 yield f
                 f.flush()
                 os.fsync(f.fileno())
-            if before is not None and path.exists():
-                os.replace(path, before)
-            os.replace(temporary, path)
+                if before is not None and path.exists():
+                    os.replace(path, before)
+                os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         _flush_names(path.parent)
@@ -179,10 +182,23 @@ def link(path: Path, to: Path) -> None:
         ) from None
 
 
-def sweep(folder: Path) -> None:
-    """Removes temporary files that a killed process left behind in `folder` (the run's lock is held)."""
-    for stale in folder.glob(".*.tmp"):
-        stale.unlink(missing_ok=True)
+@contextmanager
+def _held(temporary: Path) -> Generator[IO[bytes]]:
+    """The file made, locked until it is closed: one that nobody holds is a dead process's."""
+    while True:
+        with open(temporary, "w+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if temporary.exists():  # else it was swept between the two
+                yield file
+                return
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Removes the temporary files, or those of one file, that killed processes left behind in `folder`."""
+    for stale in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
+        with suppress(OSError), open(stale, "rb") as file:  # held by another, or another's
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stale.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -47,6 +47,7 @@ class State:
     makers: list[dict[str, str]] = field(default_factory=list)  # versions and device of the processes that trained it
     saved: int | None = None  # the step of last.ckpt
     before: int | None = None  # that of previous.ckpt
+    open: bool = False  # the epoch that ended with the last step is not validated yet
     accumulate: int = 1
     seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
@@ -97,6 +98,7 @@ class State:
             "bad": int(self.bad),
             "rollbacks": list(self.rollbacks),
             "makers": list(self.makers),
+            "open": self.open,
             "accumulate": self.accumulate,
             "threads": torch.get_num_threads(),  # another number adds in another order
             "seconds": self.elapsed(),
@@ -120,6 +122,9 @@ class State:
         self.bad, self.rollbacks = values.get("bad", 0), list(values.get("rollbacks", []))
         self.makers = list(values.get("makers", []))
         self.accumulate, self.seconds, self.since = values["accumulate"], values["seconds"], time.monotonic()
+        self.recent = values.get("recent", 0.0)  # an older version had no lines of steps
+        self.open = values.get("open", False)  # and was not stopped in a validation
+        self.accumulate, self.seconds = values["accumulate"], values["seconds"]
         torch.set_num_threads(values["threads"])
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from competition import interrupt
 from competition.errors import Fault, Stopped, visible
 
 
@@ -102,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
+        interrupt.listen()
         VERBS[options.verb](options)
     except Fault as fault:
         if options.debug:
@@ -111,11 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         _tell(f"{visible(str(stopped))}. The same command continues.")
         return stopped.exit_code
-    except KeyboardInterrupt:
-        _tell("stopped. The same command continues.")
-        return Stopped.exit_code
     except BrokenPipeError:
         return 0
+    except BaseException as e:
+        if not (interrupt.came or isinstance(e, KeyboardInterrupt)):  # a library turns one amid its import into its own
+            raise
+        _tell("stopped. The same command continues.")
+        return Stopped.exit_code
     return 0
 
 

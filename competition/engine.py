@@ -33,7 +33,6 @@ Result = TypeVar("Result")
 _stop = threading.Event()
 _deadline = math.inf  # of the work at hand, by `time.monotonic`, which all processes of a machine share
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows either ends a process at once
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 START = "forkserver" if sys.platform == "linux" else "spawn"  # Apple's frameworks don't bear a fork
@@ -61,7 +60,7 @@ def signals() -> Generator[None]:
         _stop.set()
         board.say("stopping after this step; once more to quit at once")
 
-    before = {s: signal.signal(s, handle) for s in _heard()}
+    before = {s: signal.signal(s, handle) for s in interrupt.heard()}
     try:
         if interrupt.came:
             raise KeyboardInterrupt
@@ -70,11 +69,6 @@ def signals() -> Generator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _stop.clear()
-
-
-def _heard() -> list[signal.Signals]:
-    """A hang-up that is passed over stays so, or `nohup` would be of no use."""
-    return [s for s in SIGNALS if s.name != "SIGHUP" or signal.getsignal(s) != signal.SIG_IGN]
 
 
 class Engine:
@@ -217,7 +211,7 @@ def _signals_wait() -> Generator[None]:
 def _mask(how: str) -> None:
     """Windows has no masks: a Ctrl-C there may come before a worker hears it, and ends that worker."""
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(getattr(signal, how), SIGNALS)
+        signal.pthread_sigmask(getattr(signal, how), interrupt.SIGNALS)
 
 
 def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
@@ -235,7 +229,7 @@ def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
 
 def _begin(events: Any, slots: Any, environment: dict[str, str]) -> None:
     """In a new worker: its GPU, its signals, its surroundings, and its end when the parent is gone, whoever forked it."""
-    for number in _heard():
+    for number in interrupt.heard():
         signal.signal(number, lambda *_: _stop.set())
     _mask("SIG_UNBLOCK")
     slot = slots.get()

@@ -161,9 +161,6 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     resume(state, fold, device)
     step = stepper(state, knobs, device)
     meter = Meter(state, fold, knobs.epochs, _rate(state, knobs, state.step))
-    if _is_open(state) and state.step < knobs.epochs * job.steps:  # stopped while the epoch was validated
-        meter.begin(state.step // job.steps - 1)
-        _close(state, state.ema.module if state.ema else job.model, meter, knobs, fold, meter.epoch)
     while state.step < knobs.epochs * job.steps:
         try:
             _epoch(state, step, meter, knobs, fold)
@@ -172,7 +169,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     if state.swa:
         _measure_norms(state, knobs, fold, device)
     final = next((average.module for average in (state.swa, state.ema) if average), job.model)
-    _close(state, final, meter, knobs, fold, knobs.epochs - 1)
+    _close(state, final, meter, knobs, fold)
     if not finite(final.parameters()):
         raise fault(fold, state.step, meter.rate, "weights are no numbers", len(state.rollbacks))
     return final, {
@@ -189,7 +186,7 @@ def _epoch(state: State, step: Callable[[Any, float], Tensor], meter: Meter, kno
     """The rest of an epoch, with all that comes at its end; what follows the last one is left to `train`. Raises Stopped,
     Diverged."""
     job = state.job
-    epoch, first = divmod(state.step, job.steps)
+    epoch, first = (state.step // job.steps - 1, job.steps) if state.open else divmod(state.step, job.steps)
     meter.begin(epoch)
     job.model.train()
     for batch in job.batches(epoch, first):
@@ -203,10 +200,12 @@ def _epoch(state: State, step: Callable[[Any, float], Tensor], meter: Meter, kno
             _save_if_due(state, fold)
     if not finite(job.model.state_dict().values()):
         raise Diverged("weights are no numbers")
-    if state.swa and epoch >= knobs.epochs - knobs.swa:
+    if state.swa and epoch >= knobs.epochs - knobs.swa and not state.open:
         state.swa.update_parameters(job.model)
     if epoch + 1 < knobs.epochs:
-        _close(state, state.ema.module if state.ema else job.model, meter, knobs, fold, epoch)
+        state.open = True
+        _close(state, state.ema.module if state.ema else job.model, meter, knobs, fold)
+        state.open = False
         _save_if_due(state, fold)
     elif state.swa:
         save(state, fold)  # all is trained; the norms may take minutes
@@ -219,26 +218,15 @@ def _rate(state: State, knobs: Training, step: int) -> float:
     return learning_rate(step, total - constant, warmup, knobs.lr, low) * share(state.rollbacks, step - 1)
 
 
-def _close(state: State, final: nn.Module, meter: Meter, knobs: Training, fold: Fold, epoch: int) -> None:
-    meter.close(_validated(state, final, epoch, knobs, fold))
-
-
-def _validated(state: State, final: nn.Module, epoch: int, knobs: Training, fold: Fold) -> float | None:
-    """The score after an epoch, None where it is not asked for. Raises Stopped with the epoch's steps saved, though its line
-    of history is still to come."""
-    validate = state.job.validate
-    if validate is None or not _shows(epoch, knobs.epochs):
-        return None
+def _close(state: State, final: nn.Module, meter: Meter, knobs: Training, fold: Fold) -> None:
+    """Validates the epoch that has ended and writes its line. Stopped before, it is validated when it is gone on with."""
+    shown = state.job.validate is not None and _shows(meter.epoch, knobs.epochs)
     try:
-        return validate(final, epoch)
+        score = state.job.validate(final, meter.epoch) if shown else None
     except Stopped:
         save(state, fold)
         raise
-
-
-def _is_open(state: State) -> bool:
-    """Whether the checkpoint lies between an epoch's last step and its line of history, which sets the sum to 0."""
-    return state.step > 0 and state.step % state.job.steps == 0 and float(state.loss) != 0.0
+    meter.close(score)
 
 
 def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.device) -> None:

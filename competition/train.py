@@ -34,6 +34,8 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     if missing and at.run.pseudo:
         pseudo.keep(at)
     runs.record(at)
+    for split in (s for s in splits if s not in missing):  # a kill may have come between a fold's record and this
+        artifacts.drop_checkpoints(at.folder / split.name)
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return

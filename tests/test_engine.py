@@ -85,17 +85,20 @@ def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float,
     assert not list(Path("runs").rglob("*.tmp"))
 
 
-def test_a_ctrl_c_that_an_import_swallowed_is_heard():
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_request_that_an_import_swallowed_is_heard(number: signal.Signals):
+    before = {one: signal.getsignal(one) for one in interrupt.SIGNALS}
     try:
         interrupt.remember()
+        interrupt.listen()
         with suppress(KeyboardInterrupt):  # as a library would
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt), signals():
             raise AssertionError("work began")
     finally:
-        interrupt.came = False
-        signal.signal(signal.SIGINT, before)
+        interrupt.came = interrupt.raises = False
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def test_a_process_hears_that_its_parent_is_gone():
