@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from competition.errors import Fault, Stopped, visible
+from competition.errors import EnvironmentFault, Fault, Stopped, visible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,7 +116,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Stopped.exit_code
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        fault = None if options.debug else _of_disk(error)
+        if fault is None:
+            raise
+        _tell(fault.as_json() if options.json else visible(str(fault)))
+        return fault.exit_code
     return 0
+
+
+def _of_disk(error: OSError) -> Fault | None:
+    """What a failing disk or a missing right means where nobody expects it, as when a file is read; None for others."""
+    from competition import artifacts
+
+    where = str(error.filename or "a file that is read or written")
+    return EnvironmentFault(artifacts.refused(error, where)) if error.errno in artifacts.REFUSALS else None
 
 
 def _tell(text: str) -> None:

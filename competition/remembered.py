@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts
+from competition import artifacts, locks
 
 STAMP = ["size", "time"]
 
@@ -19,7 +19,7 @@ def of_files(
     """[paths, columns] by path, sorted. look: of the files that are new or changed by size or time; [those, columns]."""
     paths = sorted(set(paths))
     now = pd.DataFrame(map(_stamp, paths), columns=STAMP, index=pd.Index(paths, name="path", dtype="str"))
-    with artifacts.locked(file.parent, wait=-1):
+    with locks.locked(file.parent, wait=-1):
         known = artifacts.read_table(file) if file.exists() else pd.DataFrame(columns=[*STAMP, *columns])
         had = known.reindex(paths)
         stale = now.index[(had[STAMP] != now).any(axis=1)]

@@ -17,6 +17,7 @@ from competition import (
     ensemble,
     folds,
     form,
+    git,
     guard,
     importance,
     ledger,
@@ -171,7 +172,7 @@ def ledger_row(at: runs.Opened, score: dict) -> dict:
         "config": runs.identity(at.run, ("fit", "predict")),
         "data": at.data.hash,
         "folds": at.table.hash,
-        "git": artifacts.git_sha() or "",
+        "git": git.sha() or "",
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from competition import artifacts
 
 NAME = "history.jsonl"
+LOST = "is not what was written and is left out; no weights and no score depend on it"
 
 
 class History:
@@ -29,7 +30,7 @@ class History:
             if not self.opened:
                 self._drop_from(step)
             with open(self.path, "a") as f:
-                f.write(json.dumps(line) + "\n")
+                f.write(_written(line))
                 f.flush()
                 if not _of_a_step(line):
                     os.fsync(f.fileno())
@@ -37,15 +38,25 @@ class History:
     def _drop_from(self, step: int) -> None:
         self.opened = True
         kept = [line for line in read(self.path, steps=True) if line["step"] < step]
-        artifacts.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        artifacts.write_text(self.path, "".join(map(_written, kept)))
 
 
 def read(path: Path, steps: bool = False) -> list[dict[str, Any]]:
-    """The whole lines of a history; a last line that a kill cut short is left out. steps: those of single steps too."""
-    if not path.exists():
-        return []
-    lines = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    """The whole lines of a history; a last line that a kill cut short is left out, and for each line that is not what was
+    written there is a note. steps: those of single steps too."""
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else [], 1):
+        try:
+            lines.append(artifacts.parse_json(text))
+        except (ValueError, RecursionError):
+            lines.append(
+                {"step": lines[-1]["step"] if lines else 0, "note": f"CKPT-CORRUPT: line {number} of {NAME} {LOST}"}
+            )
     return [line for line in lines if steps or not _of_a_step(line)]
+
+
+def _written(line: dict[str, Any]) -> str:
+    return json.dumps(artifacts.sealed(line)) + "\n"
 
 
 def _of_a_step(line: dict[str, Any]) -> bool:
