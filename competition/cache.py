@@ -6,7 +6,7 @@ disk has no room (`cache: none`) they are decoded each time they are read, to th
 
     runs/.cache/<competition>/<fit>-<side>/pictures.npy   [n, side, side, 3] uint8, RGB
                                            index.parquet  path -> row, size, times, digest of the file
-                                           built.json     by which decoder, and checksums of both; written last
+                                           built.json     by which decoder, and the pictures' checksum; written last
 
 The folder is `<fit>-<height>x<width>` where that is no square, and ends in Reading.mark: `-stored` where EXIF notes are
 passed over, `-scale` where deep pictures are scaled to 8 bits. It may be deleted at any time.
@@ -156,21 +156,22 @@ def _anew(folder: Path, files: pd.DataFrame, on_disk: bool) -> str | None:
         return ""
     try:
         built = artifacts.read_json(folder / "built.json")
-        artifacts.intact(folder / "index.parquet", built["index"])
         known = artifacts.read_table(folder / "index.parquet")
         if built["decoder"] != DECODER:
             return f"decoded by {built['decoder']}, and this is {DECODER}"
         if built["pictures"] is None and on_disk:
             return "cache: none left no pictures there"
-        if built["pictures"] is not None:
-            _look_over(folder, built)
-    except (EnvironmentFault, KeyError) as fault:
-        told = fault.findings[0] if isinstance(fault, EnvironmentFault) else f"built.json lacks {fault}"
-        return f"{told.code}: {told.where}: {told.found}" if isinstance(told, Finding) else told
-    return _changed(folder, files, known, built)
+        stamp = built["pictures"] and _looked_over(folder / "pictures.npy", **built["pictures"])
+    except EnvironmentFault as fault:
+        told = fault.findings[0]
+        return f"{told.code}: {told.where}: {told.found}"
+    why = _changed(folder, files, known)
+    if why is None and stamp and stamp != built["pictures"]["stamp"]:  # it was copied or restored
+        artifacts.write_json(folder / "built.json", built | {"pictures": built["pictures"] | {"stamp": stamp}})
+    return why
 
 
-def _changed(folder: Path, files: pd.DataFrame, known: pd.DataFrame, built: dict[str, Any]) -> str | None:
+def _changed(folder: Path, files: pd.DataFrame, known: pd.DataFrame) -> str | None:
     """Which pictures are others than the cache has; those that were but touched are noted as they are now."""
     new = files.index.difference(known.index)
     if len(new):
@@ -182,21 +183,18 @@ def _changed(folder: Path, files: pd.DataFrame, known: pd.DataFrame, built: dict
         return f"{len(others)} of {len(files)} pictures have changed"
     if len(touched):
         known.loc[files.index, [*files]] = files
-        _write_index(folder, known, built)
+        artifacts.write_table(folder / "index.parquet", known)
     return None
 
 
-def _look_over(folder: Path, built: dict[str, Any]) -> None:
-    """Raises EnvironmentFault CKPT-CORRUPT where the pictures are not what was written."""
-    path, kept = folder / "pictures.npy", built["pictures"]
-    stamp = _stamp(path) if path.is_file() else []
-    if stamp == kept["stamp"] and stamp[0] > LOOKED_OVER:
-        return
-    found = _checksum(path) if stamp else None
-    if found != kept["crc32"]:
-        raise EnvironmentFault(artifacts.corrupt(path, f"checksum {found}, expected {kept['crc32']}"))
-    if stamp != kept["stamp"]:
-        artifacts.write_json(folder / "built.json", built | {"pictures": kept | {"stamp": stamp}})
+def _looked_over(path: Path, crc32: int, stamp: list[int]) -> list[int]:
+    """Its stamp now. Raises EnvironmentFault CKPT-CORRUPT where the pictures are not what was written."""
+    now = _stamp(path) if path.is_file() else []
+    if now != stamp or now[0] <= LOOKED_OVER:
+        found = _checksum(path) if now else None
+        if found != crc32:
+            raise EnvironmentFault(artifacts.corrupt(path, f"checksum {found}, expected {crc32}"))
+    return now
 
 
 def _checksum(path: Path) -> int:
@@ -251,8 +249,8 @@ def _decode_all(files: pd.DataFrame, folder: Path, how: How, progress: Progress,
         kept = {"crc32": writer.crc, "stamp": _stamp(path)}
     else:
         digests = _each(paths, how, progress, lambda picture: None)
-    built = {"decoder": DECODER, "how": asdict(how), "pictures": kept}
-    _write_index(folder, files.assign(row=np.arange(len(paths)), digest=digests), built)
+    artifacts.write_table(folder / "index.parquet", files.assign(row=np.arange(len(paths)), digest=digests))
+    artifacts.write_json(folder / "built.json", {"decoder": DECODER, "how": asdict(how), "pictures": kept})
 
 
 class Summed:
@@ -288,13 +286,6 @@ def _each(paths: list[str], how: How, progress: Progress, keep: Callable[[memory
             progress(len(digests), len(paths), "decoding pictures")
     refuse(bad)
     return digests
-
-
-def _write_index(folder: Path, index: pd.DataFrame, built: dict[str, Any]) -> None:
-    (folder / "built.json").unlink(missing_ok=True)
-    path = folder / "index.parquet"
-    artifacts.write_table(path, index)
-    artifacts.write_json(folder / "built.json", built | {"index": artifacts.file_digest(path)})
 
 
 def _need_room(folder: Path, old: Path, size: int) -> None:

@@ -32,9 +32,14 @@ def of_files(
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of the last change, of its rights too; -1 where there is no file."""
+    """Size and times of the last changes, of its rights too; -1 where there is no file."""
     try:
         found = os.stat(path)
     except OSError:
         return -1, -1
-    return found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)
+    return found.st_size, times(found)
+
+
+def times(found: os.stat_result) -> int:
+    """Of the last change of content and of anything else, as one number: either may lie in the future, or be set back."""
+    return (found.st_mtime_ns + found.st_ctime_ns) % 2**63

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, locks, shaped
+from competition import artifacts, locks, remembered, shaped
 from competition.decoding import BadPicture, Reading, alpha, decode, header, lacks_end, plain, unreadable
 from competition.decoding import read as content_of
 from competition.prefetch import ahead
@@ -112,7 +112,7 @@ def _stat(path: str) -> dict[str, Any]:
     except BadPicture as e:
         bad = e
     else:
-        return facts | {"size": s.st_size, "time": max(s.st_mtime_ns, s.st_ctime_ns)}
+        return facts | {"size": s.st_size, "time": remembered.times(s)}
     return facts | {"fault": bad.code, "found": bad.found}
 
 
