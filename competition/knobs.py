@@ -52,6 +52,10 @@ class Training(Strict):
         "torch.compile; auto: on a CUDA GPU for long runs, never on a CPU; where it fails the network runs as it is",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = machine("auto", "auto: a GPU where there is one")
+    cache: Literal["disk", "none"] = machine(
+        "disk",
+        "decoded pictures: disk: kept, for all runs; none: decoded each time they are read, where the disk has no room",
+    )
     workers: int | None = machine(
         None, "threads that prepare batches; 0: none, between steps; null: 0 on a CPU, up to 8 beside a GPU", ge=0
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, card, decide, packing, runs, stacked, versions
-from competition.artifacts import read_table, write_json, write_table
+from competition.artifacts import file_digest, read_json, read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.data import load
@@ -79,7 +79,9 @@ def predict_fold(run: Run, split: Split) -> None:
     have, data = predicted_views(run, split), stacked.seen(run, split)
     parts = {name: rows for name, rows in (("oof", fold.valid), *runs.unknown(run, data).items()) if rows is not None}
     steps = (len(run.task.views) - len(have)) * sum(map(len, parts.values()))
-    before = 0
+    before, done = 0, fold.folder / "predicted.json"
+    if done.exists():  # it has digests of files that are about to become others
+        write_json(done, {key: value for key, value in read_json(done).items() if key != "files"})
     for name, rows in parts.items():
         path = fold.folder / f"{name}.parquet"
         tables = [t[t[VIEW].isin(have)] for t in ([read_table(path)] if have else [])]
@@ -91,7 +93,8 @@ def predict_fold(run: Run, split: Split) -> None:
                 tables.append(table.assign(**{VIEW: view}))
         write_table(path, pd.concat(tables))
     views = [*have, *(view for view in run.task.views if view not in have)]
-    write_json(fold.folder / "predicted.json", {"settings": settings(run), "views": views, "threads": threads()})
+    files = {f"{name}.parquet": file_digest(fold.folder / f"{name}.parquet") for name in parts}
+    write_json(done, {"settings": settings(run), "views": views, "threads": threads(), "files": files})
 
 
 def _counting(fold: Fold, before: int, steps: int) -> Fold:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, folds, packing, pseudo, runs, stacked
+from competition import artifacts, board, folds, locks, packing, pseudo, runs, stacked
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
@@ -149,7 +149,7 @@ class Watch:
 def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
-    with artifacts.locked(folder, wait=10):
+    with locks.locked(folder, wait=10):
         given = open_fold(run, split, watch)
         fold = pseudo.joined(given, run, split)
         added = {"pseudo": len(fold.train) - len(given.train)} if run.pseudo else {}

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from competition import artifacts
 from competition.augment import box_augmentation
-from competition.cache import Cache, Shape
+from competition.cache import Cache
 from competition.detection import mixing
 from competition.detection.canvas import ROOM
 from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
 from competition.errors import examples
 from competition.prefetch import in_turn, order
+from competition.shaped import Shape
 
 ORDER, PICTURE = 1, 2  # purposes of random draws, so that no two streams are the same
 SMALLEST = 0.5  # of a mosaic's pictures, before jitter

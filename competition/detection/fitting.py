@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from competition import artifacts, backbone, cache, loop
 from competition.augment import check_with_boxes
-from competition.cache import Shape
 from competition.detection import anchors, model, views
 from competition.detection.anchors import Anchors
 from competition.detection.canvas import canvas_of, extents, kept, targets
@@ -22,6 +21,7 @@ from competition.detection.task import DetectionTask
 from competition.knobs import check_views
 from competition.pixels import normalise, pixel_rows
 from competition.prefetch import feeders
+from competition.shaped import Shape
 from competition.task import Fold, Problem, Progress, Rows
 
 
@@ -36,7 +36,8 @@ def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progres
     check_with_boxes(task.augment, canvas)
     artifacts.write_json(canvas_file(task, problem), canvas)
     folder = pictures_of(problem, canvas)
-    return cache.build(list(rows.pictures), folder, "corner", kept(canvas), progress, problem.reading).digest
+    paths, on_disk = list(rows.pictures), task.cache == "disk"
+    return cache.build(paths, folder, "corner", kept(canvas), progress, problem.reading, on_disk).digest
 
 
 def canvas_file(task: DetectionTask, problem: Problem) -> Path:

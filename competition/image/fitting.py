@@ -36,7 +36,8 @@ def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -
     check_augment(task.augment, task.size, kept(task.size)[0])
     check_views(task.views, VIEWS)
     folder, shape = folder_of(task, problem), kept(task.size)
-    return cache.build(paths_of(rows), folder, task.fit_to, shape, progress, problem.reading).digest
+    on_disk = task.cache == "disk"
+    return cache.build(paths_of(rows), folder, task.fit_to, shape, progress, problem.reading, on_disk).digest
 
 
 def paths_of(rows: Rows) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from competition import artifacts, board, decide, folds, runs, stacked, train
+from competition import artifacts, board, decide, folds, locks, runs, stacked, train
 from competition.boxes import deciding
 from competition.config import Run
 from competition.data import load
@@ -288,7 +288,7 @@ def drop_models(run: Path, splits: Sequence[Split]) -> None:
 
 def held(folder: Path) -> AbstractContextManager[None]:
     """A folder, as soon as no other process holds it: of two that try the same values the second finds them done."""
-    return patient(lambda: artifacts.locked(folder, wait=1))
+    return patient(lambda: locks.locked(folder, wait=1))
 
 
 @contextmanager
