@@ -8,6 +8,10 @@ from competition import interrupt
 
 if __name__ == "__main__":
     interrupt.remember()  # before anything else is imported
+    from competition import limit
+
+    if limit.began() is None:
+        limit.begin()
 
     from competition.cli import main
     from competition.errors import Stopped

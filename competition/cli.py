@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from competition import overtime
 from competition.errors import Fault, Stopped, visible
 
 
@@ -46,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
     verb("ensemble", "blends runs by what is fitted on their OOF", comp,
          ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), overrides,
          variant)  # fmt: skip
-    clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
+    clock = ("--time", {"default": None, "help": "how long all of it may take: 10m, 9h; there is a submission by then"})
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
-    verb("detect", "the same for a run of the task detection", run, overrides, variant)
+    verb("detect", "the same for a run of the task detection", run, overrides, variant, clock)
     verb("tune", "searches over a run's settings and writes the best as <run>-tuned", run,
          ("--trials", {"type": int, "default": None, "help": "trials that come to an end, over the life of the search"}),
          ("--time", {"default": None, "help": "how long it may take, the check of the best too: 10m, 2h"}))  # fmt: skip
@@ -102,6 +103,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
+        if arguments is None and overtime.wanted(options.verb, getattr(options, "time", None)):
+            return overtime.watch(options.variant or options.run, options.time)
         VERBS[options.verb](options)
     except Fault as fault:
         if options.debug:
@@ -189,7 +192,7 @@ def detect(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     run = runs.resolve(options.run, options.set, options.variant)
-    stages.alternate(run, "detection", recorded_set(options))
+    stages.alternate(run, "detection", recorded_set(options), options.time)
 
 
 def tune(options: argparse.Namespace) -> None:

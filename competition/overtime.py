@@ -1,0 +1,101 @@
+"""A limit that holds whatever the work does: it runs in a process below this one, which ends it when time is up.
+
+This process imports next to nothing and waits. What is ended loses nothing: the CSV is in place, folds have checkpoints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from competition import limit
+
+LIMITED = ("submission", "tabular", "detect")
+DYING = 1.0  # seconds at most that ended processes are waited for
+_below = False
+
+
+def wanted(verb: str, allowed: str | None) -> bool:
+    """Whether a command is to be watched, and is not watched already."""
+    return verb in LIMITED and allowed is not None and not _below
+
+
+def watch(run: str, allowed: str) -> int:
+    """Gives the words of this process to one below it; returns its exit code, or that of a submission in time."""
+    began = limit.began()
+    assert began is not None, "a process that is watched says when it began"
+    code = f"from competition import overtime; overtime.below({os.getpid()}, {began!r})"
+    words = [sys.executable, "-c", code, *sys.argv[1:]]
+    with subprocess.Popen(words, process_group=0) as process:
+        _forward(process)
+        ends = _ends(began, allowed)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return _exit_code(process.wait(None if ends is None else max(0.0, ends - time.monotonic())))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(DYING)
+        process.returncode = process.returncode or 0  # `with` would wait for a process that the kernel can't end yet
+    return _told(run, allowed)
+
+
+def below(parent: int, began: float) -> None:
+    """In the process below: it is gone as soon as the one above is."""
+    global _below
+    import runpy
+
+    from competition.engine import end_with
+
+    _below = True
+    limit.begin(began)
+    end_with(parent, lambda: os._exit(1))
+    runpy.run_module("competition", run_name="__main__")
+
+
+def _forward(process: subprocess.Popen[bytes]) -> None:
+    """Signals are for the process below, which has a group of its own, so that each reaches it once."""
+
+    def tell(number: int, frame: Any) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, tell)
+
+
+def _ends(began: float, allowed: str) -> float | None:
+    """None where TIME= is wrong, which the process below tells."""
+    from competition.config import seconds
+
+    try:
+        return began + seconds(allowed) - limit.MARGIN
+    except ValueError:
+        return None
+
+
+def _exit_code(code: int) -> int:
+    """As a shell has it of a process that a signal ended."""
+    return 128 - code if code < 0 else code
+
+
+def _told(run: str, allowed: str) -> int:
+    """What is there when the process below had to be ended, and the exit code."""
+    from competition import artifacts, kept
+    from competition.errors import EnvironmentFault, Finding
+
+    path = artifacts.submission_csv(run)
+    if path.exists():
+        state = kept.record(run)
+        made = "as it stood" if state is None else state["told"]
+        print(f"TIME={allowed} is up, the work was ended: {path} ({made}); the same command goes on", flush=True)
+        return 0
+    found, mend = "data were not read, or the first CSV not written", f"more time; make plan RUN={run} says how much"
+    fault = EnvironmentFault(Finding("RUN-BUDGET", "time is up and there is no submission", str(path), found, mend))
+    print(fault, file=sys.stderr, flush=True)
+    return fault.exit_code
