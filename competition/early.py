@@ -57,6 +57,8 @@ class _Pace:
 
     def __init__(self, run: Run, split: Split, closing: float):
         self.run, self.split, self.closing = run, split, closing
+        if isinstance(run.task, Training):
+            import competition.loop  # noqa: F401  # torch, which takes seconds and is not to be imported again
         self.began, self.first, self.steps = time.monotonic(), math.inf, 0
 
     def late(self, views: int = 1) -> bool:

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 MARGIN = 2.0  # seconds, for the end of the processes themselves
 SHARE = 0.03  # of the limit that workers have to save themselves, and that decisions have, within these seconds:
 SAVING, DECIDING = (3.0, 60.0), (4.0, 120.0)
-WRITES = 3.0  # times what the first CSV took: predictions are read, and it is written once plain and once decided
+SLOW = 0.5  # of the time from the start to the first CSV, which the last one takes: on a busy machine or of many rows, more
 _began: float | None = None
 
 
 @dataclass(frozen=True)
 class Limit:
-    """run: the one that is submitted. time: as TIME= has it. wrote: seconds that a CSV takes to be written and checked."""
+    """run: the one that is submitted. time: as TIME= has it. last: seconds that the last CSV takes, from predictions."""
 
     run: Run
     time: str
     began: float
     seconds: float
-    wrote: float = 0.0
+    last: float = 0.0
 
     @property
     def ends(self) -> float:
@@ -40,20 +40,21 @@ class Limit:
     @property
     def deciding(self) -> float:
         """Until when decisions may be fitted: the CSV is still to be written."""
-        return self.ends - 1 - 1.5 * self.wrote
+        return self.ends - 1 - self.last / 2
 
     @property
     def closing(self) -> float:
         """When the last worker is ended, and what there is becomes a submission."""
-        return self.ends - _within(DECIDING, SHARE * self.seconds) - WRITES * self.wrote
+        return self.ends - _within(DECIDING, SHARE * self.seconds) - self.last
 
     @property
     def training(self) -> float:
         """When folds at work save themselves."""
         return self.closing - _within(SAVING, SHARE * self.seconds)
 
-    def measured(self, wrote: float) -> Limit:
-        return replace(self, wrote=wrote)
+    def measured(self, more: float = 0.0) -> Limit:
+        """Once the first CSV is there. more: seconds that the last one takes beside."""
+        return replace(self, last=SLOW * (clock.monotonic() - self.began) + more)
 
 
 def of(run: Run, time: str) -> Limit:
