@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from competition import overtime
 from competition.errors import Fault, Stopped, visible
 
 
@@ -100,11 +99,15 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, began: float | None = None) -> int:
+    """began: of a process of its own the moment of its start, by `time.monotonic`, from which its limit counts."""
     options = parser().parse_args(arguments)
     try:
-        if arguments is None and overtime.wanted(options.verb, getattr(options, "time", None)):
-            return overtime.watch(options.variant or options.run, options.time)
+        if began is not None and options.verb in LIMITED and options.time is not None:
+            from competition import overtime
+
+            if not overtime.watched:
+                return overtime.watch(options.variant or options.run, options.time, began)
         VERBS[options.verb](options)
     except Fault as fault:
         if options.debug:
@@ -324,4 +327,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
                                 importance, compare, reproduce, lr, look, describe, plan, guard, upload, score, leaderboard,
                                 report, sync, demo, schema)}  # fmt: skip
+LIMITED = ("submission", "tabular", "detect")
 VERBS |= {"import": bring, "demo-detect": demo_detect}

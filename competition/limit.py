@@ -74,15 +74,10 @@ def wrong(time: str, found: str) -> Finding:
     return Finding("CFG-VALUE", "the command has a mistake", f"TIME={time}", found, "TIME=90s, TIME=10m, TIME=9h")
 
 
-def begin(at: float | None = None) -> None:
-    """The process began now, or at that moment; without this call a limit counts from when it is asked for."""
+def begin(at: float) -> None:
+    """The process began at that moment; without this call a limit counts from when it is asked for."""
     global _began
-    _began = clock.monotonic() if at is None else at
-
-
-def began() -> float | None:
-    """When the process began, where it said so."""
-    return _began
+    _began = at
 
 
 def _within(bounds: tuple[float, float], seconds: float) -> float:

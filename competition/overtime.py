@@ -15,20 +15,12 @@ from typing import Any
 
 from competition import limit
 
-LIMITED = ("submission", "tabular", "detect")
 DYING = 1.0  # seconds at most that ended processes are waited for
-_below = False
+watched = False  # whether this is the process below
 
 
-def wanted(verb: str, allowed: str | None) -> bool:
-    """Whether a command is to be watched, and is not watched already."""
-    return verb in LIMITED and allowed is not None and not _below
-
-
-def watch(run: str, allowed: str) -> int:
+def watch(run: str, allowed: str, began: float) -> int:
     """Gives the words of this process to one below it; returns its exit code, or that of a submission in time."""
-    began = limit.began()
-    assert began is not None, "a process that is watched says when it began"
     code = f"from competition import overtime; overtime.below({os.getpid()}, {began!r})"
     words = [sys.executable, "-c", code, *sys.argv[1:]]
     with subprocess.Popen(words, process_group=0) as process:
@@ -46,12 +38,12 @@ def watch(run: str, allowed: str) -> int:
 
 def below(parent: int, began: float) -> None:
     """In the process below: it is gone as soon as the one above is."""
-    global _below
+    global watched
     import runpy
 
     from competition.engine import end_with
 
-    _below = True
+    watched = True
     limit.begin(began)
     end_with(parent, lambda: os._exit(1))
     runpy.run_module("competition", run_name="__main__")
