@@ -15,11 +15,12 @@ from competition.errors import ConfigFault, Finding
 if TYPE_CHECKING:
     from competition.config import Run
 
-MARGIN = 2.0  # seconds, for the end of the processes themselves
+MARGIN = 2.0  # seconds at least, for the end of the processes themselves
 SHARE = 0.03  # of the limit that workers have to save themselves, and that decisions have, within these seconds:
 SAVING, DECIDING = (3.0, 60.0), (4.0, 120.0)
 SLOW = 0.5  # of the time from the start to the first CSV, which the last one takes: on a busy machine or of many rows, more
 _began: float | None = None
+_margin = MARGIN
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,13 @@ class Limit:
     time: str
     began: float
     seconds: float
+    margin: float = MARGIN
     last: float = 0.0
 
     @property
     def ends(self) -> float:
         """When the process is ended, whatever it does."""
-        return self.began + self.seconds - MARGIN
+        return self.began + self.seconds - self.margin
 
     @property
     def deciding(self) -> float:
@@ -67,17 +69,18 @@ def of(run: Run, time: str) -> Limit:
         raise ConfigFault(wrong(time, str(e))) from None
     if not allowed:
         raise ConfigFault(wrong(time, "no time at all"))
-    return Limit(run, time, clock.monotonic() if _began is None else _began, allowed)
+    return Limit(run, time, clock.monotonic() if _began is None else _began, allowed, _margin)
 
 
 def wrong(time: str, found: str) -> Finding:
     return Finding("CFG-VALUE", "the command has a mistake", f"TIME={time}", found, "TIME=90s, TIME=10m, TIME=9h")
 
 
-def begin(at: float) -> None:
-    """The process began at that moment; without this call a limit counts from when it is asked for."""
-    global _began
-    _began = at
+def begin(at: float, margin: float) -> None:
+    """The process began at that moment, and is ended `margin` seconds before its limit; without this call a limit counts
+    from when it is asked for."""
+    global _began, _margin
+    _began, _margin = at, margin
 
 
 def _within(bounds: tuple[float, float], seconds: float) -> float:
