@@ -32,6 +32,7 @@ _stop = threading.Event()
 _deadline = math.inf  # of the work at hand, by `time.monotonic`, which all processes of a machine share
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+GIVING_WAY = 5  # nice of workers where there is a limit: the processes that write the CSVs in time come first
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
@@ -152,10 +153,8 @@ class Engine:
         self.events, slots = context.Queue(), context.Queue()
         for n in range(jobs):
             slots.put(n % gpus if gpus else None)
-        self.pool, self.size = (
-            ProcessPoolExecutor(jobs, context, _begin, (self.events, slots, os.getpid(), alone)),
-            jobs,
-        )
+        given = (self.events, slots, os.getpid(), alone, self.closing < math.inf)
+        self.pool, self.size = ProcessPoolExecutor(jobs, context, _begin, given), jobs
 
     def _end(self) -> None:
         if self.pool:
@@ -226,7 +225,7 @@ def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
         _deadline = before
 
 
-def _begin(events: Any, slots: Any, parent: int, alone: bool) -> None:
+def _begin(events: Any, slots: Any, parent: int, alone: bool, limited: bool) -> None:
     """In a new worker: its GPU, its signals, and its end when the parent is gone."""
     for number in _heard():
         signal.signal(number, lambda *_: _stop.set())
@@ -236,6 +235,8 @@ def _begin(events: Any, slots: Any, parent: int, alone: bool) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slot)
     elif not alone:
         os.environ.update(ALONE)
+    if limited:
+        os.nice(GIVING_WAY)
     board.listen_to(events)
     end_with(parent, functools.partial(os._exit, 1))
 
