@@ -112,17 +112,17 @@ ensemble: setup ## COMP=<name> [RUNS="a b c"] [SET="method=rank"] [AS=<name>/ble
 	$(call need,COMP,COMP=<name>)
 	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
 
-submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still needs, then its checked CSV
+submission: setup ## RUN=<name>/<run> [TIME=9h] [SET=] [AS=]: everything that RUN still needs, then its checked CSV
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
 
-tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables; TIME: for the models of a preset
+tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
 
-detect: setup ## RUN=<name>/<run> [SET=] [AS=]: the same for a run that finds boxes
+detect: setup ## RUN=<name>/<run> [TIME=] [SET=] [AS=]: the same for a run that finds boxes
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
+	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
 
 tune: setup ## RUN=<name>/<run> [TRIALS=30] [TIME=2h]: searches over the run's settings, writes <run>-tuned
 	$(call need,RUN,RUN=<name>/<run>)

@@ -209,6 +209,15 @@ class Stepped(Task, Protocol):
 
 
 @runtime_checkable
+class Parted(Task, Protocol):
+    """A task whose fold is several models."""
+
+    def finished(self, fold: Fold, folder: Path) -> tuple[int, int]:
+        """Leaves in `folder` the models of a fold that is still being fitted, to predict by; how many of how many."""
+        ...
+
+
+@runtime_checkable
 class Seen(Stepped, Protocol):
     """A task that learns from pictures, which can be shown as its network is given them."""
 

@@ -24,8 +24,8 @@ from competition.task import Fold, Progress, Stepped, pick, together
 from competition.tracking import History, follow
 
 
-def train(at: Opened, engine: Engine, only: int | None = None) -> None:
-    """Every fold without fit.json, or of them only fold `only`. Raises Fault, Stopped."""
+def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Run, Split], None] | None = None) -> None:
+    """Every fold without fit.json, or of them only fold `only`, by `fit` (None: `fit_fold`). Raises Fault, Stopped."""
     splits, missing = wanted(at, only), untrained(at, only)
     ingredients = runs.ingredients(at.run)  # may have been trained anew, or be gone once the soup is made
     if missing or (ingredients and all(done(run, s) for run in ingredients for s in at.table.splits)):
@@ -46,7 +46,7 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
     follow(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
     jobs = packing.chosen(at, engine, len(missing))
-    engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, jobs)
+    engine.map(functools.partial(fit or fit_fold, at.run), missing, at.run.task.device, jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
 
 
