@@ -36,8 +36,8 @@ def main() -> None:
         rows, recipe = prepare(options, folder)
         results = play(field, options.rounds, rows, recipe, folder, refused)
     title = (
-        f"{options.backbone}, {options.size} px, {len(rows)} pictures, {options.folds} folds, {options.epochs} epochs, batch "
-        f"{BATCH}, {options.rounds} rounds; {platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+        f"{options.backbone}, {options.size} px, {len(rows)} pictures, {options.folds} folds, {options.epochs} epochs, "
+        f"batch {BATCH}, {options.rounds} rounds; {platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     )
     lines = told.lines(results, refused)
     console.print(told.table(lines, title))
@@ -90,7 +90,7 @@ def prepare(options: argparse.Namespace, folder: Path) -> tuple[pd.DataFrame, Pa
     rows.to_csv(folder / "rows.csv", index=False)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     recipe = {k: getattr(options, k) for k in ("backbone", "size", "epochs")} | {
-        "batch": BATCH, "lr": 1e-3, "weight_decay": 0.05, "mixup": 0.2, "cutmix": 1.0, "classes": int(rows["label"].max()) + 1,
+        "batch": BATCH, "lr": 1e-3, "weight_decay": 0.05, "mixup": 0.2, "cutmix": 1.0, "classes": rows["label"].nunique(),
         "images": [int((rows["fold"] != k).sum()) for k in range(options.folds)], "steps": 16, "device": device,
         "workers": len(os.sched_getaffinity(0)), "rows": str(folder / "rows.csv"), "folders": str(folder / "folders"),
         "timm": str(options.timm),

@@ -1,4 +1,4 @@
-"""AutoGluon's MultiModalPredictor, a fit a fold of rows.csv, and its predictions of the held-out rows; run by its own Python.
+"""AutoGluon's MultiModalPredictor, a fit a fold of rows.csv, and its predictions of held-out rows; run by its own Python.
 
     python by_autogluon.py recipe.json FOLDER
 

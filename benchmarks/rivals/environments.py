@@ -89,10 +89,13 @@ def checked(command: list[str]) -> str:
     """Runs it and returns what it said. Raises Refused with the last line that it said."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise Refused(
-            f"{Path(command[0]).name} {command[1]} ended with {done.returncode}: {said[-1] if said else 'no word'}"
-        )
+        raise Refused(f"{Path(command[0]).name} {command[1]} ended with {done.returncode}: {last_line(done.stderr)}")
+    return done.stdout.strip()
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no word"
 
 
 def checkout(folder: Path | None) -> Path:

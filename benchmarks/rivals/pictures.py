@@ -82,7 +82,8 @@ def lay_competition(table: pd.DataFrame, folder: Path, run: dict[str, object], n
 
 
 def folded(table: pd.DataFrame, folder: Path, n: int) -> pd.DataFrame:
-    """[name, path, label, fold]: by the fold table that we make of these pictures."""
+    """[name, path, label, fold]: by the fold table that we make of these pictures; labels without gaps."""
+    table = table.assign(label=np.unique(table["label"], return_inverse=True)[1])
     lay_competition(table, folder, {"task": "image"}, n)
     with contextlib.chdir(folder):
         load.cache_clear()
