@@ -1,7 +1,8 @@
-"""A command as a machine sees it: its seconds, and the memory of all its processes together."""
+"""A command as a machine sees it: its seconds, and the cores and the memory of all its processes together."""
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import threading
 import time
@@ -12,10 +13,11 @@ EVERY = 0.5  # seconds between two looks at the memory
 
 
 class Used(NamedTuple):
-    """Exit code, seconds from start to end, gigabytes at most."""
+    """Exit code, seconds from start to end, seconds of processor cores, gigabytes at most."""
 
     code: int
     seconds: float
+    cores: float
     memory: float
 
 
@@ -46,7 +48,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str], log: Path
     """Runs the command in the folder to its end, whatever it is; what it says is added to the log."""
     most, ended = [0.0], threading.Event()
     with open(log, "a") as told:
-        began = time.monotonic()
+        began, before = time.monotonic(), ended_children()
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=told, stderr=subprocess.STDOUT)
 
         def watch() -> None:
@@ -62,4 +64,10 @@ def run(command: list[str], folder: Path, environment: dict[str, str], log: Path
             ended.set()
             thread.join()
             process.terminate()  # where we are stopped before it is
-    return Used(code, seconds, most[0])
+    return Used(code, seconds, ended_children() - before, most[0])
+
+
+def ended_children() -> float:
+    """Seconds of processor cores that all children of this process took which have ended, with those below them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -109,16 +109,17 @@ def test_the_rate_counts_folds_at_once_and_leaves_out_what_lies_between():
 
 def test_lines_compare_within_a_round_and_name_what_was_not_run():
     results = {
-        "bare step": [Result(100, 5, 1), Result(50, 5, 1)],
-        "ours": [Result(90, 10, 2, 0.5, 1.0), Result(45, 20, 2, 0.7, 0.8)],
-        "fastai": [Result(45, 30, 1, 0.4, 1.2), Result(25, 40, 1, 0.5, 1.1)],
-        "timm": [Result(1, 1, 1, 0.1, 2.0)],
+        "bare step": [Result(100, 5, 8, 1), Result(50, 5, 8, 1)],
+        "ours": [Result(90, 10, 16, 2, 0.5, 1.0), Result(45, 20, 16, 2, 0.7, 0.8)],
+        "fastai": [Result(45, 30, 24, 1, 0.4, 1.2), Result(25, 40, 48, 1, 0.5, 1.1)],
+        "timm": [Result(1, 1, 1, 1, 0.1, 2.0)],
     }
     lines = {line[0]: line for line in told.lines(results, {"timm": "it ended with 1", "autogluon": "no network"})}
     assert list(lines) == ["bare step", "ours", "fastai", "timm", "autogluon"]
     assert lines["ours"][2] == "0.90 (0.90 to 0.90)"  # not 67.5 / 75: the machine was slower in round 2
     assert lines["fastai"][4] == "2.50 (2.00 to 3.00)"
-    assert lines["fastai"][6:] == ["0.4500", "1.1500"]
+    assert lines["fastai"][5:7] == ["36.0", "2.25 (1.50 to 3.00)"]
+    assert lines["fastai"][8:] == ["0.4500", "1.1500"]
     assert lines["timm"][1] == "not run: it ended with 1" and lines["autogluon"][1] == "not run: no network"
     page = told.markdown(list(lines.values())).splitlines()
     assert {line.count("|") for line in page} == {len(told.HEADS) + 1}

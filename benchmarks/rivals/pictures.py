@@ -46,8 +46,11 @@ def given(data: Path, folder: Path, n: int) -> pd.DataFrame:
     with contextlib.chdir(folder):
         if cli.main(["init", str(data), "given"]):
             raise SystemExit(f"--data {data} is no competition that `make init` can read alone")
-        rows = load("given").train
-    assert rows.pictures is not None and rows.truth is not None
+        told = load("given")
+    rows = told.train
+    if told.problem.kind != "multiclass" or rows.pictures is None:
+        raise SystemExit(f"--data {data}: what is compared is one label of several a picture, not {told.problem.kind}")
+    assert rows.truth is not None
     label = rows.truth.to_numpy().argmax(axis=1)
     chosen = np.arange(len(label))
     if n < len(label):

@@ -39,10 +39,12 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """images/s while folds are trained; seconds of the whole command; gigabytes at most; OOF scores, where it has any."""
+    """images/s while folds are trained; seconds of the whole command, and of processor cores; gigabytes at most; OOF scores,
+    where it has any."""
 
     rate: float
     seconds: float
+    cores: float
     memory: float
     accuracy: float | None = None
     log_loss: float | None = None
@@ -74,7 +76,7 @@ def measure(program: Program, rows: pd.DataFrame, recipe: Path, folder: Path) ->
         raise Refused(f"it ended with {used.code}: {last_line(log.read_text(errors='replace'))}")
     oof, trained = program.read(folder)
     scores = (None, None) if oof is None else scored(oof, rows)
-    return Result(rate(trained), used.seconds, used.memory, *scores)
+    return Result(rate(trained), used.seconds, used.cores, used.memory, *scores)
 
 
 def rate(trained: list[Trained]) -> float:

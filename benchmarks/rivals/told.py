@@ -9,12 +9,23 @@ from rich.table import Table
 
 from benchmarks.rivals.programs import BARE, OURS, Result
 
-HEADS = ("", "images/s", "of the bare step", "wall, s", "of ours", "memory, GB", "OOF accuracy", "OOF log loss")
+HEADS = (
+    "",
+    "images/s",
+    "of the bare step",
+    "wall, s",
+    "of ours",
+    "CPU, s",
+    "of ours",
+    "memory, GB",
+    "OOF accuracy",
+    "OOF log loss",
+)
 
 
 def sentence(result: Result) -> str:
     score = "" if result.accuracy is None else f", accuracy {result.accuracy:.4f}, log loss {result.log_loss:.4f}"
-    return f"{result.rate:.1f} images/s, {result.seconds:.1f} s, {result.memory:.2f} GB{score}"
+    return f"{result.rate:.1f} images/s, {result.seconds:.1f} s, {result.cores:.1f} s of CPU, {result.memory:.2f} GB{score}"
 
 
 def lines(results: dict[str, list[Result]], refused: dict[str, str]) -> list[list[str]]:
@@ -31,6 +42,8 @@ def lines(results: dict[str, list[Result]], refused: dict[str, str]) -> list[lis
             ratio(own, bare, lambda r: r.rate) if paired else "1",
             f"{median(r.seconds for r in own):.1f}" if paired else "",
             ratio(own, ours, lambda r: r.seconds) if paired else "",
+            f"{median(r.cores for r in own):.1f}" if paired else "",
+            ratio(own, ours, lambda r: r.cores) if paired else "",
             f"{median(r.memory for r in own):.2f}",
             *(middle([r.accuracy for r in own]), middle([r.log_loss for r in own])),
         ])  # fmt: skip
