@@ -4,10 +4,10 @@ MAKEFLAGS += -R
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
 export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE TASK TOP \
-	SORT JSON
+	SORT JSON TIMM
 
 KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
-	PUBLIC PRIVATE TASK TOP SORT JSON PYTHON
+	PUBLIC PRIVATE TASK TOP SORT JSON TIMM PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -59,8 +59,9 @@ lint: setup
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ty check
 
-bench: setup ## images/s of our loop beside the bare step and a plain loop
+bench: setup ## [TIMM=<checkout>] [DATA=]: our loop, the bare step, a plain loop; then ours beside timm, fastai, AutoGluon
 	@$(PYTHON) -m benchmarks.loop
+	@$(PYTHON) -m benchmarks.rivals $${TIMM:+--timm "$$TIMM"} $${DATA:+--data "$$DATA"}
 
 bench-stages: setup ## [RUN=<name>/<run>]: where a run's time goes, by stage, from the data to the checked CSV
 	@$(PYTHON) -m benchmarks.stages $${RUN:+"$$RUN"} $${SET:+--set "$$SET"}
