@@ -15,6 +15,7 @@ if __name__ == "__main__":
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal has no letters for is spelt out
         sys.stdout.reconfigure(errors="backslashreplace")
     code = main()
+    interrupt.forget()
     if code == Stopped.exit_code:  # an interrupt in the midst of an import makes Python itself end by the signal
         sys.stdout.flush()
         sys.stderr.flush()

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from competition.errors import Fault, Stopped, visible
+from competition import interrupt
+from competition.errors import EnvironmentFault, Fault, Stopped, visible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
+        interrupt.listen()
         VERBS[options.verb](options)
     except Fault as fault:
         if options.debug:
@@ -111,12 +113,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         _tell(f"{visible(str(stopped))}. The same command continues.")
         return stopped.exit_code
-    except KeyboardInterrupt:
-        _tell("stopped. The same command continues.")
-        return Stopped.exit_code
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        fault = None if options.debug else _of_disk(error)
+        if fault is None:
+            raise
+        _tell(fault.as_json() if options.json else visible(str(fault)))
+        return fault.exit_code
+    except BaseException as e:
+        if not (interrupt.came or isinstance(e, KeyboardInterrupt)):  # a library turns one amid its import into its own
+            raise
+        _tell("stopped. The same command continues.")
+        return Stopped.exit_code
     return 0
+
+
+def _of_disk(error: OSError) -> Fault | None:
+    """What a failing disk or a missing right means where nobody expects it, as when a file is read; None for others."""
+    from competition import artifacts
+
+    where = str(error.filename or "a file that is read or written")
+    return EnvironmentFault(artifacts.refused(error, where)) if error.errno in artifacts.REFUSALS else None
 
 
 def _tell(text: str) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, config, decide, runfolder, runs, yaml
-from competition.artifacts import read_json, read_table
+from competition.artifacts import read_json
 from competition.blending import choosing
 from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.decide import Stack
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
 from competition.predict import write_run
-from competition.predictions import fold_said, of_run, unusable, usable
+from competition.predictions import fold_said, of_run, unusable, usable, written
 from competition.runs import Opened
 from competition.scoring import scored_folds, scored_on, show_score, write_score
 from competition.task import Problem, pick
@@ -64,7 +64,7 @@ def _write(name: str, members: list[str], keys: dict[str, Any], every: bool) -> 
         artifacts.write_text(path, EVERY * every + _text(members, keys))
         board.say(f"wrote {path}")
         return
-    there, follows = config.read_run(name), every and path.read_text().startswith(EVERY)
+    there, follows = config.read_run(name), every and path.read_text(encoding="utf-8").startswith(EVERY)
     values = there.config() if there.task is None else {}
     same = set(there.members or ()) == set(members) and all(values.get(key) == value for key, value in keys.items())
     if same:
@@ -183,7 +183,7 @@ def _tables(at: Opened, name: str, ids: pd.Index) -> tuple[Stack, list[Finding]]
     """The members' predictions of these ids, joined by id and by column; and why some can't be."""
     columns, stack, problems = list(at.data.problem.columns), {}, []
     for member in at.run.members or ():
-        table = read_table(of_run(member, name))
+        table = written(of_run(member, name), "score.json")
         if not holds_boxes(table):
             wrong = _misaligned(table, ids, columns)
             if wrong:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, card, decide, runs, stacked
-from competition.artifacts import read_table, write_json, write_table
+from competition import artifacts, board, card, decide, packing, runs, stacked, versions
+from competition.artifacts import file_digest, read_json, read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.data import load
@@ -24,7 +24,7 @@ from competition.predictions import VIEW, as_one, fold_predictions
 from competition.runs import Opened
 from competition.scoring import scored_folds, scored_on, show_score, write_score
 from competition.task import Fold, pick
-from competition.train import open_fold, prepare, trained
+from competition.train import needed, open_fold, prepare, trained
 
 
 def predict(at: Opened, engine: Engine) -> dict[str, Any]:
@@ -34,12 +34,15 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
     """
     missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
+        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
         prepare(at)
     runs.record(at)
     if missing:
+        if told := versions.differences(versions.of_run(at.folder), versions.now(card.PACKAGES)):
+            at.say(f"its models were made by other versions: {told}; predictions may differ in their last bits")
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
-        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
+        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, packing.remembered(at))
     fits = [(at.folder / s.name / "fit.json").read_bytes() for s in (*at.splits, *at.refits)]
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, settings(at.run), *at.run.task.views, *fits)
     if missing or not scored_on(at, basis):
@@ -76,7 +79,9 @@ def predict_fold(run: Run, split: Split) -> None:
     have, data = predicted_views(run, split), stacked.seen(run, split)
     parts = {name: rows for name, rows in (("oof", fold.valid), *runs.unknown(run, data).items()) if rows is not None}
     steps = (len(run.task.views) - len(have)) * sum(map(len, parts.values()))
-    before = 0
+    before, done = 0, fold.folder / "predicted.json"
+    if done.exists():  # it has digests of files that are about to become others
+        write_json(done, {key: value for key, value in read_json(done).items() if key != "files"})
     for name, rows in parts.items():
         path = fold.folder / f"{name}.parquet"
         tables = [t[t[VIEW].isin(have)] for t in ([read_table(path)] if have else [])]
@@ -88,7 +93,8 @@ def predict_fold(run: Run, split: Split) -> None:
                 tables.append(table.assign(**{VIEW: view}))
         write_table(path, pd.concat(tables))
     views = [*have, *(view for view in run.task.views if view not in have)]
-    write_json(fold.folder / "predicted.json", {"settings": settings(run), "views": views, "threads": threads()})
+    files = {f"{name}.parquet": file_digest(fold.folder / f"{name}.parquet") for name in parts}
+    write_json(done, {"settings": settings(run), "views": views, "threads": threads(), "files": files})
 
 
 def _counting(fold: Fold, before: int, steps: int) -> Fold:

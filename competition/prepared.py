@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from competition import artifacts, board, hooks
+from competition import artifacts, board, hooks, locks
 from competition.errors import ConfigFault, DataFault, Finding
 
 NAMES = ("train.csv", "test.csv", "sample_submission.csv")
@@ -37,11 +37,11 @@ def folder(competition: str, data: Path, reference: str) -> Path:
     present(competition, data)
     function = hooks.find(reference, home, "read")
     now = {"read": reference, "file": artifacts.digest(hooks.content(reference, home)), "data": _listing(data)}
-    with artifacts.locked(into, wait=-1):
+    with locks.locked(into, wait=-1):
         if not (into / "done.json").exists() or artifacts.read_json(into / "done.json") != now:
             board.say(f"{competition}: {reference} reads {data}")
             _empty(into)
-            (into / "data").symlink_to(data.resolve(), target_is_directory=True)
+            artifacts.link(into / "data", data.resolve())
             for name, table in zip(NAMES, _called(function, data, into, f"{home}/{reference}"), strict=True):
                 artifacts.write_text(into / name, table.to_csv(index=False, lineterminator="\n"))
             artifacts.write_json(into / "done.json", now)

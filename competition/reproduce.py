@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.table import Table
 
-from competition import artifacts, board, card, remaking
+from competition import artifacts, board, card, locks, remaking
 from competition.engine import signals
 from competition.errors import DataFault, Finding
 from competition.lineage import Carded, lineage, unknown_threads
@@ -42,7 +42,7 @@ def verdict(name: str, quiet: bool) -> dict[str, Any]:
     apart = {what: told for one in found.values() for what, told in card.differences(one.record, now).items()}
     for line in before(found, apart):
         board.say(f"{name}: {line}")
-    with artifacts.locked(at):
+    with locks.locked(at):
         with board.board(), signals():
             remaking.lay_out(at, name, found)
         anew = remaking.make(at, found, quiet)
@@ -95,13 +95,13 @@ def compare(name: str, found: dict[str, Carded], at: Path) -> Iterator[Same]:
     folder = artifacts.run_folder(name)
     for kind in ("model*", "oof.parquet"):
         for path in (path for fold in found[name].folds for path in sorted(fold.glob(kind))):
-            inner = str(path.relative_to(folder))
+            inner = path.relative_to(folder).as_posix()
             yield files(inner, *_both(at, name, inner))
     for part in ("oof", "test"):
         yield files(f"{part}.parquet", *_both(at, name, f"{part}.parquet"), digests.get(part))
     csv = artifacts.submission_csv(name)
     if csv.exists() or "csv" in digests:
-        yield files(str(csv), csv, at / csv, digests.get("csv"))
+        yield files(csv.as_posix(), csv, at / csv, digests.get("csv"))
 
 
 def _both(at: Path, name: str, file: str) -> tuple[Path, Path]:

@@ -17,10 +17,12 @@ from competition import (
     ensemble,
     folds,
     form,
+    git,
     guard,
     importance,
     ledger,
     portfolio,
+    predictions,
     prior,
     pseudo,
     rates,
@@ -138,11 +140,15 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
         found, mend = "the run has no preset, and its folds are trained to their end", "leave TIME= out"
         raise ConfigFault(Finding("CFG-VALUE", "only a preset can be told a time", f"TIME={time}", found, mend))
     with working() as engine:
+        artifacts.writable(artifacts.SUBMISSIONS)
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
         run = _complete(run, engine, set(), overrides, time)
         with runs.opened(run) as at:
             score = artifacts.read_json(at.folder / "score.json")
-            test, adjusted = artifacts.read_table(at.folder / "test.parquet"), adjustment.read(score["adjustment"])
+            test, adjusted = (
+                predictions.written(at.folder / "test.parquet", "score.json"),
+                adjustment.read(score["adjustment"]),
+            )
             truth = at.data.train.truth
             assert truth is not None
             prediction, told = prior.submitted(at.data.config.prior, at.data.problem, truth, test, adjusted)
@@ -171,7 +177,7 @@ def ledger_row(at: runs.Opened, score: dict) -> dict:
         "config": runs.identity(at.run, ("fit", "predict")),
         "data": at.data.hash,
         "folds": at.table.hash,
-        "git": artifacts.git_sha() or "",
+        "git": git.sha() or "",
     }
 
 
@@ -250,6 +256,7 @@ def tune(run: Run, trials: int | None = None, time: str | None = None) -> None:
         found, mend = "a search has at least one trial", "TRIALS=30"
         raise ConfigFault(Finding("CFG-VALUE", "the command has a mistake", f"TRIALS={trials}", found, mend))
     with working() as engine:
+        artifacts.writable(artifacts.run_yaml(run.name).parent)
         for parent in runs.needs(run):
             _complete(parent, engine, set())
         search(run, engine, trials, None if time is None else portfolio.duration(time))

@@ -20,8 +20,9 @@ from PIL import Image
 from timm.data.mixup import Mixup, mixup_target
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
-from competition import backbone, cache, cli, loop
+from competition import backbone, cache, cli, loop, shaped
 from competition.augment import Listed
+from competition.decoding import decode
 from competition.errors import ConfigFault, DataFault
 from competition.image import feed, model
 from competition.image.predicting import see
@@ -163,23 +164,23 @@ def test_cache_is_shared_rebuilt_for_other_content_and_not_for_another_time(tmp_
 
 
 def test_decoding_is_upright_rgb_and_scaled_while_decoding():
-    assert cache.decode(jpeg((400, 300)), 50).shape == (100, 75, 3)
-    turned = cache.decode(jpeg((40, 60), exif=6), 40)
+    assert decode(jpeg((400, 300)), 50).shape == (100, 75, 3)
+    turned = decode(jpeg((40, 60), exif=6), 40)
     assert turned.shape == (60, 40, 3)
     assert turned[:, -10:].mean() > 200
     assert turned[:, :10].mean() < 50
     red = BytesIO()
     Image.fromarray(np.full((8, 8, 3), (255, 0, 0), np.uint8)).save(red, "PNG")
-    assert cache.decode(red.getvalue(), 8)[0, 0].tolist() == [255, 0, 0]
+    assert decode(red.getvalue(), 8)[0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("fit_to", ["squash", "pad", "crop"])
 def test_square_keeps_the_middle(fit_to: str):
     picture = np.full((20, 40, 3), 200, np.uint8)
-    out = cache.fitted(picture, (16, 16), fit_to)
+    out = shaped.fitted(picture, (16, 16), fit_to)
     assert out.shape == (16, 16, 3)
     assert abs(int(out[8, 8, 0]) - 200) <= 1
-    assert (out[0, 0, 0] == cache.GREY) == (fit_to == "pad")
+    assert (out[0, 0, 0] == shaped.GREY) == (fit_to == "pad")
 
 
 def test_every_bad_picture_is_named_at_once_by_kind(tmp_path: Path):
@@ -335,7 +336,7 @@ def test_pieces_give_the_gradient_of_the_whole_batch():
         optimizer.register_step_pre_hook(
             lambda o, *_, kept=kept: kept.append(o.param_groups[0]["params"][0].grad.clone())
         )
-        loop._backward(state, network, batch, contextlib.nullcontext(), torch.device("cpu"))
+        loop._backward(state, batch, contextlib.nullcontext(), torch.device("cpu"))
         loop._update(state, clip=0.0)
         grads.append(kept[0])
     torch.testing.assert_close(grads[0], grads[1])

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from competition import artifacts
 from competition.augment import box_augmentation
-from competition.cache import Cache, Shape
+from competition.cache import Cache
 from competition.detection import mixing
 from competition.detection.canvas import ROOM
 from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
+from competition.errors import examples
 from competition.prefetch import in_turn, order
+from competition.shaped import Shape
 
 ORDER, PICTURE = 1, 2  # purposes of random draws, so that no two streams are the same
 SMALLEST = 0.5  # of a mosaic's pictures, before jitter
@@ -77,7 +79,12 @@ class Feed:
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[DetectionBatch]:
         positions = self.order(epoch)
-        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), range(first, self.steps), self.workers)
+
+        def about(step: int) -> str:
+            return f"epoch {epoch + 1}: {examples(self.cache.paths(self.rows[positions[step]]))}"
+
+        steps = range(first, self.steps)
+        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), steps, self.workers, about)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> DetectionBatch:
         """The batch of these positions: mixed and augmented as (seed, epoch, step) says."""

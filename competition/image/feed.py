@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from competition.errors import examples
 from competition.image.supply import Supply
 from competition.image.task import ImageTask
 from competition.prefetch import in_turn, order
@@ -45,11 +46,13 @@ class ImageBatch:
 
 class Feed:
     """Batches of the pictures of a supply. targets: [n, columns]; weights: [n]; odds: [n] or None (balanced); cells:
-    [n, features] or None."""
+    [n, features] or None; paths: [n] of the pictures, by which a step that hangs is told."""
 
     def __init__(self, task: ImageTask, supply: Supply, targets: np.ndarray, weights: np.ndarray,
-                 odds: np.ndarray | None, seed: int, cells: np.ndarray | None = None):  # fmt: skip
+                 odds: np.ndarray | None, seed: int, cells: np.ndarray | None = None,
+                 paths: Sequence[str] | None = None):  # fmt: skip
         self.task, self.supply, self.odds, self.seed = task, supply, odds, seed
+        self.paths = np.array(paths if paths is not None else ["?"] * len(targets), object)
         self.targets = torch.tensor(targets, dtype=torch.float32)
         self.weights = torch.tensor(weights, dtype=torch.float32)
         self.cells = torch.empty(len(targets), 0) if cells is None else torch.from_numpy(cells)
@@ -62,7 +65,11 @@ class Feed:
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[ImageBatch]:
         positions, steps = self.order(epoch), range(first, self.steps)
-        begun = in_turn(lambda step: self.begin(epoch, step, positions[step]), steps, self.supply.workers)
+
+        def about(step: int) -> str:
+            return f"epoch {epoch + 1}: {examples(self.paths[positions[step]])}"
+
+        begun = in_turn(lambda step: self.begin(epoch, step, positions[step]), steps, self.supply.workers, about)
         for step, pictures in zip(steps, begun, strict=True):
             yield self.finish(epoch, step, positions[step], pictures)
 

@@ -36,7 +36,8 @@ def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -
     check_augment(task.augment, task.size, kept(task.size)[0])
     check_views(task.views, VIEWS)
     folder, shape = folder_of(task, problem), kept(task.size)
-    return cache.build(paths_of(rows), folder, task.fit_to, shape, progress, problem.reading).digest
+    on_disk = task.cache == "disk"
+    return cache.build(paths_of(rows), folder, task.fit_to, shape, progress, problem.reading, on_disk).digest
 
 
 def paths_of(rows: Rows) -> list[str]:
@@ -90,7 +91,7 @@ def job(task: ImageTask, fold: Fold) -> loop.Job:
     def validate(run: nn.Module, epoch: int) -> float:
         assert fold.valid is not None
         was = run.training
-        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells)
+        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells, fold.check)
         run.train(was)
         return fold.report(epoch, to_table(outputs, fold.valid.ids, fold.problem, scale))
 
@@ -119,7 +120,7 @@ def make_feed(
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
     supply = supply_of(task, pictures.pictures, pictures.rows(fold.train.pictures), fold.seed, device)
     cells = None if told is None else told.cells
-    return Feed(task, supply, scale.forward(truth), weights, odds, fold.seed, cells)
+    return Feed(task, supply, scale.forward(truth), weights, odds, fold.seed, cells, list(fold.train.pictures))
 
 
 def rarities(truth: np.ndarray, problem: Problem) -> np.ndarray:

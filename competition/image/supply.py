@@ -10,6 +10,7 @@ from torch import Tensor
 
 from competition import warp
 from competition.augment import Levelled, Listed, augmentation
+from competition.cache import Decoded
 from competition.image.task import ImageTask
 from competition.prefetch import feeders
 
@@ -27,7 +28,9 @@ class Supply(Protocol):
     def finish(self, begun: Tensor, epoch: int, samples: np.ndarray) -> Tensor: ...
 
 
-def supply_of(task: ImageTask, pictures: np.ndarray, rows: np.ndarray, seed: int, device: torch.device) -> Supply:
+def supply_of(
+    task: ImageTask, pictures: np.ndarray | Decoded, rows: np.ndarray, seed: int, device: torch.device
+) -> Supply:
     """pictures: [n, side, side, 3] uint8 of the cache; rows: those of the fold.
 
     A level is augmented on a GPU whether or not its memory holds all pictures, so what trains does not depend on how much
@@ -44,7 +47,7 @@ def supply_of(task: ImageTask, pictures: np.ndarray, rows: np.ndarray, seed: int
 class OnCore:
     """By cv2 or albumentations into the batch's own memory, which is pinned where a GPU takes it."""
 
-    def __init__(self, augment: Levelled | Listed, size: int, pictures: np.ndarray, rows: np.ndarray, workers: int,
+    def __init__(self, augment: Levelled | Listed, size: int, pictures: np.ndarray | Decoded, rows: np.ndarray, workers: int,
                  device: torch.device):  # fmt: skip
         self.augment, self.size, self.pictures, self.rows, self.workers = augment, size, pictures, rows, workers
         self.device = device
@@ -76,20 +79,22 @@ class Uploaded:
     """A batch's pictures copied to the device and augmented there, from pinned memory while the step before runs: torch
     gives a buffer out again only when its copy is over."""
 
-    def __init__(self, augment: Levelled, pictures: np.ndarray, rows: np.ndarray, workers: int, device: torch.device):
+    def __init__(
+        self, augment: Levelled, pictures: np.ndarray | Decoded, rows: np.ndarray, workers: int, device: torch.device
+    ):
         self.augment, self.pictures, self.rows, self.workers, self.device = augment, pictures, rows, workers, device
 
     def begin(self, positions: np.ndarray, epoch: int, samples: np.ndarray) -> Tensor:
         shape = len(positions), *self.pictures.shape[1:]
         batch = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        np.take(self.pictures, self.rows[positions], axis=0, out=batch.numpy())
+        batch.numpy()[:] = self.pictures[self.rows[positions]]
         return batch
 
     def finish(self, begun: Tensor, epoch: int, samples: np.ndarray) -> Tensor:
         return augmented(self.augment, begun.to(self.device, non_blocking=True), epoch, samples)
 
 
-def resident(pictures: np.ndarray, rows: np.ndarray, device: torch.device) -> Tensor:
+def resident(pictures: np.ndarray | Decoded, rows: np.ndarray, device: torch.device) -> Tensor:
     """[rows, side, side, 3] uint8 on the device."""
     there = torch.empty((len(rows), *pictures.shape[1:]), dtype=torch.uint8, device=device)
     for start in range(0, len(rows), PART):
