@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
-                        help="cpu: of this process, where others work; plain has others")  # fmt: skip
+                        help="cpu: of this process, where others work; plain has workers, and is left out")  # fmt: skip
     parser.add_argument("--augment", default="medium", help="level of our augmentation")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -18,7 +18,7 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
-from competition import artifacts
+from competition import artifacts, versions
 from competition.checkpoint import foreign
 from competition.errors import ConfigFault, EnvironmentFault, Finding, SafetyFault, nearest
 from competition.knobs import Training
@@ -231,7 +231,10 @@ def _source(path: Path) -> dict[str, Any]:
 
 
 def other_network(path: Path, found: str) -> Finding:
-    mend = f"give the `backbone` that the file was made with ({provenance(path).get('backbone', 'unknown')})"
+    notes = provenance(path)
+    mend = f"give the `backbone` that the file was made with ({notes.get('backbone', 'unknown')})"
+    if told := versions.differences(versions.noted(notes), versions.now()):
+        found, mend = f"{found}; {told}", f"{mend}, or the versions that it was made with"
     return finding("CKPT-MISMATCH", "pretrained", str(path), found, mend)
 
 

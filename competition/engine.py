@@ -32,6 +32,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _stop = threading.Event()
 _deadline = math.inf  # of the work at hand, by `time.monotonic`, which all processes of a machine share
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows either ends a process at once
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -138,7 +139,7 @@ class Engine:
                 ]  # workers hear the clock
                 died = self._reaped() if broken else {}
                 if signalled() or faults:
-                    self._tell_workers(signal.SIGKILL if broken else signal.SIGTERM)
+                    self._tell_workers(KILL if broken else signal.SIGTERM)
                     for future in waiting:
                         future.cancel()
                     wait(waiting)
@@ -206,11 +207,17 @@ def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) 
 @contextmanager
 def _signals_wait() -> Generator[None]:
     """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (`_begin` opens it)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    _mask("SIG_BLOCK")
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        _mask("SIG_UNBLOCK")
+
+
+def _mask(how: str) -> None:
+    """Windows has no masks: a Ctrl-C there may come before a worker hears it, and ends that worker."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(getattr(signal, how), SIGNALS)
 
 
 def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
@@ -219,8 +226,10 @@ def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
     try:
         if stopping():
             raise Stopped("stopped before the next fold")
+        board.works_on(str(getattr(item, "name", item)))
         return job(item)
     finally:
+        board.works_on(None)
         _deadline = math.inf
 
 
@@ -228,12 +237,12 @@ def _begin(events: Any, slots: Any, environment: dict[str, str]) -> None:
     """In a new worker: its GPU, its signals, its surroundings, and its end when the parent is gone, whoever forked it."""
     for number in _heard():
         signal.signal(number, lambda *_: _stop.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    _mask("SIG_UNBLOCK")
     slot = slots.get()
     os.environ.update(environment | ALONE)
     if slot is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slot)
-    board.listen_to(events)
+    board.listen_to(board.Outlet(events))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -323,5 +332,5 @@ def _ending(code: int) -> str:
     """Of an exit code: by which signal, and what that means most often."""
     if code >= 0:
         return f"exit code {code}"
-    meaning = {signal.SIGKILL: ": most often the system's, for memory", signal.SIGSEGV: ": a fault within a library"}
+    meaning = {KILL: ": most often the system's, for memory", signal.SIGSEGV: ": a fault within a library"}
     return signal.Signals(-code).name + meaning.get(signal.Signals(-code), "")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, card, decide, packing, runs, stacked
+from competition import artifacts, board, card, decide, packing, runs, stacked, versions
 from competition.artifacts import read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -38,6 +38,8 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
         prepare(at)
     runs.record(at)
     if missing:
+        if told := versions.differences(versions.of_run(at.folder), versions.now(card.PACKAGES)):
+            at.say(f"its models were made by other versions: {told}; predictions may differ in their last bits")
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
         engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, packing.remembered(at))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from competition import cache, loop
+from competition import cache, loop, versions
 from competition.image import beside, model
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
@@ -114,8 +114,9 @@ def _network(
     """The fold's network, kept for its other views."""
     with safe_open(path, "pt") as f:
         notes = f.metadata()
-    network, weights = model.build(Training(backbone=backbone, size=size), outputs), load_file(path)
-    if "columns" in notes:
-        network = model.WithColumns(network, weights["branch.0.weight"].shape[1], outputs)
-    network.load_state_dict(weights)
+    with versions.reading(path, versions.noted(notes) or versions.of_run(path.parent.parent), versions.MEND):
+        network, weights = model.build(Training(backbone=backbone, size=size), outputs), load_file(path)
+        if "columns" in notes:
+            network = model.WithColumns(network, weights["branch.0.weight"].shape[1], outputs)
+        network.load_state_dict(weights)
     return network.to(device=device).to(memory_format=torch.channels_last).eval(), notes
