@@ -40,7 +40,8 @@ class Stopwatch:
     """seconds, calls: by the path of stages that were open, outermost first; a stage's own seconds, without those within."""
 
     def __init__(self, wait: Callable[[], None], clock: Callable[[], float]):
-        self.wait, self.clock, self.seconds, self.calls = wait, Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+        self.wait, self.clock = wait, clock
+        self.seconds, self.calls = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
         self.open: tuple[str, ...] = ()
         self.since = clock()
 
