@@ -40,7 +40,8 @@ class Stopwatch:
     """seconds, calls: by the path of stages that were open, outermost first; a stage's own seconds, without those within."""
 
     def __init__(self, wait: Callable[[], None], clock: Callable[[], float]):
-        self.wait, self.clock, self.seconds, self.calls = wait, Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+        self.wait, self.clock = wait, clock
+        self.seconds, self.calls = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
         self.open: tuple[str, ...] = ()
         self.since = clock()
 
@@ -154,7 +155,6 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="of a CPU; folds are trained by one each")
     options = parser.parse_args()
-    print("\n".join(f"start-up, {name}: {seconds:.2f} s" for name, seconds in start_up().items()), flush=True)
     import torch
 
     torch.set_num_threads(options.threads)
@@ -168,16 +168,17 @@ def main() -> None:
         try:
             if options.run:
                 measure(options.run, options.set, options)
-                return
-            for backbone in options.backbones:
+            for backbone in [] if options.run else options.backbones:
                 for size in options.sizes:
                     keys = f"backbone={backbone} size={size} epochs={options.epochs} {options.set}"
                     measure("bench/run", keys, options, variant=f"bench/{backbone}-{size}")
         finally:
             os.chdir(home)
+    for name, seconds in start_up(options.clock).items():
+        print(f"start-up, {name}: {seconds:.2f} s of the {options.clock} clock", flush=True)
 
 
-def start_up() -> dict[str, float]:
+def start_up(clock: str) -> dict[str, float]:
     """Seconds of fresh processes, the faster of two."""
     asked = {
         "--help": [sys.executable, "-m", "competition", "--help"],
@@ -185,9 +186,11 @@ def start_up() -> dict[str, float]:
     }
 
     def seconds(words: Sequence[str]) -> float:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), os.times()
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - began
+        after = os.times()
+        spent = after.children_user + after.children_system - before.children_user - before.children_system
+        return spent if clock == "cpu" else time.perf_counter() - began
 
     return {name: min(seconds(words) for _ in range(2)) for name, words in asked.items()}
 
