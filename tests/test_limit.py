@@ -107,7 +107,10 @@ def test_the_parts_of_a_limit_follow_one_another(seconds: int, start: float):
     assert found.training - found.began > 0.6 * seconds, "most of it is for training"
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "boxes"])
+OFTEN = ("multiclass", "boxes")
+
+
+@pytest.mark.parametrize("kind", [*OFTEN, *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k not in OFTEN)])
 def test_a_valid_csv_comes_first_and_stands(kind: str, competition: Callable[..., str]):
     run = load_run(competition(kind, task="detection" if kind == "boxes" else "tabular"))
     late.net(limit.of(run, "1h"))
@@ -151,6 +154,7 @@ def test_a_sample_of_one_row_a_box_gets_a_box(competition: Callable[..., str]):
     assert len(pd.read_csv(CSV)) == 1
 
 
+@pytest.mark.slow
 def test_folds_that_are_whole_make_a_submission(competition: Callable[..., str], capsys: pytest.CaptureFixture):
     run = competition("binary", task="tabular")
     late.net(limit.of(load_run(run), "1h"))
@@ -203,6 +207,7 @@ def test_models_of_a_bag_make_a_submission(competition: Callable[..., str]):
     assert late._may(load_run(run), late.EARLY, 9.0) is False, "a worse one never comes after"
 
 
+@pytest.mark.slow
 def test_of_a_blend_its_whole_members_count(competition: Callable[..., str]):
     competition("binary", task="tabular")
     for name in ("second", "third"):
