@@ -112,7 +112,7 @@ def _finished(run: Run, fold: Fold, folder: Path) -> tuple[int, int]:
     """Leaves in `folder` what can predict, as the fold's own would; how much of how much is done."""
     task = run.task
     if isinstance(task, Training):
-        return _stepped(task.model_copy(update={"compile": False}), fold, folder)
+        return _stepped(task.model_copy(update={"compile": "off"}), fold, folder)
     return task.finished(fold, folder) if isinstance(task, Parted) else (0, 1)
 
 
