@@ -168,7 +168,10 @@ def _json(path: Path) -> str:
     if path.name == "fit.json":
         values.pop("files")  # of records that hold times; each is looked at by itself
     if path.name == "tune.json":
-        values |= {"number": None, "finalists": sorted(values["finalists"].values())}  # a trial that is repeated has another
+        values |= {
+            "number": None,
+            "finalists": sorted(values["finalists"].values()),
+        }  # a trial that is repeated has another
     return json.dumps(values, sort_keys=True) if path.name != "run.json" else ""
 
 
