@@ -20,7 +20,8 @@ comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare reproduce lr look describe plan guard upload score \
-	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking docs
+	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
+	bench-stages docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +61,9 @@ lint: setup
 
 bench: setup ## images/s of our loop beside the bare step and a plain loop
 	@$(PYTHON) -m benchmarks.loop
+
+bench-stages: setup ## [RUN=<name>/<run>]: where a run's time goes, by stage, from the data to the checked CSV
+	@$(PYTHON) -m benchmarks.stages $${RUN:+"$$RUN"} $${SET:+--set "$$SET"}
 
 bench-noise: setup ## what a blend of noise scores in sample, and what nested
 	@$(PYTHON) -m benchmarks.noise

@@ -30,7 +30,8 @@ RUNS = Path("runs")
 SUBMISSIONS = Path("submissions")
 LEDGER = SUBMISSIONS / "ledger.csv"
 DIGEST_SIZE = 16
-CHECKPOINTS = ("last.ckpt", "previous.ckpt")  # of a fold that is being trained
+POSIX = os.name == "posix"
+CHECKPOINTS = ("last.ckpt", "previous.ckpt", "epoch.ckpt")  # of a fold that is being trained; see checkpoint.save
 
 
 def competition_yaml(competition: str) -> Path:
@@ -151,11 +152,34 @@ def writing(path: Path, before: Path | None = None) -> Generator[IO[bytes]]:
                 os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _flush_names(path.parent)
+
+
+def _flush_names(folder: Path) -> None:
+    """A renamed file then keeps its name when the power fails. Windows opens no folder."""
+    if not POSIX:
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def link(path: Path, to: Path) -> None:
+    """A symbolic link to a file or a folder. Raises EnvironmentFault ENV-LINK where the system makes none."""
+    try:
+        path.symlink_to(to, target_is_directory=to.is_dir())
+    except OSError as e:
+        raise EnvironmentFault(
+            Finding(
+                code="ENV-LINK",
+                what="the system makes no links here",
+                where=str(path),
+                found=str(e),
+                mend="on Windows switch on the Developer Mode; else take a disk that has links",
+            )
+        ) from None
 
 
 @contextmanager

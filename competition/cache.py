@@ -48,6 +48,10 @@ class Cache:
     def rows(self, paths: pd.Series) -> np.ndarray:
         return self.row.loc[paths].to_numpy()
 
+    def paths(self, rows: np.ndarray) -> list[str]:
+        """Of some of its rows."""
+        return self.row.index[self.row.isin(rows)].tolist()
+
 
 def folder_of(competition: str, fit_to: Fit, shape: Shape, reading: Reading = PLAIN) -> Path:
     """Where pictures of this shape lie."""
@@ -182,6 +186,7 @@ def _decode_all(
             progress(row + 1, len(paths), "decoding pictures")
         refuse(bad)
         pictures.flush()
+        del pictures  # Windows renames no file that is mapped
     artifacts.write_table(folder / "index.parquet", files.assign(row=np.arange(len(paths)), digest=digests))
 
 

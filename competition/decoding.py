@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from competition import dicom
+from competition import dicom, watchdog
 
 MAX_PIXELS = 64_000_000
 TINY = 4  # pixels: a picture with a shorter side shows nothing; 1 x 1 is what servers send instead of one
@@ -106,7 +106,7 @@ def opened(path: str) -> BinaryIO:
 
 def read(path: str) -> bytes:
     """The file's content. Raises BadPicture."""
-    with opened(path) as file:
+    with watchdog.at(lambda: f"reading {path}"), opened(path) as file:
         return file.read()
 
 
@@ -120,7 +120,7 @@ def plain(found: os.stat_result) -> os.stat_result:
 def unreadable(path: str, why: OSError) -> BadPicture:
     """What the operating system's refusal means."""
     if why.errno in (errno.EACCES, errno.EPERM):
-        return BadPicture("IMG-PERM", f"user {os.geteuid()} may not read it: {_mode(path)}")
+        return BadPicture("IMG-PERM", f"user {_user()} may not read it: {_mode(path)}")
     if why.errno == errno.ENAMETOOLONG:
         return BadPicture("IMG-NAME", f"a name of {max(map(len, os.fsencode(path).split(b'/')))} bytes")
     if os.path.islink(path):
@@ -128,6 +128,10 @@ def unreadable(path: str, why: OSError) -> BadPicture:
     if why.errno in (errno.ENOENT, errno.ENOTDIR):
         return BadPicture("IMG-MISSING", "no such file")
     return BadPicture("IMG-NOTFILE", str(why))
+
+
+def _user() -> int | str:
+    return os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "")  # Windows has no numbers
 
 
 def _mode(path: str) -> str:

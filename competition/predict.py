@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, card, decide, runs, stacked
+from competition import artifacts, board, card, decide, packing, runs, stacked, versions
 from competition.artifacts import read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -24,7 +24,7 @@ from competition.predictions import VIEW, as_one, fold_predictions
 from competition.runs import Opened
 from competition.scoring import scored_folds, scored_on, show_score, write_score
 from competition.task import Fold, pick
-from competition.train import open_fold, prepare, trained
+from competition.train import needed, open_fold, prepare, trained
 
 
 def predict(at: Opened, engine: Engine) -> dict[str, Any]:
@@ -34,12 +34,15 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
     """
     missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
+        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
         prepare(at)
     runs.record(at)
     if missing:
+        if told := versions.differences(versions.of_run(at.folder), versions.now(card.PACKAGES)):
+            at.say(f"its models were made by other versions: {told}; predictions may differ in their last bits")
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
-        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
+        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, packing.remembered(at))
     fits = [(at.folder / s.name / "fit.json").read_bytes() for s in (*at.splits, *at.refits)]
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, settings(at.run), *at.run.task.views, *fits)
     if missing or not scored_on(at, basis):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from competition.boxes import table as boxes
 from competition.decoding import PLAIN, Reading
+from competition.errors import Stopped
 from competition.keys import Kind
 from competition.metrics import Metric
 
@@ -143,6 +144,11 @@ class Fold:
     inner: Callable[[int], list[tuple[pd.Index, pd.Index]]]
     ordered: bool
     origin: dict[str, str]
+
+    def check(self, done: int) -> None:
+        """Polled in a validation, `done` rows of which are predicted. Raises Stopped."""
+        if self.stop():
+            raise Stopped(f"{self.name} stopped in a validation")
 
 
 class Task(Protocol):

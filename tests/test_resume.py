@@ -81,7 +81,7 @@ def job(memory: Memory, fold: Fold) -> loop.Job:
         return (run(batch.images).float() - batch.targets).square().mean() * LOUD + 1e-6 * (wide * network.scale).sum()
 
     def validate(model: nn.Module, epoch: int) -> float:
-        loop.listening(fold)(0)
+        fold.check(0)
         return float(epoch)
 
     return loop.Job(network, torch.optim.AdamW(network.parameters(), lr=0.1), STEPS, batches, loss, validate)

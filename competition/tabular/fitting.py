@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks
+from competition import artifacts, hooks, versions
 from competition.engine import accelerators, cores
 from competition.errors import DataFault, Fault, Finding, Stopped
 from competition.tabular import columns, models, skopsfile, target
@@ -120,11 +120,14 @@ def predict(task: TabularTask, rows: Rows, fold: Fold) -> pd.DataFrame:
 
 def fitted_bag(task: TabularTask, fold: Fold, bag: list[dict[str, Any]]) -> Iterator[tuple[Features, list[Fitted]]]:
     """Of each part of the bag in fit.json its features, and the model and record of each output."""
-    library = models.library(task.model)
+    library, made = models.library(task.model), versions.of_run(fold.folder.parent)
     for n, part in enumerate(bag):
         files = [_file(fold.folder, library, n, j) for j in range(len(part["outputs"]))]
-        fitted = [library.load(file, device_of(task, library)) if file.exists() else None for file in files]
-        yield skopsfile.load(fold.folder / f"model{n}-features.skops"), list(zip(fitted, part["outputs"], strict=True))
+        there = [file for file in (fold.folder / f"model{n}-features.skops", *files) if file.exists()]
+        with versions.reading(there[-1], made, versions.MEND, versions.LIBRARIES):
+            fitted = [library.load(file, device_of(task, library)) if file.exists() else None for file in files]
+            features = skopsfile.load(fold.folder / f"model{n}-features.skops")
+        yield features, list(zip(fitted, part["outputs"], strict=True))
 
 
 def device_of(task: TabularTask, library: Library) -> str:
