@@ -141,13 +141,13 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def plain(path: Path) -> bytes:
     """A file's content without durations and what they enter."""
+    if path.name in ("study.db", "index.parquet", "built.json"):  # times of trials and of files
+        return b""
     content = path.read_bytes()
     if path.suffix in (".json", ".jsonl"):
         return PASSING.sub("", content.decode(errors="replace")).encode()
     if path.name == "trials.csv":
         return pd.read_csv(path).filter(regex="^(number|state|value|lr|score)").to_csv().encode()
-    if path.name in ("study.db", "index.parquet", "built.json"):  # times of trials and of files
-        return b""
     return content
 
 
