@@ -2,8 +2,8 @@
 
     make bench-damage                     # or: python -m benchmarks.damage --each 200 --seed 0
 
-Each case takes a whole folder, damages one file (cut, emptied, zeroed blocks, flipped bits, the same file of another fold) and
-gives the command that reads it. It counts as noticed where the command says so by a code, or by the mend that it makes itself;
+Each case takes a whole folder, damages one file (cut, emptied, a zeroed block, a flipped bit, the file of another fold) and
+gives the command that reads it. It counts as noticed where the command says so by a code, or by the mend that it makes;
 as harmless where nothing is said and the results are those of the undamaged folder; else the damage was used in silence.
 """
 
@@ -26,6 +26,7 @@ from rich.table import Table
 from benchmarks import toy
 from benchmarks.disk_faults import differing
 from competition import board
+from competition.task import Fold
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
 TOLD = re.compile(r"CKPT-\w+|OOF-COVER|RUN-(DATA|FOLDS|STALE)|FOLD-\w+|ENS-\w+|decoded anew")
@@ -73,6 +74,12 @@ def flipped(content: bytes, rng: np.random.Generator) -> bytes:
     return content[:at] + bytes([content[at] ^ 1 << int(rng.integers(8))]) + content[at + 1 :]
 
 
+def swapped(folder: Path, name: str) -> dict[str, Damage]:
+    """The same file of another fold, where there is one."""
+    other = folder / name.replace("fold0", "fold1")
+    return {"of another fold": lambda *_: other.read_bytes()} if "fold0" in name and other.exists() else {}
+
+
 WAYS: dict[str, Damage] = {"cut": cut, "empty": empty, "zeroed": zeroed, "flipped": flipped}
 
 
@@ -95,23 +102,19 @@ def folders(home: Path) -> dict[str, Path]:
 
 
 def _stopping(folder: Path) -> None:
-    """The command of this child saves at each step and is told to stop at the third."""
-    from competition import checkpoint, engine
+    """The command of this child saves after each step, and is told to stop when it has saved twice."""
+    from competition import checkpoint, engine, loop, train
 
     os.chdir(folder)
-    checkpoint.SAVE_SHARE, steps = 1e9, []
-    stop = engine.stopping
+    checkpoint.SAVE_SHARE = 1e9
+    saves: list[int] = []
 
-    def third() -> bool:
-        steps.append(1)
-        return len(steps) > STEPS or stop()
+    def counted(state: checkpoint.State, fold: Fold) -> None:
+        checkpoint.save(state, fold)
+        saves.append(state.step)
 
-    import competition.train
-
-    competition.train.stopping = third
-
-
-STEPS = 50  # questions whether to stop, most of them while pictures are decoded
+    loop.save = counted
+    train.stopping = lambda: len(saves) > 1 or engine.stopping()
 
 
 def case(home: Path, whole: dict[str, Path], name: str, change: Damage, rng: np.random.Generator) -> str:
@@ -151,10 +154,7 @@ def main() -> None:
         home = Path(place)
         whole = folders(home)
         for name in (name for name in FILES if options.files in name):
-            other = whole[FILES[name][0]] / name.replace("fold0", "fold1")
-            ways = WAYS | (
-                {"of another fold": lambda *_: other.read_bytes()} if "fold0" in name and other.exists() else {}
-            )
+            ways = WAYS | swapped(whole[FILES[name][0]], name)
             tally: Counter[str] = Counter()
             for n in range(options.each):
                 way = [*ways][n % len(ways)]
