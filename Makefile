@@ -21,7 +21,7 @@ comma := ,
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare reproduce lr look describe plan guard upload score \
 	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
-	bench-stages docs
+	bench-stages bench-disk bench-damage docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,12 @@ bench-check: setup ## [DATA=<folder of pictures>]: near copies that are made and
 
 bench-tracking: setup ## training, its start and its end without a mirror, offline, and where no server answers
 	@$(PYTHON) -m benchmarks.tracking
+
+bench-disk: setup ## every call that changes a file fails in turn; full and read-only disks; nothing torn, same result
+	@$(PYTHON) -m benchmarks.disk_faults
+
+bench-damage: setup ## files of a run and its caches cut, zeroed, flipped, swapped: what notices
+	@$(PYTHON) -m benchmarks.damage
 
 init: setup ## DATA=<folder> NAME=<name> [METRIC=] [SET=]: looks at a competition and writes its configuration
 	$(call need,DATA,DATA=<folder> NAME=<name>)

@@ -58,7 +58,8 @@ class Disk:
 
     def _guarded(self, name: str, call: Any) -> Any:
         def guarded(path: Any, *rest: Any, **more: Any) -> Any:
-            if self.fails(name, path):
+            reads = name == "open" and not rest[0] & (os.O_WRONLY | os.O_RDWR) and not os.path.isdir(path)
+            if not reads and self.fails(name, path):
                 raise self.refuse(path)
             return call(path, *rest, **more)
 

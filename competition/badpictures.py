@@ -33,6 +33,10 @@ PROBLEMS = {
     "IMG-NAME": ("file names are too long", "shorten them: a name has 255 bytes at most"),
     "IMG-NOTFILE": ("pictures are no plain files", "replace the link, folder or device by the picture itself"),
     "IMG-PERM": ("pictures can't be read", "give this user the right to read them: chmod -R u+rX on the data folder"),
+    "IMG-READ": (
+        "pictures can't be read from their disk",
+        "see whether that is sound (dmesg tells), or fetch them again",
+    ),
     "IMG-EMPTY": ("picture files are empty", "fetch them again"),
     "IMG-NOTIMAGE": (
         "files are no pictures",

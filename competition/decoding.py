@@ -133,7 +133,7 @@ def unreadable(path: str, why: OSError) -> BadPicture:
         return BadPicture("IMG-NOTFILE", f"a link to {os.readlink(path)!r}, which is not there")
     if why.errno in (errno.ENOENT, errno.ENOTDIR):
         return BadPicture("IMG-MISSING", "no such file")
-    return BadPicture("IMG-NOTFILE", str(why))
+    return BadPicture("IMG-READ", str(why))
 
 
 def _user() -> int | str:
