@@ -44,7 +44,7 @@ def test_a_batch_that_takes_long_is_told_with_its_thread_and_its_place(workers: 
 
 
 def test_it_is_said_again_when_the_time_has_doubled():
-    work = watchdog.Work(lambda: "work", 30.0)
+    work = watchdog.at(lambda: "work")
     told = [seconds for seconds in range(300) if work.told(work.began + seconds)]
     assert told == [30, 60, 120, 240]
 
