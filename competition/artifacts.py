@@ -7,13 +7,14 @@ the old file or the new one, never a third (Pillai et al., OSDI 2014: the direct
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import io
 import json
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -29,7 +30,25 @@ SUBMISSIONS = Path("submissions")
 LEDGER = SUBMISSIONS / "ledger.csv"
 DIGEST_SIZE = 16
 POSIX = os.name == "posix"
+SEAL = "seal"  # key of a JSON object that holds the digest of the others
+MARK = b"\0podium\0"  # what a table's digest stands behind
 CHECKPOINTS = ("last.ckpt", "previous.ckpt", "epoch.ckpt")  # of a fold that is being trained; see checkpoint.save
+
+FREE = "free some space, then give the same command again"
+ALLOW = "give this user the right to read and write there"
+SOUND = (
+    "see whether the disk is there and sound (dmesg tells), then give the same command again; or go on on another disk"
+)
+REFUSALS = {  # of the operating system: code, what, mend
+    errno.ENOSPC: ("ENV-DISK", "the disk is full", FREE),
+    errno.EDQUOT: ("ENV-DISK", "the disk quota is used up", FREE),
+    errno.EFBIG: ("ENV-DISK", "the file size limit is reached", "raise the limit (ulimit -f), then try again"),
+    errno.EROFS: ("ENV-DISK", "the disk is read-only", "run Podium from a folder that can be written"),
+    errno.EACCES: ("ENV-PERM", "no permission", ALLOW),
+    errno.EPERM: ("ENV-PERM", "no permission", ALLOW),
+    errno.EMFILE: ("ENV-FILES", "too many files are open", "raise the limit (ulimit -n), then try again"),
+    errno.ENFILE: ("ENV-FILES", "too many files are open", "end other programs, then try again"),
+} | dict.fromkeys((errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV), ("ENV-DISK", "the disk fails", SOUND))
 
 
 def competition_yaml(competition: str) -> Path:
@@ -84,7 +103,11 @@ def file_digest(path: Path) -> str:
 
 def bytes_digest(content: bytes) -> str:
     """As `file_digest` of a file that holds them."""
-    return hashlib.blake2b(content, digest_size=DIGEST_SIZE).hexdigest()
+    return _blake(content).hex()
+
+
+def _blake(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=DIGEST_SIZE).digest()
 
 
 def table_digest(table: pd.DataFrame) -> str:
@@ -102,31 +125,31 @@ def disk_faults(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as e:
-        why = {
-            errno.ENOSPC: ("ENV-DISK", "the disk is full", "free some space, then give the same command again"),
-            errno.EDQUOT: (
-                "ENV-DISK",
-                "the disk quota is used up",
-                "free some space, then give the same command again",
-            ),
-            errno.EFBIG: ("ENV-DISK", "the file size limit is reached", "raise the limit (ulimit -f), then try again"),
-            errno.EROFS: ("ENV-DISK", "the disk is read-only", "run Podium from a folder that can be written"),
-            errno.EACCES: ("ENV-PERM", "no permission to write", "give this user the right to write there"),
-            errno.EPERM: ("ENV-PERM", "no permission to write", "give this user the right to write there"),
-        }.get(e.errno or 0)
-        if why is None:
+        if e.errno is None:  # a library's own, such as filelock's Timeout
             raise
-        code, what, mend = why
-        raise EnvironmentFault(
-            Finding(
-                code=code,
-                what=what,
-                where=str(path),
-                found=str(e),
-                risk="the file would be incomplete; what stood there before is untouched",
-                mend=mend,
-            )
-        ) from None
+        raise EnvironmentFault(refused(e, str(path))) from None
+
+
+def refused(error: OSError, where: str) -> Finding:
+    """What the operating system's refusal means, of a file or folder; `error` has a number."""
+    code, what, mend = REFUSALS.get(error.errno or 0, REFUSALS[errno.EIO])
+    risk = "none: each file is whole, as it was before or as it should become"
+    return Finding(code=code, what=what, where=where, found=str(error), risk=risk, mend=mend)
+
+
+def writable(folder: Path) -> None:
+    """Raises EnvironmentFault ENV-PERM or ENV-DISK where nothing can be written there: told before hours of work, not after.
+
+    A folder that is not there yet is made below the nearest one that is.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        number = errno.EROFS if _read_only(there) else errno.EACCES
+        raise EnvironmentFault(refused(OSError(number, os.strerror(number)), str(folder)))
+
+
+def _read_only(folder: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 @contextmanager
@@ -139,17 +162,25 @@ def writing(path: Path, before: Path | None = None) -> Generator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
         try:
-            with open(temporary, "w+b") as f:
+            with _held(temporary) as f:
                 yield f
                 f.flush()
                 os.fsync(f.fileno())
-            if before is not None and path.exists():
-                os.replace(path, before)
-            os.replace(temporary, path)
+                if POSIX:  # while it is held, or another process might sweep it
+                    _become(temporary, path, before)
+            if not POSIX:  # Windows renames no file that is open
+                _become(temporary, path, before)
         finally:
             temporary.unlink(missing_ok=True)
         _flush_names(path.parent)
+
+
+def _become(temporary: Path, path: Path, before: Path | None) -> None:
+    if before is not None and path.exists():
+        os.replace(path, before)
+    os.replace(temporary, path)
 
 
 def _flush_names(folder: Path) -> None:
@@ -179,10 +210,31 @@ def link(path: Path, to: Path) -> None:
         ) from None
 
 
-def sweep(folder: Path) -> None:
-    """Removes temporary files that a killed process left behind in `folder` (the run's lock is held)."""
-    for stale in folder.glob(".*.tmp"):
-        stale.unlink(missing_ok=True)
+@contextmanager
+def _held(temporary: Path) -> Generator[IO[bytes]]:
+    """The file made, locked until it is closed: one that nobody holds is a dead process's."""
+    while True:
+        with open(temporary, "w+b") as file:
+            _hold(file)
+            if temporary.exists():  # else it was swept between the two
+                yield file
+                return
+
+
+def _hold(file: IO[bytes], wait: bool = True) -> None:
+    """Raises OSError where another process holds it. Windows removes no file that is open, so there nothing need be held."""
+    if POSIX:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Removes the temporary files, or those of one file, that killed processes left behind in `folder`."""
+    for stale in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
+        with suppress(OSError), open(stale, "rb") as file:  # held by another, or another's
+            _hold(file, wait=False)
+            stale.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -195,24 +247,52 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    """An object gets its digest as the last key, for a flipped digit is as good a number as any."""
+    write_text(
+        path, json.dumps(sealed(value) if isinstance(value, dict) else value, indent=1, ensure_ascii=False) + "\n"
+    )
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    return value | {SEAL: _seal(value)}
+
+
+def _seal(value: dict[str, Any]) -> str:
+    return digest(json.dumps(value, ensure_ascii=False))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """What was written, of an object without its digest; older ones have none. Raises ValueError where it is not that."""
+    value = json.loads(content)
+    if isinstance(value, dict) and SEAL in value:
+        expected, found = value.pop(SEAL), _seal(value)
+        if found != expected:
+            raise ValueError(
+                f"digest {found}, expected {expected}; if it was changed on purpose, leave out its key {SEAL}"
+            )
+    return value
 
 
 def read_json(path: Path) -> Any:
-    """Raises EnvironmentFault CKPT-CORRUPT where the file is gone or can't be read."""
+    """Raises EnvironmentFault CKPT-CORRUPT where the file is gone or is not what was written."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as e:
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as e:
         raise EnvironmentFault(corrupt(path, str(e))) from None
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A table as parquet, its index (the ids) included, with checksums: without, 1,719 of 5,346 flipped bytes changed what
-    was read of a small table and nothing was noticed, with them 38 of 5,404, all in the footer.
+    """Parquet, with checksums of the pages and a digest of all.
+
+    Without checksums 2,140 of 5,404 flipped bytes changed what was read of a small table and nothing was noticed; with
+    them 38 did, all in the footer. The digest stands between pages and footer, where the format leaves room: both are
+    found by their offsets, so that any reader takes the file.
     """
     buffer = io.BytesIO()
     table.to_parquet(buffer, write_page_checksum=True)
-    write_bytes(path, buffer.getvalue())
+    content = buffer.getvalue()
+    footer = _footer(content)
+    write_bytes(path, content[:footer] + MARK + _blake(content) + content[footer:])
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -220,9 +300,26 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(path, page_checksum_verification=True)
+        content = path.read_bytes()
+        _check_mark(content)
+        return pd.read_parquet(io.BytesIO(content), page_checksum_verification=True)
     except (OSError, ValueError, KeyError, TypeError) as e:  # all that pyarrow and pandas raise for flipped bytes
         raise EnvironmentFault(corrupt(path, str(e))) from None
+
+
+def _footer(content: bytes) -> int:
+    """Where a parquet file's footer begins."""
+    return len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+
+
+def _check_mark(content: bytes) -> None:
+    """Raises ValueError where a table has a digest and is another. Those of older versions have none."""
+    if MARK in content:
+        end = _footer(content)
+        begin = end - DIGEST_SIZE
+        found = _blake(content[: begin - len(MARK)] + content[end:])
+        if content[begin - len(MARK) : end] != MARK + found:
+            raise ValueError(f"digest {found.hex()}, expected {content[begin:end].hex()}")
 
 
 def write_sealed(path: Path, write: Callable[[IO[bytes]], object], before: Path | None = None) -> None:
@@ -234,7 +331,7 @@ def write_sealed(path: Path, write: Callable[[IO[bytes]], object], before: Path 
     write(buffer)
     payload = buffer.getbuffer()
     with writing(path, before) as f:
-        f.write(hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest())
+        f.write(_blake(payload))
         f.write(payload)
 
 
@@ -245,9 +342,10 @@ def drop_checkpoints(folder: Path) -> None:
 
 def read_sealed(path: Path) -> io.BytesIO:
     """The payload of a sealed file. Raises EnvironmentFault CKPT-CORRUPT where it is not what was written."""
-    data = path.read_bytes()
+    with disk_faults(path):
+        data = path.read_bytes()
     seal, payload = data[:DIGEST_SIZE], data[DIGEST_SIZE:]
-    found = hashlib.blake2b(payload, digest_size=DIGEST_SIZE).digest()
+    found = _blake(payload)
     if seal != found:
         raise EnvironmentFault(corrupt(path, f"{len(data):,} bytes, digest {found.hex()}, expected {seal.hex()}"))
     return io.BytesIO(payload)
@@ -285,70 +383,6 @@ def _remade(path: Path) -> str:
         delete = next((p for p in (predicted, score) if p.exists()), path)
         return f"delete {delete} {again}: it is made anew"
     return f"delete {path.parent} {again}: that fold is trained anew"
-
-
-@contextmanager
-def locked(folder: Path, wait: float = 0) -> Generator[None]:
-    """Holds `folder` for this process, waiting up to `wait` seconds (-1: for ever).
-
-    The kernel drops the lock with the process, so none is ever stale. Raises EnvironmentFault RUN-LOCKED.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock", timeout=wait)
-    try:
-        with disk_faults(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-    except Timeout:
-        raise EnvironmentFault(
-            Finding(
-                code="RUN-LOCKED",
-                what="another process works on this run",
-                where=str(folder),
-                found=_holder(folder / ".lock"),
-                risk="two writers would mix their files",
-                mend="wait for the other command, or stop it; a dead process holds no lock",
-            )
-        ) from None
-    try:
-        sweep(folder)
-        yield
-    finally:
-        lock.release()
-
-
-def _holder(lock: Path) -> str:
-    """Which process holds a lock file, where the system tells (Linux, and none of another machine or container)."""
-    table, inode = Path("/proc/locks"), f":{lock.stat().st_ino}"
-    held = [line.split() for line in table.read_text().splitlines()] if table.exists() else []
-    processes = {words[4] for words in held if words[1] == "FLOCK" and words[5].endswith(inode)} - {"0", "-1"}
-    return f"process {', '.join(sorted(processes))} holds its lock" if processes else "its lock is held"
-
-
-def git_sha() -> str | None:
-    """The commit of the working tree, `+` behind it where files differ; None outside a repository."""
-    sha = _git("rev-parse", "--short=12", "HEAD")
-    return (
-        None
-        if sha is None
-        else sha.decode().strip() + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    )
-
-
-def committed(sha: str | None, path: Path) -> bytes | None:
-    """What a file below this folder held in the commit of a `git_sha`, None where git has no such file."""
-    return _git("show", f"{sha.rstrip('+')}:./{path}") if sha else None
-
-
-def _git(*words: str) -> bytes | None:
-    import subprocess
-
-    try:
-        done = subprocess.run(["git", *words], capture_output=True, timeout=10)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def now() -> str:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from competition import __version__, artifacts, config, engine
+from competition import __version__, artifacts, config, engine, git
 from competition.keys import Competition
 from competition.versions import of
 
@@ -97,7 +97,7 @@ def _texts(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 def surroundings() -> dict[str, Any]:
     """What a result is made with."""
     versions = {"podium": __version__, "python": platform.python_version()} | {p: of(p) for p in PACKAGES}
-    return {"made": artifacts.now(), "git": artifacts.git_sha(), "versions": versions, "hardware": hardware()}
+    return {"made": artifacts.now(), "git": git.sha(), "versions": versions, "hardware": hardware()}
 
 
 def hardware() -> dict[str, Any]:

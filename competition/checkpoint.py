@@ -47,6 +47,7 @@ class State:
     makers: list[dict[str, str]] = field(default_factory=list)  # versions and device of the processes that trained it
     saved: int | None = None  # the step of last.ckpt
     before: int | None = None  # that of previous.ckpt
+    open: bool = False  # the epoch that ended with the last step is not validated yet
     accumulate: int = 1
     seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
@@ -97,13 +98,14 @@ class State:
             "bad": int(self.bad),
             "rollbacks": list(self.rollbacks),
             "makers": list(self.makers),
+            "open": self.open,
             "accumulate": self.accumulate,
             "threads": torch.get_num_threads(),  # another number adds in another order
             "seconds": self.elapsed(),
         }
 
     def take(self, values: dict[str, Any]) -> None:
-        """An older version had no lines of steps, and did not go back."""
+        """An older version had no lines of steps, was not stopped in a validation, and did not go back."""
         self.job.model.load_state_dict(values["model"])
         if self.ema:
             self.ema.module.load_state_dict(values["ema"])
@@ -120,6 +122,7 @@ class State:
         self.bad, self.rollbacks = values.get("bad", 0), list(values.get("rollbacks", []))
         self.makers = list(values.get("makers", []))
         self.accumulate, self.seconds, self.since = values["accumulate"], values["seconds"], time.monotonic()
+        self.open = values.get("open", False)
         torch.set_num_threads(values["threads"])
 
 

@@ -19,10 +19,13 @@ from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from competition import dicom, watchdog
 
+VERSION = 1  # of this module: another where the same file becomes other pixels
+DECODER = f"decoding {VERSION}, opencv {cv2.__version__}, pillow {PIL.__version__}"
 MAX_PIXELS = 64_000_000
 TINY = 4  # pixels: a picture with a shorter side shows nothing; 1 x 1 is what servers send instead of one
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", dicom.FORMAT)
@@ -106,8 +109,11 @@ def opened(path: str) -> BinaryIO:
 
 def read(path: str) -> bytes:
     """The file's content. Raises BadPicture."""
-    with watchdog.at(lambda: f"reading {path}"), opened(path) as file:
-        return file.read()
+    try:
+        with watchdog.at(lambda: f"reading {path}"), opened(path) as file:
+            return file.read()
+    except OSError as e:  # of a failing disk
+        raise unreadable(path, e) from None
 
 
 def plain(found: os.stat_result) -> os.stat_result:

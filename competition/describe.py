@@ -133,7 +133,7 @@ def measure(run: Run, split: Split) -> tuple[dict[str, Any], Sequence[Strip]]:
     fold = open_fold(run, split)
     intact(fold.folder)
     board.say(f"{run.name} {split.name}: measuring its network")
-    knobs = run.task.model_copy(update={"pretrained": False, "compile": False})  # the weights are the fold's own
+    knobs = run.task.model_copy(update={"pretrained": False, "compile": "off"})  # the weights are the fold's own
     job, device = knobs.job(fold), loop.device_of(knobs.device)
     path = fold.folder / "model.safetensors"
     with versions.reading(path, versions.of_run(fold.folder.parent), versions.MEND):

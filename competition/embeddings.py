@@ -7,7 +7,7 @@ fold k's model knows the labels of its training rows by heart, so its features o
 
 from __future__ import annotations
 
-import io
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board
+from competition import artifacts, board, locks
 from competition.data import Data
 from competition.engine import stopping
 from competition.errors import Stopped
@@ -68,14 +68,13 @@ def pooled(spec: Embeddings, data: Data, device: str) -> pd.DataFrame:
 
     rows, task = _numbered(data.train, data.test), task_of(spec)
     place = fitting.folder_of(task, data.problem)
-    pictures = cache.build(
-        fitting.paths_of(rows), place, spec.fit_to, kept(spec.size), _show(data, "decoding pictures")
-    )
+    paths, show = fitting.paths_of(rows), _show(data, "decoding pictures")
+    pictures = cache.build(paths, place, spec.fit_to, kept(spec.size), show, data.problem.reading)
     weights = "hub" if spec.pretrained is True else artifacts.file_digest(Path(spec.pretrained).expanduser())
     ids = data.train.ids.append(data.test.ids)
     made = artifacts.digest(spec.model_dump_json(exclude={"dims"}), weights, pictures.digest, *ids)
     folder = artifacts.cache_folder(data.name) / f"embeddings-{made[:12]}"
-    with artifacts.locked(folder, wait=-1):
+    with locks.locked(folder, wait=-1):
         parts = list(_parts(task, rows, data, folder, pictures, device))
     origins = ["train"] * len(data.train) + ["test"] * len(data.test)
     return pd.DataFrame(np.vstack(parts), pd.MultiIndex.from_arrays([origins, ids]))
@@ -90,15 +89,14 @@ def _numbered(*parts: Rows) -> Rows:
 def _parts(task: ImageTask, rows: Rows, data: Data, folder: Path, pictures: Any, device: str) -> Iterator[np.ndarray]:
     network = None
     for start in range(0, len(rows), PART):
-        path = folder / f"{start}.npy"
+        path = folder / f"{start}.part"
         if not path.exists():
             network = network or _network(task, device)
             some = rows.take(rows.ids[start : start + PART])
             show = _show(data, f"{task.backbone} looks at pictures", start, len(rows))
-            buffer = io.BytesIO()
-            np.save(buffer, network(some, pictures, show))
-            artifacts.write_bytes(path, buffer.getvalue())
-        yield np.load(path)
+            seen = functools.partial(np.save, arr=network(some, pictures, show))
+            artifacts.write_sealed(path, seen)
+        yield np.load(artifacts.read_sealed(path))
 
 
 def _network(task: ImageTask, device: str) -> Any:

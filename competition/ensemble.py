@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from competition import artifacts, board, config, decide, runfolder, runs, yaml
-from competition.artifacts import read_json, read_table
+from competition.artifacts import read_json
 from competition.blending import choosing
 from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.decide import Stack
 from competition.errors import ConfigFault, DataFault, Finding, examples, nearest
 from competition.predict import write_run
-from competition.predictions import fold_said, of_run, unusable, usable
+from competition.predictions import fold_said, of_run, unusable, usable, written
 from competition.runs import Opened
 from competition.scoring import scored_folds, scored_on, show_score, write_score
 from competition.task import Problem, pick
@@ -183,7 +183,7 @@ def _tables(at: Opened, name: str, ids: pd.Index) -> tuple[Stack, list[Finding]]
     """The members' predictions of these ids, joined by id and by column; and why some can't be."""
     columns, stack, problems = list(at.data.problem.columns), {}, []
     for member in at.run.members or ():
-        table = read_table(of_run(member, name))
+        table = written(of_run(member, name), "score.json")
         if not holds_boxes(table):
             wrong = _misaligned(table, ids, columns)
             if wrong:

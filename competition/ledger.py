@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from competition import artifacts
+from competition import artifacts, locks
 from competition.errors import DataFault, Finding
 
 COLUMNS = (
@@ -26,7 +26,7 @@ def record(row: dict[str, Any]) -> bool:
     """
     assert set(KEY) <= set(row) <= set(COLUMNS), f"a ledger row has the columns {COLUMNS}, not {tuple(row)}"
     new = {column: _cell(row.get(column)) for column in COLUMNS}
-    with artifacts.locked(artifacts.SUBMISSIONS, wait=60):  # runs that end at the same time
+    with locks.locked(artifacts.SUBMISSIONS, wait=60):  # runs that end at the same time
         if any(all(old[k] == new[k] for k in KEY) for old in read()):
             return False
         old_rows = artifacts.LEDGER.read_bytes() if artifacts.LEDGER.is_file() else b""
@@ -63,7 +63,7 @@ def fill(run: str, known: Mapping[str, str], public: str, private: str = "") -> 
     Raises as `read` does; the run has a row.
     """
     scores = {"public": public, "private": private}
-    with artifacts.locked(artifacts.SUBMISSIONS, wait=60):
+    with locks.locked(artifacts.SUBMISSIONS, wait=60):
         rows = read()
         row = best([row for row in rows if row["run"] == _cell(run)], known)
         lines = _lines(artifacts.LEDGER.read_bytes().decode("utf-8", errors="surrogateescape"))

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, card, decide, runs, stacked, versions
-from competition.artifacts import read_table, write_json, write_table
+from competition import artifacts, board, card, decide, packing, runs, stacked, versions
+from competition.artifacts import file_digest, read_json, read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
 from competition.data import load
@@ -23,8 +23,8 @@ from competition.folds import Split
 from competition.predictions import VIEW, as_one, fold_predictions
 from competition.runs import Opened
 from competition.scoring import scored_folds, scored_on, show_score, write_score
-from competition.task import Fold, pick
-from competition.train import open_fold, prepare, trained
+from competition.task import Fold, Progress, pick
+from competition.train import needed, open_fold, prepare, trained
 
 
 def predict(at: Opened, engine: Engine) -> dict[str, Any]:
@@ -32,8 +32,20 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
 
     Raises ConfigFault RUN-PARTIAL, EnvironmentFault CKPT-CORRUPT, Stopped.
     """
+    anew = predict_folds(at, engine)
+    fits = [(at.folder / s.name / "fit.json").read_bytes() for s in (*at.splits, *at.refits)]
+    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, settings(at.run), *at.run.task.views, *fits)
+    if anew or not scored_on(at, basis):
+        reduce(at, basis)
+    show_score(at, "view")
+    return artifacts.read_json(at.folder / "score.json")
+
+
+def predict_folds(at: Opened, engine: Engine) -> bool:
+    """Predicts every fold's rows that are missing; whether there were any. Raises as `predict` does."""
     missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
+        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
         prepare(at)
     runs.record(at)
     if missing:
@@ -41,13 +53,8 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
             at.say(f"its models were made by other versions: {told}; predictions may differ in their last bits")
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
-        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
-    fits = [(at.folder / s.name / "fit.json").read_bytes() for s in (*at.splits, *at.refits)]
-    basis = artifacts.digest(decide.VERSION, at.data.metric_hash, settings(at.run), *at.run.task.views, *fits)
-    if missing or not scored_on(at, basis):
-        reduce(at, basis)
-    show_score(at, "view")
-    return artifacts.read_json(at.folder / "score.json")
+        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, packing.remembered(at))
+    return bool(missing)
 
 
 def predicted_views(run: Run, split: Split) -> list[str]:
@@ -78,7 +85,9 @@ def predict_fold(run: Run, split: Split) -> None:
     have, data = predicted_views(run, split), stacked.seen(run, split)
     parts = {name: rows for name, rows in (("oof", fold.valid), *runs.unknown(run, data).items()) if rows is not None}
     steps = (len(run.task.views) - len(have)) * sum(map(len, parts.values()))
-    before = 0
+    before, done = 0, fold.folder / "predicted.json"
+    if done.exists():  # it has digests of files that are about to become others
+        write_json(done, {key: value for key, value in read_json(done).items() if key != "files"})
     for name, rows in parts.items():
         path = fold.folder / f"{name}.parquet"
         tables = [t[t[VIEW].isin(have)] for t in ([read_table(path)] if have else [])]
@@ -90,7 +99,8 @@ def predict_fold(run: Run, split: Split) -> None:
                 tables.append(table.assign(**{VIEW: view}))
         write_table(path, pd.concat(tables))
     views = [*have, *(view for view in run.task.views if view not in have)]
-    write_json(fold.folder / "predicted.json", {"settings": settings(run), "views": views, "threads": threads()})
+    files = {f"{name}.parquet": file_digest(fold.folder / f"{name}.parquet") for name in parts}
+    write_json(done, {"settings": settings(run), "views": views, "threads": threads(), "files": files})
 
 
 def _counting(fold: Fold, before: int, steps: int) -> Fold:
@@ -119,13 +129,23 @@ def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> N
     assert truth is not None
     fold = scored_folds(at.table)
     cover(stack, fold.index, at.run.name)
-    progress = functools.partial(board.show, f"{at.run.name}: deciding on OOF")
     stack = decide.part(stack, fold.index)
-    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress, at.run.method)
+    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, deciding(at.run), at.run.method)
     card.forget_results(at.run.name)
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", result.final.combine(test))
     return result
+
+
+def deciding(run: Run) -> Progress:
+    """What shows the decisions on OOF, and raises Stopped where they are to stop."""
+
+    def progress(done: int, total: int, text: str) -> None:
+        board.show(f"{run.name}: deciding on OOF", done, total, text)
+        if stopping():
+            raise Stopped(f"{run.name} stopped while it decided on OOF")
+
+    return progress
 
 
 def out_of_fold(at: Opened, view: str, seed: int | None = None) -> pd.DataFrame:

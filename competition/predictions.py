@@ -35,8 +35,20 @@ def of_run(run: str, name: str) -> Path:
     return artifacts.run_folder(run) / f"{name}.parquet"
 
 
+def written(path: Path, record: str) -> pd.DataFrame:
+    """A table whose digest the file `record` beside it has, so that a whole one of another fold or run is noticed, too.
+
+    Records of older versions have none. Raises EnvironmentFault CKPT-CORRUPT.
+    """
+    told = path.with_name(record)
+    files = read_json(told).get("files", {}) if told.exists() else {}
+    if path.name in files:
+        artifacts.intact(path, files[path.name])
+    return read_table(path)
+
+
 def fold_predictions(run: Run, split: Split, name: str, view: str) -> pd.DataFrame:
-    table = read_table(artifacts.run_folder(run.name) / split.name / f"{name}.parquet")
+    table = written(artifacts.run_folder(run.name) / split.name / f"{name}.parquet", "predicted.json")
     return table[table[VIEW] == view].drop(columns=VIEW)
 
 
@@ -54,7 +66,7 @@ def fold_said(name: str, split: Split, problem: Problem, part: str = "test") -> 
     the first repeat, other rows than those of fold k in a further one, so there all views count the same.
     """
     run = runs.resolve(name)
-    tables = [read_table(file) for file in fold_files(run, split, part)]
+    tables = [written(file, "predicted.json") for file in fold_files(run, split, part)]
     if VIEW not in tables[0]:
         return tables[0]
 

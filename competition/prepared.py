@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from competition import artifacts, board, hooks
+from competition import artifacts, board, hooks, locks
 from competition.errors import ConfigFault, DataFault, Finding
 
 NAMES = ("train.csv", "test.csv", "sample_submission.csv")
@@ -37,7 +37,7 @@ def folder(competition: str, data: Path, reference: str) -> Path:
     present(competition, data)
     function = hooks.find(reference, home, "read")
     now = {"read": reference, "file": artifacts.digest(hooks.content(reference, home)), "data": _listing(data)}
-    with artifacts.locked(into, wait=-1):
+    with locks.locked(into, wait=-1):
         if not (into / "done.json").exists() or artifacts.read_json(into / "done.json") != now:
             board.say(f"{competition}: {reference} reads {data}")
             _empty(into)

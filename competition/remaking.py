@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from competition import artifacts, board, card, config, data, folds, runs, stacked, train
+from competition import artifacts, board, card, config, data, folds, git, runs, stacked, train
 from competition.config import Run
 from competition.engine import signals, stopping
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Fault, Finding, SafetyFault, Stopped
@@ -118,7 +118,7 @@ def _restore(at: Path, path: Path, digest: str, sha: str | None) -> None:
     """Raises DataFault RUN-DATA where a file of the user's is no longer what it was, nor to be had from git."""
     if path.is_file() and artifacts.file_digest(path) == digest:
         return
-    committed, home = artifacts.committed(sha, path), (at / path).parent
+    committed, home = git.committed(sha, path), (at / path).parent
     ours = home.resolve().is_relative_to((at / artifacts.CONFIGS).resolve())  # no folder that is linked to, no weights
     if committed is None or artifacts.bytes_digest(committed) != digest or not ours:
         what, found = "a file of yours is no longer what the run was made with", f"its digest was {digest}"
@@ -168,7 +168,7 @@ def _fold_table(one: Carded, loaded: data.Data, project: Path) -> None:
     if table.hash == wanted:
         return
     drawn, mine = table.hash, project / path
-    others = [mine.read_bytes() if mine.exists() else None, artifacts.committed(one.record.get("git"), path)]
+    others = [mine.read_bytes() if mine.exists() else None, git.committed(one.record.get("git"), path)]
     for content in filter(None, others):
         artifacts.write_bytes(path, content)
         if folds.load(loaded).hash == wanted:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts
+from competition import artifacts, locks
 
 STAMP = ["size", "time"]
 
@@ -19,7 +19,7 @@ def of_files(
     """[paths, columns] by path, sorted. look: of the files that are new or changed by size or time; [those, columns]."""
     paths = sorted(set(paths))
     now = pd.DataFrame(map(_stamp, paths), columns=STAMP, index=pd.Index(paths, name="path", dtype="str"))
-    with artifacts.locked(file.parent, wait=-1):
+    with locks.locked(file.parent, wait=-1):
         known = artifacts.read_table(file) if file.exists() else pd.DataFrame(columns=[*STAMP, *columns])
         had = known.reindex(paths)
         stale = now.index[(had[STAMP] != now).any(axis=1)]
@@ -32,9 +32,14 @@ def of_files(
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of the last change, of its rights too; -1 where there is no file."""
+    """Size and times of the last changes, of its rights too; -1 where there is no file."""
     try:
         found = os.stat(path)
     except OSError:
         return -1, -1
-    return found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)
+    return found.st_size, times(found)
+
+
+def times(found: os.stat_result) -> int:
+    """Of the last change of content and of anything else, as one number: either may lie in the future, or be set back."""
+    return (found.st_mtime_ns + found.st_ctime_ns) % 2**63

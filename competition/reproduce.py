@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.table import Table
 
-from competition import artifacts, board, card, remaking
+from competition import artifacts, board, card, locks, remaking
 from competition.engine import signals
 from competition.errors import DataFault, Finding
 from competition.lineage import Carded, lineage, unknown_threads
@@ -42,7 +42,7 @@ def verdict(name: str, quiet: bool) -> dict[str, Any]:
     apart = {what: told for one in found.values() for what, told in card.differences(one.record, now).items()}
     for line in before(found, apart):
         board.say(f"{name}: {line}")
-    with artifacts.locked(at):
+    with locks.locked(at):
         with board.board(), signals():
             remaking.lay_out(at, name, found)
         anew = remaking.make(at, found, quiet)

@@ -5,7 +5,6 @@ Nothing here is fitted, opened for writing or taken on trust: a folder may be ha
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -170,7 +169,7 @@ def is_number(value: object) -> bool:
 def _json(path: Path) -> dict[str, Any] | str | None:
     """A JSON object, or why there is none; None where there is no such file."""
     try:
-        value = json.loads(path.read_bytes())
+        value = artifacts.parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as e:

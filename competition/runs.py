@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from competition import artifacts, board, card, config, folds
+from competition import artifacts, board, card, config, folds, locks
 from competition.config import Run
 from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, Finding
@@ -214,7 +214,7 @@ def opened(run: Run, overrides: str = "", wait: float = 0) -> Generator[Opened]:
     wait: seconds for another process that holds the folder (-1: for ever).
     """
     at = replace(look(run), overrides=overrides)
-    with artifacts.locked(at.folder, wait):
+    with locks.locked(at.folder, wait):
         if recorded(run.name) is None:
             _write(at, None)
         yield at

@@ -45,9 +45,19 @@ def write_score(
         for path in sheet.draw(at.data, fold.index, result.prediction, at.folder):
             at.say(f"drew {path}")
     record |= {} if inputs is None else {"inputs": inputs}
+    files = {name: artifacts.file_digest(at.folder / name) for name in ("oof.parquet", "test.parquet")}
+    record |= {"of": _of(at), "files": files}
     made = {"basis": basis, "threads": engine.threads(), "made": artifacts.now()}
     write_json(at.folder / "score.json", record | {"metric_hash": at.data.metric_hash} | made)
     follow(at)
+
+
+def _of(at: Opened) -> dict[str, str]:
+    """What the score is of: a digest of each fold as it was fitted, or of each member's score. Clocks are not asked."""
+    if at.run.members is None:
+        return {s.name: artifacts.file_digest(at.folder / s.name / "fit.json") for s in (*at.splits, *at.refits)}
+    scores = {member: artifacts.run_folder(member) / "score.json" for member in at.run.members}
+    return {member: artifacts.read_json(path)["basis"] for member, path in scores.items() if path.exists()}
 
 
 def score_record(

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
-from competition import artifacts, config, folds, runs, versions
+from competition import artifacts, config, folds, locks, runs, versions
 from competition.boxes import deciding
 from competition.config import Run
 from competition.data import Data, load
@@ -159,7 +159,7 @@ class Tasting:
         paths = [weights_file(run, name) for run in some]
         key = artifacts.digest(self.basis, *map(weights_digest, paths))
         folder = self.fold.folder.parent / "tasted" / f"{name}-{key}"
-        with artifacts.locked(folder, wait=-1):
+        with locks.locked(folder, wait=-1):
             if not (folder / "score.json").exists():
                 lay(paths, replace(self.fold, folder=folder))
                 score = self._taste(folder, name)

@@ -169,7 +169,7 @@ def _states(folder: Folder, folders: Mapping[str, Folder], now: Now) -> Iterator
         yield "damaged", f"score.json has not the folds of the table; delete {path}, then make predict RUN={name}"
     if trained:
         yield "outdated", f"{trained}, and the score is older; make submission RUN={owner}"
-    if any(fitted > folder.score_made for fitted in folder.fitted):
+    if _refitted(folder):
         yield "outdated", f"a fold was made anew since; make submission RUN={owner}"
     for blend in (folders[part] for part in _inside(name, folders)):
         for member in _newer(blend, folders):
@@ -188,12 +188,25 @@ def _trained(folder: Folder, now: Now) -> str:
     return f"{len(folder.fits)} of {wanted} folds are trained" + f" ({', '.join(folder.fits)})" * bool(folder.fits)
 
 
+def _refitted(folder: Folder) -> bool:
+    """Whether a fold is another than the score was made of; of older scores by the clock, which may have been set back."""
+    known = folder.scored.get("of")
+    if not isinstance(known, dict):
+        return any(fitted > folder.score_made for fitted in folder.fitted)
+    own = artifacts.run_folder(folder.name)
+    return any(artifacts.file_digest(own / fold / "fit.json") != known[fold] for fold in folder.fits if fold in known)
+
+
 def _newer(folder: Folder, folders: Mapping[str, Folder]) -> Iterator[str]:
     """Members of a blend that were fitted or scored after it, unless their predictions are still those it was made from."""
     if folder.task not in ("blend", "preset") or not folder.whole:
         return
     made, parts = folder.score_made, [*folder.scored["parts"]]
-    later = [name for name in parts if name in folders and max(folders[name].changed, default=made) > made]
+    known = folder.scored.get("of")
+    if isinstance(known, dict):
+        later = [name for name in parts if name in folders and folders[name].scored.get("basis") != known.get(name)]
+    else:
+        later = [name for name in parts if name in folders and max(folders[name].changed, default=made) > made]
     if later and folder.scored.get("inputs") != runfolder.inputs(parts):
         yield later[0]
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from competition import augment, cache
+from competition import augment, cache, shaped
 from competition.augment import check_with_boxes
 from competition.boxes.table import empty
-from competition.decoding import Reading
+from competition.decoding import Reading, decode
 from competition.detection import canvas as canvases
 from competition.detection import feed, mixing, tiles, views
 from competition.detection.mixing import Sample
@@ -270,9 +270,9 @@ def test_targets_are_by_row_and_without_crowds():
 
 
 def test_corner_is_even_and_leaves_the_rest_grey():
-    out = cache.fitted(np.full((50, 100, 3), 200, np.uint8), (40, 40), "corner")
-    assert (out[:20] == 200).all() and (out[20:] == cache.GREY).all()
-    assert cache.extent(50, 100, (40, 40)) == (20, 40)
+    out = shaped.fitted(np.full((50, 100, 3), 200, np.uint8), (40, 40), "corner")
+    assert (out[:20] == 200).all() and (out[20:] == shaped.GREY).all()
+    assert shaped.extent(50, 100, (40, 40)) == (20, 40)
 
 
 def test_the_folder_tells_shape_and_orientation():
@@ -300,8 +300,8 @@ def test_jpegs_are_halved_while_decoding_only_where_that_is_exact():
     for width, exact in ((800, 400), (801, 801)):
         buffer = BytesIO()
         Image.fromarray(np.zeros((600, width, 3), np.uint8)).save(buffer, "JPEG")
-        assert cache.decode(buffer.getvalue(), 300, exact=True).shape[1] == exact
-        assert cache.decode(buffer.getvalue(), 300).shape[1] == (width + 1) // 2
+        assert decode(buffer.getvalue(), 300, exact=True).shape[1] == exact
+        assert decode(buffer.getvalue(), 300).shape[1] == (width + 1) // 2
 
 
 # ---- there and back
@@ -337,9 +337,9 @@ def test_boxes_seen_in_any_view_come_back_to_the_original(
     height, width, (x0, y0, x1, y1) = made
     picture = np.zeros((height, width, 3), np.uint8)
     picture[y0:y1, x0:x1] = 255
-    kept = cache.fitted(picture, canvases.kept(canvas), "corner")
+    kept = shaped.fitted(picture, canvases.kept(canvas), "corner")
     rows, columns = canvases.extents(pd.DataFrame({"height": [height], "width": [width]}), canvas)[0]
-    assert (kept[rows:] == cache.GREY).all() and (kept[:, columns:] == cache.GREY).all()
+    assert (kept[rows:] == shaped.GREY).all() and (kept[:, columns:] == shaped.GREY).all()
     kept[rows:], kept[:, columns:] = 0, 0
     scale = float(canvases.factors(pd.DataFrame({"height": [height], "width": [width]}), canvas)[0])
     images = torch.from_numpy(kept).permute(2, 0, 1)[None].float()
@@ -400,11 +400,11 @@ def test_boxes_found_in_tiles_come_back_whole(height: int, width: int, n: int, d
     picture = np.zeros((height, width, 3), np.uint8)
     picture[y0 : y0 + box_h, x0 : x0 + box_w] = 255
     spans = tiles.windows(height, width, n)
-    scale, stayed = cache.factor(h, w, canvas), []
+    scale, stayed = shaped.factor(h, w, canvas), []
     for number, window in enumerate(spans):
         seen = tiles.cut(picture, window, canvas)
         assert seen.shape == (*canvas, 3)
-        rows, columns = cache.extent(h, w, canvas)
+        rows, columns = shaped.extent(h, w, canvas)
         image = seen[:rows, :columns, 0].astype(float)
         if image.max() < 128:
             continue

@@ -13,7 +13,7 @@ from conftest import RUNS, write
 from PIL import Image
 from zoo.making import dicom
 
-from competition import artifacts, cache, config, data
+from competition import artifacts, config, data, decoding
 from competition.cli import main
 from competition.decoding import BadPicture
 from competition.errors import Fault
@@ -117,20 +117,20 @@ def test_tables_are_read_or_named_not_both(workspace: Path) -> None:
 def test_dicom_is_scaled_from_its_lowest_to_its_highest_value() -> None:
     values = np.linspace(100, 4000, 64, dtype=np.uint16).reshape(8, 8)
     expected = ((values - 100.0) * (255 / 3900)).round().astype(np.uint8)
-    assert np.array_equal(cache.decode(dicom(values), 1)[..., 1], expected)
-    turned = cache.decode(dicom(values, PhotometricInterpretation="MONOCHROME1"), 1)
+    assert np.array_equal(decoding.decode(dicom(values), 1)[..., 1], expected)
+    turned = decoding.decode(dicom(values, PhotometricInterpretation="MONOCHROME1"), 1)
     assert np.array_equal(turned[..., 0], 255 - expected)
 
 
 def test_a_window_of_the_dicom_file_counts_after_its_rescaling() -> None:
     values = np.array([[0, 1000, 1100, 4000]] * 4, dtype=np.uint16)
     window = dicom(values, RescaleSlope=1, RescaleIntercept=-1000, WindowCenter=50.5, WindowWidth=101)
-    assert cache.decode(window, 1)[0, :, 0].tolist() == [0, 0, 255, 255]
+    assert decoding.decode(window, 1)[0, :, 0].tolist() == [0, 0, 255, 255]
 
 
 def test_colours_and_sizes_of_dicom(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
-    assert np.array_equal(cache.decode(dicom(values), 1), values)
+    assert np.array_equal(decoding.decode(dicom(values), 1), values)
     (tmp_path / "a.dcm").write_bytes(dicom(values))
     with Image.open(tmp_path / "a.dcm") as picture:
         assert (picture.format, picture.size) == ("DICOM", (9, 6))
@@ -139,5 +139,5 @@ def test_colours_and_sizes_of_dicom(tmp_path: Path) -> None:
 def test_a_dicom_file_that_is_cut_short_is_told() -> None:
     content = dicom(np.full((32, 32), 7, np.uint16))
     with pytest.raises(BadPicture) as caught:
-        cache.decode(content[:-100], 1)
+        decoding.decode(content[:-100], 1)
     assert caught.value.code == "IMG-CORRUPT" and "DICOM" in caught.value.found

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import cache, cli, data
+from competition import cache, cli, data, decoding, shaped
 from competition.errors import ConfigFault
 from competition.tables import natural
 
@@ -153,10 +153,10 @@ def test_only_jpeg_is_scaled_while_decoding_and_deep_colour_is_refused():
     stripes = np.zeros((400, 400, 3), np.uint8)
     stripes[:, ::8] = 255
     png = cv2.imencode(".png", stripes)[1].tobytes()
-    assert cache.fitted(cache.decode(png, 50), (50, 50), "squash").mean() == pytest.approx(stripes.mean(), abs=1)
+    assert shaped.fitted(decoding.decode(png, 50), (50, 50), "squash").mean() == pytest.approx(stripes.mean(), abs=1)
     deep = cv2.imencode(".png", np.full((8, 8, 3), 4000, np.uint16))[1].tobytes()
-    with pytest.raises(cache.BadPicture, match="IMG-DEPTH"):
-        cache.decode(deep, 8)
+    with pytest.raises(decoding.BadPicture, match="IMG-DEPTH"):
+        decoding.decode(deep, 8)
 
 
 def test_classes_with_nan_among_numbers_have_one_order():

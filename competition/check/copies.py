@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, cache
+from competition import artifacts, locks, shaped
 from competition.check import facts as picture_facts
 from competition.check import seen
 from competition.check.facts import Facts
@@ -49,7 +49,7 @@ def find(facts: Facts, progress: Progress) -> pd.DataFrame:
     """
     whole = facts.whole
     path = facts.folder / f"copies-{artifacts.digest(SEARCH, *whole.index, *whole['digest'])}.parquet"
-    with artifacts.locked(facts.folder, wait=-1):
+    with locks.locked(facts.folder, wait=-1):
         if not path.exists():
             pairs = _pairs(facts, whole, progress)
             for old in facts.folder.glob("copies-*.parquet"):
@@ -202,4 +202,4 @@ def _laid(
 
 def _luma(path: str, side: int, reading: Reading) -> np.ndarray:
     picture = decode(read(path), side, reading)
-    return cache.fitted(picture, (side, side), "squash") @ seen.LUMA
+    return shaped.fitted(picture, (side, side), "squash") @ seen.LUMA

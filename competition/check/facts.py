@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, cache
+from competition import artifacts, locks, remembered, shaped
 from competition.decoding import BadPicture, Reading, alpha, decode, header, lacks_end, plain, unreadable
 from competition.decoding import read as content_of
 from competition.prefetch import ahead
@@ -71,7 +71,7 @@ def read(paths: Sequence[str], folder: Path, progress: Progress, reading: Readin
     reading: how they become pixels; `folder` should tell.
     """
     paths = sorted(set(paths))
-    with artifacts.locked(folder, wait=-1):
+    with locks.locked(folder, wait=-1):
         files = pd.DataFrame([_stat(path) for path in paths], index=pd.Index(paths, name="path"))
         known = _known(folder)
         there = known.reindex(files.index)
@@ -91,7 +91,7 @@ def look(path: str, reading: Reading) -> tuple[dict[str, Any], np.ndarray]:
     try:
         content = content_of(path)
         facts["digest"] = artifacts.digest(content)
-        thumbnail = cache.fitted(decode(content, DECODED, reading), (SIDE, SIDE), "squash")
+        thumbnail = shaped.fitted(decode(content, DECODED, reading), (SIDE, SIDE), "squash")
         head = header(content)
         facts |= {
             "form": "JPEG" if head.form == "MPO" else head.form, "mode": head.mode, "width": head.width,
@@ -112,7 +112,7 @@ def _stat(path: str) -> dict[str, Any]:
     except BadPicture as e:
         bad = e
     else:
-        return facts | {"size": s.st_size, "time": max(s.st_mtime_ns, s.st_ctime_ns)}
+        return facts | {"size": s.st_size, "time": remembered.times(s)}
     return facts | {"fault": bad.code, "found": bad.found}
 
 

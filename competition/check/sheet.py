@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from competition import cache
+from competition import shaped
 from competition.chart import BLACK, BLUE, GREY, ORANGE, png, shortened
 from competition.check.facts import Facts
 from competition.check.labels import count
@@ -168,6 +168,6 @@ def _told(note: Note) -> list[str]:
 def _picture(path: str, reading: Reading) -> np.ndarray:
     """[SIDE, SIDE, 3], grey where it can't be read."""
     try:
-        return cache.fitted(decode(read(path), SIDE, reading), (SIDE, SIDE), "pad")
+        return shaped.fitted(decode(read(path), SIDE, reading), (SIDE, SIDE), "pad")
     except BadPicture:
-        return np.full((SIDE, SIDE, 3), cache.GREY, np.uint8)
+        return np.full((SIDE, SIDE, 3), shaped.GREY, np.uint8)

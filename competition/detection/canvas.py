@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from competition.boxes.table import EDGES
-from competition.cache import Shape, extent, factor
+from competition.shaped import Shape, extent, factor
 from competition.task import Rows
 
 ROOM = 1.25

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from competition import artifacts
-from competition.augment import BoxAugment
-from competition.cache import Cache, Shape
+from competition.augment import box_augmentation
+from competition.cache import Cache
 from competition.detection import mixing
 from competition.detection.canvas import ROOM
 from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
 from competition.errors import examples
 from competition.prefetch import in_turn, order
+from competition.shaped import Shape
 
 ORDER, PICTURE = 1, 2  # purposes of random draws, so that no two streams are the same
 SMALLEST = 0.5  # of a mosaic's pictures, before jitter
@@ -67,7 +68,7 @@ class Feed:
                  odds: np.ndarray | None):  # fmt: skip
         self.task, self.cache, self.rows, self.canvas, self.seed = task, cache, rows, canvas, seed
         self.boxes, self.labels, self.extents, self.workers, self.odds = boxes, labels, extents, workers, odds
-        self.augment = BoxAugment(task.augment, canvas, seed)
+        self.augment = box_augmentation(task.augment, canvas, seed)
         self.symmetry = task.symmetry if task.augment in ("light", "medium", "heavy") else "none"
         self.batch = min(task.batch, len(rows))
         self.steps = max(1, len(rows) // self.batch)

@@ -12,7 +12,7 @@ import numpy as np
 
 from competition.augment import VISIBLE
 from competition.boxes.geometry import areas, shared
-from competition.cache import GREY, Shape
+from competition.shaped import GREY, Shape
 
 THINNEST = 1.0  # canvas pixels: what is left of a box is no thinner
 HIDDEN = 0.3  # share of a box's area that what is pasted may hide

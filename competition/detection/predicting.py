@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from competition import cache, loop, versions
 from competition.boxes.table import EDGES, PREDICTED
-from competition.cache import Shape
 from competition.decoding import decode, read
 from competition.detection import model, tiles
 from competition.detection.anchors import Anchors
@@ -26,6 +25,7 @@ from competition.detection.canvas import factors, kept, original
 from competition.detection.task import DetectionTask
 from competition.detection.views import TILES, VIEWS, View
 from competition.pixels import normalise, pixel_rows
+from competition.shaped import Shape
 from competition.task import Fold, Problem, Rows
 
 WHOLE = 2**31  # a side that no picture has: nothing is scaled down while decoding

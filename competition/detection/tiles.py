@@ -6,8 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from competition import cache
-from competition.cache import Shape
+from competition import shaped
+from competition.shaped import Shape
 
 OVERLAP = 0.2  # of a window's side
 TOUCHES = 2.0  # pixels of the canvas: nearer to an edge than that, a box is taken as cut there
@@ -27,7 +27,7 @@ def _spans(length: int, n: int) -> list[tuple[int, int]]:
 def cut(picture: np.ndarray, window: np.ndarray, canvas: Shape) -> np.ndarray:
     """[h, w, 3] uint8, the whole original -> a window of it as a canvas [H, W, 3] uint8."""
     x0, y0, x1, y1 = window
-    return cache.fitted(picture[y0:y1, x0:x1], canvas, "corner")
+    return shaped.fitted(picture[y0:y1, x0:x1], canvas, "corner")
 
 
 def back(boxes: np.ndarray, number: int, spans: np.ndarray, canvas: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def back(boxes: np.ndarray, number: int, spans: np.ndarray, canvas: Shape) -> tu
     """
     window = spans[number]
     x0, y0, x1, y1 = window
-    scale = cache.factor(y1 - y0, x1 - x0, canvas)
+    scale = shaped.factor(y1 - y0, x1 - x0, canvas)
     moved = np.clip(boxes / scale + [x0, y0, x0, y0], [x0, y0, x0, y0], [x1, y1, x1, y1])
     margin, stay = TOUCHES / scale, np.ones(len(boxes), bool)
     for axis in (0, 1):

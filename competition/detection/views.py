@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from competition.cache import Shape
 from competition.detection.canvas import STRIDE
+from competition.shaped import Shape
 
 TILES = "tiles"
 

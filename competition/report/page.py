@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from competition import artifacts, board, folds
+from competition import artifacts, board, folds, git
 from competition.data import Data, load
 from competition.engine import signals, stopping
 from competition.errors import ConfigFault, Fault, Finding, Stopped, examples, nearest
@@ -175,6 +175,6 @@ def _head(subject: Subject, notes: Sequence[str]) -> Head:
         "Folds": f"{subject.fold.nunique()}, {data.config.folds.scheme}",
         "Runs": f"{len(scored)} scored, {len(subject.chosen)} in detail",
         "Made": time.strftime("%Y-%m-%d %H:%M %Z"),
-        "Code": artifacts.git_sha() or "",
+        "Code": git.sha() or "",
     }
     return Head(data.name, [(name, value) for name, value in facts.items() if value], notes)

@@ -13,6 +13,7 @@ from typing import Any
 from competition import artifacts
 
 NAME = "history.jsonl"
+LOST = "is not what was written and is left out; no weights and no score depend on it"
 
 
 class History:
@@ -32,7 +33,7 @@ class History:
                 self._drop_from(line)
             self.last = _place(line)
             with open(self.path, "a", encoding="utf-8", newline="\n") as f:
-                f.write(json.dumps(line) + "\n")
+                f.write(_written(line))
                 f.flush()
                 if not _of_a_step(line):
                     os.fsync(f.fileno())
@@ -45,17 +46,25 @@ class History:
             return place < _place(first) or (place == _place(first) and "note" in line and line != first)
 
         kept = [line for line in read(self.path, steps=True) if stays(line)]
-        artifacts.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        artifacts.write_text(self.path, "".join(map(_written, kept)))
 
 
 def read(path: Path, steps: bool = False) -> list[dict[str, Any]]:
-    """The whole lines of a history; a last line that a kill cut short is left out. steps: those of single steps too."""
-    if not path.exists():
-        return []
-    lines = [
-        json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
-    ]
+    """The whole lines of a history; a last line that a kill cut short is left out, and for each line that is not what was
+    written there is a note. steps: those of single steps too."""
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else [], 1):
+        try:
+            lines.append(artifacts.parse_json(text))
+        except (ValueError, RecursionError):
+            lines.append(
+                {"step": lines[-1]["step"] if lines else 0, "note": f"CKPT-CORRUPT: line {number} of {NAME} {LOST}"}
+            )
     return [line for line in lines if steps or not _of_a_step(line)]
+
+
+def _written(line: dict[str, Any]) -> str:
+    return json.dumps(artifacts.sealed(line)) + "\n"
 
 
 def _of_a_step(line: dict[str, Any]) -> bool:

@@ -125,7 +125,8 @@ class Tail:
 
     def _score(self) -> None:
         score, csv = self.folder / "score.json", artifacts.submission_csv(self.told.run)
-        if not score.exists() or not self._changed(score, csv):
+        card = self.folder / "run.json"
+        if not score.exists() or not self._changed(score, csv, card):
             return
         basis = artifacts.read_json(score)["basis"]
         if basis != self.cursor.get("score"):
@@ -133,9 +134,10 @@ class Tail:
 
             self.service.summary(self.told, summary.of(self.told.run))
             self.cursor["score"] = basis
-        if csv.exists() and csv.stat().st_mtime_ns >= score.stat().st_mtime_ns:  # an older one is of another score
+        if csv.exists():
             digest = artifacts.file_digest(csv)
-            if digest != self.cursor.get("submission"):
+            of_this = artifacts.read_json(card).get("results", {}).get("csv") == digest  # not of a score before
+            if of_this and digest != self.cursor.get("submission"):
                 self.service.submission(self.told)
                 self.cursor["submission"] = digest
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from competition import artifacts, board, decide, folds, runs, stacked, train
+from competition import artifacts, board, decide, folds, locks, runs, stacked, train
 from competition.boxes import deciding
 from competition.config import Run
 from competition.data import load
@@ -201,9 +201,11 @@ def fold_score(run: Run, split: Split, view: str, label: str, epochs: Epochs | N
     data = load(run.competition)
     with held(artifacts.run_folder(run.name) / "locks" / split.name):
         if not predicted(run, split):
-            if not whole(artifacts.run_folder(run.name) / split.name):  # weights go with a trial that is not worth them
+            folder = artifacts.run_folder(run.name) / split.name
+            if not whole(folder):  # weights go with a trial that is not worth them
                 train.fill_caches(run, stacked.seen(run, split), _heard)
                 _fit(run, split, label, epochs)
+            artifacts.drop_checkpoints(folder)  # a kill may have come between the fold's record and this
             _predict(run, split, view)
     metric, truth = data.problem.metric, data.train.truth
     assert truth is not None
@@ -286,7 +288,7 @@ def drop_models(run: Path, splits: Sequence[Split]) -> None:
 
 def held(folder: Path) -> AbstractContextManager[None]:
     """A folder, as soon as no other process holds it: of two that try the same values the second finds them done."""
-    return patient(lambda: artifacts.locked(folder, wait=1))
+    return patient(lambda: locks.locked(folder, wait=1))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from competition import artifacts, cli, runs, stages
+from competition import artifacts, cli, locks, runs, stages
 from faults.case import Case, Make
 from faults.making import (
     BASE,
@@ -106,7 +106,7 @@ def held(make: Make) -> None:
     ready, release = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
-        with artifacts.locked(folder):
+        with locks.locked(folder):
             os.write(ready[1], b"1")
             os.close(release[1])
             os.read(release[0], 1)
@@ -119,7 +119,7 @@ def let_go() -> None:
     child = int(os.environ.pop("HELD"))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    with artifacts.locked(Path("runs/toy/base")):
+    with locks.locked(Path("runs/toy/base")):
         pass
 
 
