@@ -168,12 +168,19 @@ def writing(path: Path, before: Path | None = None) -> Generator[IO[bytes]]:
                 yield f
                 f.flush()
                 os.fsync(f.fileno())
-                if before is not None and path.exists():
-                    os.replace(path, before)
-                os.replace(temporary, path)
+                if POSIX:  # while it is held, or another process might sweep it
+                    _become(temporary, path, before)
+            if not POSIX:  # Windows renames no file that is open
+                _become(temporary, path, before)
         finally:
             temporary.unlink(missing_ok=True)
         _flush_names(path.parent)
+
+
+def _become(temporary: Path, path: Path, before: Path | None) -> None:
+    if before is not None and path.exists():
+        os.replace(path, before)
+    os.replace(temporary, path)
 
 
 def _flush_names(folder: Path) -> None:

@@ -105,7 +105,7 @@ class State:
         }
 
     def take(self, values: dict[str, Any]) -> None:
-        """An older version had no lines of steps, and did not go back."""
+        """An older version had no lines of steps, was not stopped in a validation, and did not go back."""
         self.job.model.load_state_dict(values["model"])
         if self.ema:
             self.ema.module.load_state_dict(values["ema"])
@@ -122,9 +122,7 @@ class State:
         self.bad, self.rollbacks = values.get("bad", 0), list(values.get("rollbacks", []))
         self.makers = list(values.get("makers", []))
         self.accumulate, self.seconds, self.since = values["accumulate"], values["seconds"], time.monotonic()
-        self.recent = values.get("recent", 0.0)  # an older version had no lines of steps
-        self.open = values.get("open", False)  # and was not stopped in a validation
-        self.accumulate, self.seconds = values["accumulate"], values["seconds"]
+        self.open = values.get("open", False)
         torch.set_num_threads(values["threads"])
 
 

@@ -7,12 +7,11 @@ again as they were. So what comes out is a question of the seed alone, whenever 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from competition.errors import EnvironmentFault, Finding
 from competition.task import Fold
@@ -32,9 +31,13 @@ def share(rollbacks: Sequence[int], step: int) -> float:
 
 
 def finite(tensors: Iterable[Any]) -> bool:
-    """Whether all that is in them is a number. Asks the device once."""
+    """Whether all that is in them is a number. Asks the device once.
+
+    By their sums, which pass on what is none, at a tenth of the time of asking each element.
+    """
     floats = [t for t in tensors if isinstance(t, Tensor) and t.is_floating_point()]
-    return bool(get_total_norm(floats, math.inf).isfinite()) if floats else True
+    sums = [t.sum(dtype=torch.float32).to(floats[0].device) for t in floats]  # AdamW counts its steps on the CPU
+    return not sums or bool(torch.stack(sums).isfinite().all())
 
 
 def refuse(mean: float, first: float, bad: int, most: int) -> None:

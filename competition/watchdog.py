@@ -9,15 +9,12 @@ there is something to look at.
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,25 +31,6 @@ FRAMES = 3  # of a stack that are told
 HERE = Path(__file__).resolve().parent
 
 
-@dataclass
-class Work:
-    """A piece of work. about(): what it is, asked only when it is stuck. limit: seconds until then."""
-
-    about: Callable[[], str]
-    limit: float
-    thread: int = field(default_factory=threading.get_ident)
-    name: str = field(default_factory=lambda: threading.current_thread().name)
-    began: float = field(default_factory=time.monotonic)
-
-    def told(self, now: float) -> str | None:
-        """The line, when it is time for one."""
-        taken = now - self.began
-        if taken < self.limit:
-            return None
-        self.limit = 2 * taken
-        return f"stuck for {board.spoken(taken)}: {self.about()}, in thread {self.name} at {stack(self.thread)}"
-
-
 class Pace:
     """How long pieces of one kind take, so that slow work is not called stuck."""
 
@@ -60,28 +38,44 @@ class Pace:
         self.taken: deque[float] = deque(maxlen=KEPT)
 
     def limit(self) -> float:
-        return max(LEAST, TIMES * statistics.median(self.taken)) if self.taken else LEAST
+        return max(LEAST, TIMES * statistics.median([*self.taken])) if self.taken else LEAST
 
 
-_works: dict[int, Work] = {}
-_numbers = itertools.count()
+class at:
+    """A piece of work, watched while the block runs, by whichever thread.
+
+    about(): what it is, asked only when it is stuck. pace: of its kind; None: half a minute is too long.
+    """
+
+    __slots__ = ("about", "began", "pace", "said", "thread")
+
+    def __init__(self, about: Callable[[], str], pace: Pace | None = None):
+        self.about, self.pace, self.said = about, pace, 0.0
+        self.thread, self.began = threading.get_ident(), time.monotonic()
+
+    def __enter__(self) -> None:
+        _works[id(self)] = self
+        if not _looks:
+            _start()
+
+    def __exit__(self, *exc: object) -> None:
+        del _works[id(self)]
+        if self.pace:
+            self.pace.taken.append(time.monotonic() - self.began)
+
+    def told(self, now: float) -> str | None:
+        """The line, when it is time for one: once, and whenever the time has doubled."""
+        taken = now - self.began
+        if taken < max(2 * self.said, self.pace.limit() if self.pace else LEAST):
+            return None
+        self.said = taken
+        name = next((t.name for t in threading.enumerate() if t.ident == self.thread), "that has ended")
+        return f"stuck for {board.spoken(taken)}: {self.about()}, in thread {name} at {stack(self.thread)}"
+
+
+_works: dict[int, at] = {}
 _lock = threading.Lock()
 _looks = False
-
-
-@contextmanager
-def at(about: Callable[[], str], pace: Pace | None = None) -> Generator[None]:
-    """Watches what is done within, by whichever thread. pace: of its kind; None: half a minute is too long."""
-    number, work = next(_numbers), Work(about, pace.limit() if pace else LEAST)
-    _works[number] = work
-    if not _looks:
-        _start()
-    try:
-        yield
-    finally:
-        del _works[number]
-        if pace:
-            pace.taken.append(time.monotonic() - work.began)
 
 
 def _start() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -190,7 +191,9 @@ def test_a_search_of_another_optuna_is_refused_with_both_versions(tmp_path: Path
 
 def pictures(cells: list[str], root: Path) -> list[str]:
     toy = Competition.model_construct(data=root, image=ImagePaths.model_construct(train="images/{file}"))
-    return list(tables.pictures(pd.DataFrame({"file": cells}), toy, "train") or [])
+    paths = tables.pictures(pd.DataFrame({"file": cells}), toy, "train")
+    assert paths is not None
+    return list(paths)
 
 
 def test_a_cell_that_windows_wrote_names_the_same_picture(tmp_path: Path):
@@ -234,3 +237,24 @@ def test_what_a_card_stores_of_files_is_written_with_slashes(tmp_path: Path, mon
     Path("configs/toy/own.py").write_text("def read(): ...\n")
     files = card.files("toy", {"read": "own.py:read"}, {}, {})
     assert list(files) == ["configs/toy/own.py"]
+
+
+@pytest.mark.slow
+def test_a_run_folder_of_podium_0_1_is_ranked_and_predicted_anew(workspace: Path, capsys: pytest.CaptureFixture):
+    """tests/golden/podium-0.1.0: as that release left it, a linear model on a table."""
+    shutil.copytree(Path(__file__).parent / "golden/podium-0.1.0", workspace, dirs_exist_ok=True)
+    before = artifacts.table_digest(artifacts.read_table(Path("runs/toy/linear/oof.parquet")))
+    assert cli.main(["compare", "toy"]) == 0
+    for fold in Path("runs/toy/linear").glob("fold*"):
+        (fold / "predicted.json").unlink()
+    assert cli.main(["submission", "toy/linear"]) == 0
+    out = capsys.readouterr().out
+    assert "podium 0.1.0 there" in out
+    after = artifacts.read_table(Path("runs/toy/linear/oof.parquet"))
+    assert artifacts.table_digest(after) == before or record_differs(), "the same versions predict the same"
+
+
+def record_differs() -> bool:
+    """Whether other libraries than those of the golden folder are installed."""
+    return bool(versions.differences(versions.of_run(Path("runs/toy/linear")), versions.now(("scikit-learn", "numpy"))
+                                     | {"podium": "0.1.0"}))  # fmt: skip

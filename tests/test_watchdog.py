@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,22 +31,28 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def slow(step: int) -> int:
-    time.sleep(0.7 if step == 3 else 0.0)
-    return step
+def until(told: list[str]) -> None:
+    """Waits for a line, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not told and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_batch_that_takes_long_is_told_with_its_thread_and_its_place(workers: int, said: list[str]):
+    def slow(step: int) -> int:
+        if step == 3:
+            until(said)
+        return step
+
     assert list(in_turn(slow, range(5), workers, lambda step: f"pictures of {step}")) == [0, 1, 2, 3, 4]
-    assert 1 <= len(said) <= 2, "after a quarter of a second, and perhaps when that has doubled"
     assert "the batch of step 4, pictures of 3" in said[0]
     assert ("in thread feed_" if workers else "in thread MainThread") in said[0]
-    assert "test_watchdog.py" in said[0] and " slow" in said[0]
+    assert re.search(r"at test_watchdog\.py:\d+ until < prefetch\.py:\d+ watched", said[0])
 
 
 def test_it_is_said_again_when_the_time_has_doubled():
-    work = watchdog.Work(lambda: "work", 30.0)
+    work = watchdog.at(lambda: "work")
     told = [seconds for seconds in range(300) if work.told(work.began + seconds)]
     assert told == [30, 60, 120, 240]
 
@@ -85,7 +93,7 @@ def test_a_picture_that_can_not_be_read_is_told_by_its_path(said: list[str], mon
     plain = os.open
 
     def hanging(*arguments: object) -> int:
-        time.sleep(0.4)
+        until(said)
         return plain(*arguments)  # ty: ignore[invalid-argument-type]
 
     monkeypatch.setattr(os, "open", hanging)
@@ -103,7 +111,7 @@ def test_a_locked_database_of_a_search_is_told(said: list[str], tmp_path: Path):
         connection.execute(text("create table t (x int)"))
     holder = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
     holder.execute("begin exclusive")
-    threading.Timer(0.6, lambda: holder.execute("commit")).start()
+    threading.Thread(target=lambda: (until(said), holder.execute("commit"))).start()
     with engine.begin() as connection:
         connection.execute(text("insert into t values (1)"))
     assert said and "waiting for the database" in said[0]
@@ -111,20 +119,19 @@ def test_a_locked_database_of_a_search_is_told(said: list[str], tmp_path: Path):
 
 
 def test_a_worker_that_says_nothing_is_told_by_what_it_works_on(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(watchdog, "SILENT", 0.1)
+    clock = [0.0]
+    monkeypatch.setattr(watchdog, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     silence = watchdog.Silence()
     silence.heard(7, "fold2")
-    assert not silence.told()
-    time.sleep(0.15)
-    line = silence.told()[0]
-    assert "fold2 has said nothing for 0.15 s" in line and "process 7" in line
-    assert not silence.told(), "again when the time has doubled"
-    silence.heard(7)
-    time.sleep(0.15)
-    assert silence.told()
-    silence.heard(7, None)
-    time.sleep(0.4)
-    assert not silence.told(), "it has ended"
+    told = []
+    for clock[0] in range(0, 3000, 60):
+        told += silence.told()
+        if clock[0] == 1800:
+            silence.heard(7)
+        if clock[0] == 2700:
+            silence.heard(7, None)
+    assert [line.partition(" for ")[2].partition(":")[0] for line in told] == ["10 min", "20 min", "10 min"]
+    assert told[0].startswith("fold2 has said nothing") and "process 7" in told[0]
 
 
 def wait(seconds: float) -> float:
