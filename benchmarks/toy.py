@@ -53,7 +53,7 @@ HEAVY = (
     "sklearn.ensemble",
     "pyarrow.parquet",
 )
-KEYS = r"seconds|images_per_second|basis|seal|finished|made|of|model\d+-features\.skops"
+KEYS = r"seconds|images_per_second|basis|seal|finished|made|of|model\d+-features\.skops|model\d+\.json"
 PASSING = re.compile(rf'"({KEYS})": ("[^"]*"|[-\d.e]+|\{{[^}}]*\}}),?')
 
 
