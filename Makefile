@@ -4,10 +4,10 @@ MAKEFLAGS += -R
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
 export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE TASK TOP \
-	SORT JSON
+	SORT JSON TIMM
 
 KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
-	PUBLIC PRIVATE TASK TOP SORT JSON PYTHON
+	PUBLIC PRIVATE TASK TOP SORT JSON TIMM PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -21,7 +21,7 @@ comma := ,
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare reproduce lr look describe plan guard upload score \
 	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
-	bench-disk bench-damage docs
+	bench-stages bench-disk bench-damage docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,8 +59,12 @@ lint: setup
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ty check
 
-bench: setup ## images/s of our loop beside the bare step and a plain loop
+bench: setup ## [TIMM=<checkout>] [DATA=]: our loop, the bare step, a plain loop; then ours beside timm, fastai, AutoGluon
 	@$(PYTHON) -m benchmarks.loop
+	@$(PYTHON) -m benchmarks.rivals $${TIMM:+--timm "$$TIMM"} $${DATA:+--data "$$DATA"}
+
+bench-stages: setup ## [RUN=<name>/<run>]: where a run's time goes, by stage, from the data to the checked CSV
+	@$(PYTHON) -m benchmarks.stages $${RUN:+"$$RUN"} $${SET:+--set "$$SET"}
 
 bench-noise: setup ## what a blend of noise scores in sample, and what nested
 	@$(PYTHON) -m benchmarks.noise
@@ -115,17 +119,17 @@ ensemble: setup ## COMP=<name> [RUNS="a b c"] [SET="method=rank"] [AS=<name>/ble
 	$(call need,COMP,COMP=<name>)
 	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
 
-submission: setup ## RUN=<name>/<run> [SET=] [AS=]: everything that RUN still needs, then its checked CSV
+submission: setup ## RUN=<name>/<run> [TIME=9h] [SET=] [AS=]: everything that RUN still needs, then its checked CSV
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
 
-tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables; TIME: for the models of a preset
+tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+--time "$$TIME"}
+	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
 
-detect: setup ## RUN=<name>/<run> [SET=] [AS=]: the same for a run that finds boxes
+detect: setup ## RUN=<name>/<run> [TIME=] [SET=] [AS=]: the same for a run that finds boxes
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
+	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
 
 tune: setup ## RUN=<name>/<run> [TRIALS=30] [TIME=2h]: searches over the run's settings, writes <run>-tuned
 	$(call need,RUN,RUN=<name>/<run>)

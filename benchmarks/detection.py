@@ -81,7 +81,7 @@ def measure(task: DetectionTask, fold: Fold, options: argparse.Namespace) -> Non
         run, optimizer = network()
         job = loop.Job(run, optimizer, feed.steps, feed.batches, mean_loss, None)
         began = now(device)
-        loop.train(job, task.model_copy(update={"compile": False}), fold, device)
+        loop.train(job, task.model_copy(update={"compile": "off"}), fold, device)
         rate = feed.steps * feed.batch / (now(device) - began)
         artifacts.drop_checkpoints(fold.folder)
         return rate

@@ -1,7 +1,8 @@
 """`make bench`: how much of the bare training step's rate the whole loop reaches, beside a plain loop, in one run.
 
-Three loops over the same pictures, backbone and optimizer, interleaved round by round, compared by ratio:
+Loops over the same pictures, backbone and optimizer, interleaved round by round, compared by ratio:
   bare   forward + backward + AdamW on one preloaded batch
+  loop   loop.train on one preloaded batch: normalisation, clipping, EMA, schedule, history
   ours   loop.train: cached uint8 pictures, albumentations, mixup and cutmix, normalisation, clipping, EMA, schedule, history
   plain  PIL decoding in DataLoader workers, albumentations, timm's Mixup, AdamW, clipping, timm's ModelEmaV2
 """
@@ -9,9 +10,12 @@ Three loops over the same pictures, backbone and optimizer, interleaved round by
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -29,7 +33,7 @@ from timm.loss import SoftTargetCrossEntropy
 from timm.utils.model_ema import ModelEmaV2
 from torch.utils.data import DataLoader, Dataset
 
-from competition import artifacts, cache, loop, metrics
+from competition import artifacts, backbone, cache, loop, metrics
 from competition.image import model
 from competition.image.feed import ImageBatch
 from competition.image.fitting import loss_of, make_feed
@@ -41,6 +45,7 @@ from competition.pixels import normalise, pixel_rows
 from competition.task import Fold, Problem, Rows
 
 CLASSES, SIDE, BATCH = 10, 256, 32
+clock = time.perf_counter
 
 
 def main() -> None:
@@ -49,8 +54,12 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--steps", type=int, default=24, help="optimizer steps of a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
+                        help="cpu: of this process, where others work; plain has workers, and is left out")  # fmt: skip
     parser.add_argument("--augment", default="medium", help="level of our augmentation")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     device = loop.device_of("auto")
     where = (
         torch.cuda.get_device_name()
@@ -60,6 +69,7 @@ def main() -> None:
     table = Table(
         "size",
         "bare img/s",
+        "loop / bare",
         "ours / bare",
         "plain / bare",
         title=f"{options.backbone}, {where}, torch {torch.__version__}",
@@ -72,10 +82,14 @@ def main() -> None:
 
 
 def measure(rows: Rows, size: int, options: argparse.Namespace, device: torch.device, folder: Path) -> list[str]:
-    """[bare rate, ours / bare, plain / bare]: medians over rounds of the ratios within a round, with their range."""
+    """[bare rate, loop / bare, ours / bare, plain / bare]: medians over rounds of the ratios within a round, with their
+    range."""
+    global clock
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
     task = ImageTask(backbone=options.backbone, pretrained=False, size=size, epochs=1, batch=BATCH, augment=options.augment,
                      mixup=0.2, cutmix=1.0)  # fmt: skip
-    runners = [Bare(task, device), Ours(task, rows, device, folder), Plain(task, rows, device)]
+    runners = [Bare(task, device), *(Ours(task, rows, device, folder, preloaded) for preloaded in (True, False))]
+    runners += [Plain(task, rows, device)] if options.clock == "wall" else []
     rates = []
     for number in range(1 + options.rounds):
         rates.append([runner.rate(options.steps) for runner in runners])
@@ -85,12 +99,12 @@ def measure(rows: Rows, size: int, options: argparse.Namespace, device: torch.de
             + " img/s"
             + " (warm-up)" * (number == 0)
         )
-    bare, ours, plain = np.array(rates[1:]).T
+    bare, *others = np.array(rates[1:]).T
 
     def ratio(values: np.ndarray) -> str:
         return f"{median(values / bare):.3f} ({min(values / bare):.3f} to {max(values / bare):.3f})"
 
-    return [f"{median(bare):.1f}", ratio(ours), ratio(plain)]
+    return [f"{median(bare):.1f}", *map(ratio, others)]
 
 
 class Bare:
@@ -116,10 +130,11 @@ class Bare:
 
 
 class Ours:
-    """One epoch by loop.train, its checkpoint and history included, less validation (the others have none)."""
+    """One epoch by loop.train, its checkpoint and history included, less validation (the others have none); preloaded: of
+    one batch again and again."""
 
-    def __init__(self, task: ImageTask, rows: Rows, device: torch.device, folder: Path):
-        self.task, self.rows, self.device, self.folder = task, rows, device, folder
+    def __init__(self, task: ImageTask, rows: Rows, device: torch.device, folder: Path, preloaded: bool):
+        self.task, self.rows, self.device, self.folder, self.preloaded = task, rows, device, folder, preloaded
         assert rows.pictures is not None
         paths = list(rows.pictures)
         self.pictures = cache.build(paths, folder / f"cache-{task.size}", "squash", kept(task.size), lambda *_: None)
@@ -139,15 +154,20 @@ class Ours:
         fold = Fold(
             name="fold0", problem=problem, train=self.rows, valid=None, folder=self.folder, seed=0, origin={}, **quiet
         )
-        feed = make_feed(self.task, fold, self.pictures, Scale(), self.device)
+        feed = make_feed(self.task, fold, self.pictures, Scale(), self.device, None)
         network = new_network(self.task, self.device)
-        mean, std = model.data_config(network)
+        mean, std = backbone.data_config(network)
         pixels, loss = pixel_rows(mean, std, self.task.size, self.device), loss_of(problem, self.task)
 
         def mean_loss(run: torch.nn.Module, batch: ImageBatch) -> torch.Tensor:
             return loss(run(normalise(batch.images, *pixels)), batch.targets, batch.weights)
 
-        job = loop.Job(network, model.optimizer(network, self.task), feed.steps, feed.batches, mean_loss, None)
+        batches = (
+            functools.partial(again, next(feed.batches(0)).to(self.device), feed.steps)
+            if self.preloaded
+            else feed.batches
+        )
+        job = loop.Job(network, model.optimizer(network, self.task), feed.steps, batches, mean_loss, None)
         began = now(self.device)
         loop.train(job, self.task, fold, self.device)
         rate = feed.steps * BATCH / (now(self.device) - began)
@@ -197,6 +217,10 @@ class Plain:
         return done * BATCH / (now(self.device) - began)
 
 
+def again(batch: ImageBatch, steps: int, epoch: int, first: int) -> Iterator[ImageBatch]:
+    yield from itertools.repeat(batch, steps - first)
+
+
 def nothing(*_: object) -> None:
     """Nobody watches or stops a benchmark."""
 
@@ -210,7 +234,7 @@ def new_network(task: ImageTask, device: torch.device) -> torch.nn.Module:
 def now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter()
+    return clock()
 
 
 def write_pictures(folder: Path, n: int) -> Rows:

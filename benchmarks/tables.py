@@ -16,7 +16,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -24,6 +23,8 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks import processes
 
 MODELS = ("lightgbm", "linear", "catboost", "xgboost", "extratrees", "randomforest", "knn", "histgb", "tabm")
 TESTED = 50_000
@@ -95,34 +96,12 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def family(pid: int) -> float:
-    """Gigabytes that a process and all below it hold now (proportional set size: shared pages are counted once)."""
-    total, waiting = 0.0, [pid]
-    while waiting:
-        one = waiting.pop()
-        try:
-            waiting += [int(p) for p in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1e6
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-    return total
-
-
 def whole(preset: str) -> tuple[float, float]:
     """Seconds and gigabytes of `tabular` from nothing to the submission, reading, folds and blend included."""
-    most, ended = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.5):
-            most[0] = max(most[0], family(os.getpid()))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    seconds = podium("tabular", "big/baseline", "--set", f"preset={preset}")
-    ended.set()
-    thread.join()
-    return seconds, most[0]
+    words = [sys.executable, "-m", "competition", "tabular", "big/baseline", "--set", f"preset={preset}"]
+    used = processes.run(words, Path.cwd(), environment(), Path("log.txt"))
+    assert used.code == 0, Path("log.txt").read_text()[-2000:]
+    return used.seconds, used.memory
 
 
 def main() -> None:

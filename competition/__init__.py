@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"  # as pyproject.toml has it
+__version__ = "0.2.0"  # as pyproject.toml has it
 
 os.environ.setdefault(
     "OMP_WAIT_POLICY", "PASSIVE"

@@ -7,13 +7,14 @@ the old file or the new one, never a third (Pillai et al., OSDI 2014: the direct
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import io
 import json
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,9 +29,10 @@ RUNS = Path("runs")
 SUBMISSIONS = Path("submissions")
 LEDGER = SUBMISSIONS / "ledger.csv"
 DIGEST_SIZE = 16
+POSIX = os.name == "posix"
 SEAL = "seal"  # key of a JSON object that holds the digest of the others
 MARK = b"\0podium\0"  # what a table's digest stands behind
-CHECKPOINTS = ("last.ckpt", "previous.ckpt")  # of a fold that is being trained
+CHECKPOINTS = ("last.ckpt", "previous.ckpt", "epoch.ckpt")  # of a fold that is being trained; see checkpoint.save
 
 FREE = "free some space, then give the same command again"
 ALLOW = "give this user the right to read and write there"
@@ -160,34 +162,79 @@ def writing(path: Path, before: Path | None = None) -> Generator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
         try:
-            with open(temporary, "w+b") as f:
+            with _held(temporary) as f:
                 yield f
                 f.flush()
                 os.fsync(f.fileno())
-            if before is not None and path.exists():
-                os.replace(path, before)
-            os.replace(temporary, path)
+                if POSIX:  # while it is held, or another process might sweep it
+                    _become(temporary, path, before)
+            if not POSIX:  # Windows renames no file that is open
+                _become(temporary, path, before)
         finally:
             temporary.unlink(missing_ok=True)
         _flush_names(path.parent)
 
 
+def _become(temporary: Path, path: Path, before: Path | None) -> None:
+    if before is not None and path.exists():
+        os.replace(path, before)
+    os.replace(temporary, path)
+
+
 def _flush_names(folder: Path) -> None:
-    """Onto the disk; Windows has no such call, and keeps names itself."""
-    if os.name == "nt":
+    """A renamed file then keeps its name when the power fails. Windows opens no folder."""
+    if not POSIX:
         return
-    file = os.open(folder, os.O_RDONLY)
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(file)
+        os.fsync(opened)
     finally:
-        os.close(file)
+        os.close(opened)
 
 
-def sweep(folder: Path) -> None:
-    """Removes temporary files that a killed process left behind in `folder` (the run's lock is held)."""
-    for stale in folder.glob(".*.tmp"):
-        stale.unlink(missing_ok=True)
+def link(path: Path, to: Path) -> None:
+    """A symbolic link to a file or a folder. Raises EnvironmentFault ENV-LINK where the system makes none."""
+    try:
+        path.symlink_to(to, target_is_directory=to.is_dir())
+    except OSError as e:
+        raise EnvironmentFault(
+            Finding(
+                code="ENV-LINK",
+                what="the system makes no links here",
+                where=str(path),
+                found=str(e),
+                mend="on Windows switch on the Developer Mode; else take a disk that has links",
+            )
+        ) from None
+
+
+@contextmanager
+def _held(temporary: Path) -> Generator[IO[bytes]]:
+    """The file made, locked until it is closed: one that nobody holds is a dead process's."""
+    while True:
+        with open(temporary, "w+b") as file:
+            _hold(file)
+            if temporary.exists():  # else it was swept between the two
+                yield file
+                return
+
+
+def _hold(file: IO[bytes], wait: bool = True) -> None:
+    """Raises OSError where another process holds it. Windows removes no file that is open, so there nothing need be held."""
+    if POSIX:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Removes the temporary files, or those of one file, that killed processes left behind in `folder`."""
+    for stale in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
+        with suppress(OSError), open(stale, "rb") as file:  # held by another, or another's
+            _hold(file, wait=False)
+            stale.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

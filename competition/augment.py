@@ -1,76 +1,38 @@
-"""Albumentations, pinned to one module: named levels or the user's own list, the same picture for the same numbers.
+"""Augmentation of training pictures: a named level (levels.py), or the user's own list by albumentations, pinned to here.
 
 albumentations draws from generators that its transforms share. Reseeding these two in place for every sample makes a
 crop depend on (seed, epoch, sample) alone, so on no worker and no resume; it costs 10 us where `set_random_seed` costs
-75 to 400 us (measured).
+75 to 400 us (measured). It is imported where a list is given: it takes 5 s.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or the import opens a connection
-
-import albumentations as A
-import cv2
-
+from competition import levels, warp
 from competition.errors import ConfigFault, Finding, nearest
+from competition.levels import LEVELS, Draws
 
-cv2.setNumThreads(0)  # threads are ours to give: one process a core, or prefetch threads
-REFLECT = cv2.BORDER_REFLECT_101
+if TYPE_CHECKING:
+    import albumentations
+
+TOGETHER = 64  # samples whose colours are drawn at once
 VISIBLE = 0.3  # share of a box's area that must be left of it where a picture is cut
-Spec = str | Sequence[dict[str, dict[str, Any] | None]]
+UserList = tuple[dict[str, dict[str, Any] | None], ...]
+Spec = levels.Name | UserList
 
 
-def level(name: str, size: int, symmetry: str) -> list[Any]:
-    """The transforms of a named level, each a superset of the one before in strength."""
-    flips = {"none": [], "horizontal": [A.HorizontalFlip(p=0.5)], "all": [A.D4(p=1.0)]}[symmetry]
-
-    def crop(smallest: float, ratio: float) -> A.RandomResizedCrop:
-        return A.RandomResizedCrop(size=(size, size), scale=(smallest, 1.0), ratio=(1 / ratio, ratio), p=1.0)
-
-    def turn(degrees: float, p: float) -> A.Affine:
-        return A.Affine(rotate=(-degrees, degrees), shear=(-degrees / 3, degrees / 3), border_mode=REFLECT, p=p)
-
-    return {
-        "none": [],
-        "light": [crop(0.7, 1.15), *flips],
-        "medium": [turn(12, 0.4), crop(0.5, 1.25), *flips, *colours(name)],
-        "heavy": [
-            turn(20, 0.6),
-            crop(0.3, 1.33),
-            *flips,
-            *colours(name),
-            A.CoarseDropout(hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), fill="random_uniform", p=0.4),
-        ],
-    }[name]
-
-
-def colours(name: str) -> list[Any]:
-    """Those transforms of a level that move nothing."""
-
-    def jitter(strength: float, p: float) -> A.ColorJitter:
-        spread = (1 - strength, 1 + strength)
-        return A.ColorJitter(
-            brightness=spread, contrast=spread, saturation=spread, hue=(-strength / 8, strength / 8), p=p
-        )
-
-    return {
-        "none": [],
-        "light": [],
-        "medium": [jitter(0.25, 0.5)],
-        "heavy": [jitter(0.4, 0.8), A.GaussianBlur(p=0.1)],
-    }[name]
-
-
-def listed(spec: Sequence[dict[str, dict[str, Any] | None]]) -> list[Any]:
+def listed(spec: UserList) -> list[Any]:
     """The transforms of the user's list. Raises ConfigFault with every unknown name and argument."""
+    import albumentations as A
+
     known = [n for n in dir(A) if isinstance(getattr(A, n), type) and issubclass(getattr(A, n), A.BasicTransform)]
     made, problems = [], []
     for number, item in enumerate(spec):
@@ -87,23 +49,25 @@ def listed(spec: Sequence[dict[str, dict[str, Any] | None]]) -> list[Any]:
     return made
 
 
-def check(spec: Spec, size: int, symmetry: str, side: int) -> None:
-    """Tries the transforms on an empty picture of `side`. Raises ConfigFault where they fail or change its type."""
-    picture = np.zeros((side, side, 3), np.uint8)
-    _try(spec, lambda: Augment(spec, size, symmetry, seed=0)(picture, 0, 0), picture.shape, (size, size, 3))
+def check(spec: Spec, size: int, side: int) -> None:
+    """Tries the user's transforms on an empty picture of `side`. Raises ConfigFault where they fail or change its type."""
+    if not isinstance(spec, str):
+        picture = np.zeros((side, side, 3), np.uint8)
+        _try(spec, lambda: Listed(spec, size, seed=0).one(picture, 0, 0), picture.shape, (size, size, 3))
 
 
 def check_with_boxes(spec: Spec, shape: tuple[int, int]) -> None:
-    """Tries the transforms on an empty picture of height and width `shape` with a box in its middle. Raises as `check`."""
+    """Tries them on an empty picture of height and width `shape` with a box in its middle. Raises as `check`."""
+    if isinstance(spec, str):
+        return
     picture, (height, width) = np.zeros((*shape, 3), np.uint8), shape
     box = np.array([[width / 4, height / 4, 3 * width / 4, 3 * height / 4]], np.float32)
-    _try(
-        spec, lambda: BoxAugment(spec, shape, 0)(picture, box, np.zeros(1, int), 0, 0)[0], picture.shape, picture.shape
-    )
+    augment = BoxListed(spec, shape, 0)
+    _try(spec, lambda: augment(picture, box, np.zeros(1, int), 0, 0)[0], picture.shape, picture.shape)
 
 
-def _try(spec: Spec, run: Callable[[], np.ndarray], seen: tuple[int, ...], given: tuple[int, ...]) -> None:
-    where = f"key augment: {[next(iter(item)) for item in spec] if not isinstance(spec, str) else spec}"
+def _try(spec: UserList, run: Callable[[], np.ndarray], seen: tuple[int, ...], given: tuple[int, ...]) -> None:
+    where = f"key augment: {[next(iter(item)) for item in spec]}"
     try:
         made = run()
     except ConfigFault:
@@ -118,33 +82,74 @@ def _try(spec: Spec, run: Callable[[], np.ndarray], seen: tuple[int, ...], given
         raise ConfigFault(Finding("CFG-VALUE", "augmentations change what a picture is", where, found, mend))
 
 
-class Augment:
-    """uint8 [h, w, 3] -> uint8 [size, size, 3]; one object serves several threads."""
+class Levelled:
+    """A named level: [b, side, side, 3] uint8 -> [b, size, size, 3] uint8."""
 
-    def __init__(self, spec: Spec, size: int, symmetry: str, seed: int):
-        def make() -> A.Compose:
-            made = level(spec, size, symmetry) if isinstance(spec, str) else listed(spec)
-            return A.Compose([*made, A.Resize(size, size, interpolation=cv2.INTER_AREA)])
+    def __init__(self, name: levels.Name, size: int, symmetry: str, seed: int):
+        self.level, self.size, self.symmetry, self.seed = LEVELS[name], size, symmetry, seed
+
+    def __call__(self, pictures: Sequence[np.ndarray], epoch: int, samples: np.ndarray, out: np.ndarray) -> None:
+        """out: written."""
+        warp.on_core(pictures, self.draws(pictures[0].shape[0], epoch, samples), out)
+
+    def draws(self, side: int, epoch: int, samples: np.ndarray) -> Draws:
+        return levels.draw(self.level, self.symmetry, side, self.size, self.seed, epoch, samples)
+
+
+class Listed:
+    """The user's list: as Levelled; one object serves several threads."""
+
+    def __init__(self, spec: UserList, size: int, seed: int):
+        def make() -> albumentations.Compose:
+            import albumentations as A
+
+            return A.Compose([*listed(spec), A.Resize(size, size, interpolation=cv2.INTER_AREA)])
 
         self._seeded = Seeded(make, seed)
 
-    def __call__(self, picture: np.ndarray, epoch: int, sample: int) -> np.ndarray:
+    def __call__(self, pictures: Sequence[np.ndarray], epoch: int, samples: np.ndarray, out: np.ndarray) -> None:
+        for n, (picture, sample) in enumerate(zip(pictures, samples.tolist(), strict=True)):
+            out[n] = self.one(picture, epoch, sample)
+
+    def one(self, picture: np.ndarray, epoch: int, sample: int) -> np.ndarray:
         return self._seeded.at(epoch, sample)(image=picture)["image"]
 
 
-class BoxAugment:
-    """A level's colours, or the user's list with boxes; the geometry of levels is detection/mixing.py's.
+def augmentation(spec: Spec, size: int, symmetry: str, seed: int) -> Levelled | Listed:
+    return Levelled(spec, size, symmetry, seed) if isinstance(spec, str) else Listed(spec, size, seed)
+
+
+class BoxLevelled:
+    """A named level's colours; its geometry is detection/mixing.py's. Called as BoxListed; writes into the picture."""
+
+    def __init__(self, name: levels.Name, seed: int):
+        self.level, self.seed = LEVELS[name], seed
+        self._drawn = lru_cache(maxsize=8)(self._draw)
+
+    def __call__(
+        self, picture: np.ndarray, boxes: np.ndarray, labels: np.ndarray, epoch: int, sample: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.level.jitter[1] or self.level.blur:
+            warp.recolour(picture, self._drawn(epoch, sample // TOGETHER), sample % TOGETHER)
+        return picture, boxes, labels
+
+    def _draw(self, epoch: int, part: int) -> Draws:
+        """Of TOGETHER samples: a draw takes as long for one as for many."""
+        samples = np.arange(part * TOGETHER, (part + 1) * TOGETHER)
+        return levels.draw(self.level, "none", 1, 1, self.seed, epoch, samples)
+
+
+class BoxListed:
+    """The user's list with boxes.
 
     picture: [h, w, 3] uint8 of height and width `shape`, which stays; boxes: [n, 4] float32 in its pixels; labels: [n]
     int64. Boxes that a transform cuts are clipped, and dropped where less than VISIBLE of their area is left.
     """
 
-    def __init__(self, spec: Spec, shape: tuple[int, int], seed: int):
-        self._moves = not isinstance(spec, str)
+    def __init__(self, spec: UserList, shape: tuple[int, int], seed: int):
+        def make() -> albumentations.Compose:
+            import albumentations as A
 
-        def make() -> A.Compose:
-            if isinstance(spec, str):
-                return A.Compose(colours(spec))
             boxes = A.BboxParams(
                 "pascal_voc", label_fields=["labels"], clip=True, filter_invalid_bboxes=True, min_visibility=VISIBLE
             )
@@ -155,22 +160,23 @@ class BoxAugment:
     def __call__(
         self, picture: np.ndarray, boxes: np.ndarray, labels: np.ndarray, epoch: int, sample: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        compose = self._seeded.at(epoch, sample)
-        if not self._moves:
-            return compose(image=picture)["image"], boxes, labels
-        made = compose(image=picture, bboxes=boxes, labels=labels)
+        made = self._seeded.at(epoch, sample)(image=picture, bboxes=boxes, labels=labels)
         moved = np.asarray(made["bboxes"], np.float32).reshape(-1, 4)
         return made["image"], moved, np.asarray(made["labels"], np.int64)  # labels come back as floats
+
+
+def box_augmentation(spec: Spec, shape: tuple[int, int], seed: int) -> BoxLevelled | BoxListed:
+    return BoxLevelled(spec, seed) if isinstance(spec, str) else BoxListed(spec, shape, seed)
 
 
 class Seeded:
     """A pipeline whose draws are a function of (seed, epoch, sample) alone; each thread has one of its own."""
 
-    def __init__(self, make: Callable[[], A.Compose], seed: int):
+    def __init__(self, make: Callable[[], albumentations.Compose], seed: int):
         self._make, self._seed = make, seed
         self._local = threading.local()
 
-    def at(self, epoch: int, sample: int) -> A.Compose:
+    def at(self, epoch: int, sample: int) -> albumentations.Compose:
         """The thread's pipeline, about to draw what belongs to this sample."""
         compose, philox, python = self._thread()
         key = np.array([self._seed, (epoch << 40) | sample], dtype=np.uint64)
@@ -186,7 +192,7 @@ class Seeded:
         python.seed((self._seed << 80) | (epoch << 40) | sample)
         return compose
 
-    def _thread(self) -> tuple[A.Compose, np.random.Philox, random.Random]:
+    def _thread(self) -> tuple[albumentations.Compose, np.random.Philox, random.Random]:
         if not hasattr(self._local, "parts"):
             compose, philox, python = self._make(), np.random.Philox(), random.Random()
             compose.set_random_state(np.random.Generator(philox), python)

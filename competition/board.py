@@ -127,20 +127,42 @@ def listen_to(events: Any) -> None:
     _events = events
 
 
+class Outlet:
+    """What a worker process shows and says, with its number."""
+
+    def __init__(self, events: Any):
+        self.events, self.process = events, os.getpid()
+
+    def put(self, event: tuple[Any, ...]) -> None:
+        self.events.put((self.process, *event))
+
+
+def works_on(name: str | None) -> None:
+    """Called in a worker process: what it begins; None: it has ended."""
+    if _events is not None:
+        _events.put(("work", name))
+
+
 @contextmanager
 def forwarding(events: Any) -> Generator[None]:
-    """Draws what worker processes put into the queue, until the block ends."""
-    done = threading.Event()
+    """Draws what worker processes put into the queue by their outlets, until the block ends; tells which are silent."""
+    from competition.watchdog import Silence  # which speaks by this module
+
+    done, silence = threading.Event(), Silence()
 
     def draw() -> None:
         while True:
             try:
-                kind, *values = events.get(timeout=0.2)
+                process, kind, *values = events.get(timeout=0.2)
             except queue.Empty:
                 if done.is_set():
                     return
+                for line in silence.told():
+                    say(line)
                 continue
-            (show if kind == "show" else say)(*values)
+            silence.heard(process, *values if kind == "work" else ())
+            if kind != "work":
+                (show if kind == "show" else say)(*values)
 
     thread = threading.Thread(target=draw, daemon=True)
     thread.start()

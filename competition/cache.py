@@ -93,6 +93,10 @@ class Cache:
     def rows(self, paths: pd.Series) -> np.ndarray:
         return self.row.loc[paths].to_numpy()
 
+    def paths(self, rows: np.ndarray) -> list[str]:
+        """Of some of its rows."""
+        return self.row.index[self.row.isin(rows)].tolist()
+
 
 def folder_of(competition: str, fit_to: Fit, shape: Shape, reading: Reading = PLAIN) -> Path:
     """Where pictures of this shape lie."""

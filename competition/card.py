@@ -13,7 +13,6 @@ Cards of older versions lack some of these; what is missing is said, and the res
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -24,6 +23,7 @@ from typing import Any
 
 from competition import __version__, artifacts, config, engine, git
 from competition.keys import Competition
+from competition.versions import of
 
 PACKAGES = (
     "torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas",
@@ -68,7 +68,7 @@ def files(
 
 
 def _digests(paths: Sequence[Path]) -> dict[str, str]:
-    return {str(path): artifacts.file_digest(path) for path in paths if path.is_file()}
+    return {path.as_posix(): artifacts.file_digest(path) for path in paths if path.is_file()}
 
 
 def named(values: Mapping[str, Any], home: Path) -> list[Path]:
@@ -96,7 +96,7 @@ def _texts(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def surroundings() -> dict[str, Any]:
     """What a result is made with."""
-    versions = {"podium": __version__, "python": platform.python_version()} | {p: _version(p) for p in PACKAGES}
+    versions = {"podium": __version__, "python": platform.python_version()} | {p: of(p) for p in PACKAGES}
     return {"made": artifacts.now(), "git": git.sha(), "versions": versions, "hardware": hardware()}
 
 
@@ -116,13 +116,6 @@ def _processor() -> str:
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
     )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def keep_results(run: str, csv: Path) -> None:

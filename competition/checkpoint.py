@@ -1,10 +1,12 @@
 """All that changes while a fold trains, on disk: what a checkpoint holds, when the next one is due, and going on from it.
 
-The one before the last is kept, for a disk may damage the last.
+The one before the last is kept, for a disk may damage the last; and one from before the epoch's start, for a fold that
+diverges goes back to there. What is written is finite, so each of them is one to go on from.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import time
@@ -17,7 +19,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from competition import artifacts
+from competition import artifacts, divergence, versions
 from competition.errors import EnvironmentFault, Finding, SafetyFault
 from competition.task import Fold
 
@@ -39,6 +41,13 @@ class State:
     step: int = 0  # optimizer steps done, over all epochs
     loss: Tensor | float = 0.0  # sum over the epoch's steps so far
     recent: Tensor | float = 0.0  # the same since the last line of history
+    first: Tensor | float | None = None  # the loss of the first step
+    bad: Tensor | int = 0  # steps whose loss was no number, under fp16 those in a row: its scaler skips single ones
+    rollbacks: list[int] = field(default_factory=list)  # steps from which on the rate is halved (divergence.py)
+    makers: list[dict[str, str]] = field(default_factory=list)  # versions and device of the processes that trained it
+    saved: int | None = None  # the step of last.ckpt
+    before: int | None = None  # that of previous.ckpt
+    open: bool = False  # the epoch that ended with the last step is not validated yet
     accumulate: int = 1
     seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
@@ -55,6 +64,23 @@ class State:
     def elapsed(self) -> float:
         return self.seconds + time.monotonic() - self.since
 
+    def start(self) -> int:
+        """The first step of the epoch that the last step was of."""
+        return max(0, self.step - 1) // self.job.steps * self.job.steps
+
+    def most(self) -> int:
+        """Steps without a finite loss that are too many."""
+        return divergence.SKIPPED if self.scaler.is_enabled() else 1
+
+    def good(self) -> bool:
+        """Whether all of it is finite: what is not, is not worth going on from."""
+        if int(self.bad) >= self.most():
+            return False
+        averages = [part.state_dict() for part in (self.ema, self.swa) if part]
+        moments = [moment.values() for moment in self.job.optimizer.state.values()]
+        states = self.job.model.state_dict(), *averages
+        return divergence.finite([t for part in (*(s.values() for s in states), *moments) for t in part])
+
     def values(self) -> dict[str, Any]:
         """Tensors, numbers and text, as `torch.load` takes them without running code."""
         return {
@@ -68,41 +94,73 @@ class State:
             "step": self.step,
             "loss": float(self.loss),
             "recent": float(self.recent),
+            "first": None if self.first is None else float(self.first),
+            "bad": int(self.bad),
+            "rollbacks": list(self.rollbacks),
+            "makers": list(self.makers),
+            "open": self.open,
             "accumulate": self.accumulate,
             "threads": torch.get_num_threads(),  # another number adds in another order
             "seconds": self.elapsed(),
         }
 
     def take(self, values: dict[str, Any]) -> None:
+        """An older version had no lines of steps, was not stopped in a validation, and did not go back."""
         self.job.model.load_state_dict(values["model"])
         if self.ema:
             self.ema.module.load_state_dict(values["ema"])
         if self.swa:
             self.swa.load_state_dict(values["swa"])
         self.job.optimizer.load_state_dict(values["optimizer"])
-        self.scaler.load_state_dict(values["scaler"])
+        if values["scaler"]:  # empty where it was off: on another device
+            self.scaler.load_state_dict(values["scaler"])
         torch.set_rng_state(values["random"].cpu())
         if values["cuda_random"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(values["cuda_random"].cpu())
         self.step, self.loss = values["step"], values["loss"]
-        self.recent = values.get("recent", 0.0)  # an older version had no lines of steps
-        self.accumulate, self.seconds = values["accumulate"], values["seconds"]
+        self.recent, self.first = values.get("recent", 0.0), values.get("first")
+        self.bad, self.rollbacks = values.get("bad", 0), list(values.get("rollbacks", []))
+        self.makers = list(values.get("makers", []))
+        self.accumulate, self.seconds, self.since = values["accumulate"], values["seconds"], time.monotonic()
+        self.open = values.get("open", False)
         torch.set_num_threads(values["threads"])
 
 
-def save(state: State, fold: Fold) -> None:
-    """Writes the checkpoint; the one before it is kept."""
+def packed(state: State) -> bytes:
+    """All of it, in memory."""
+    buffer = io.BytesIO()
+    torch.save(state.values(), buffer)
+    return buffer.getvalue()
+
+
+def save(state: State, fold: Fold) -> bool:
+    """Writes the checkpoint, unless its state is not finite; whether it did. The one before it is kept, and one that lies
+    at or before the epoch's start."""
+    if not state.good():
+        return False
     began = time.monotonic()
-    values = state.values() | {"origin": _origin(fold)}
-    last, previous = (fold.folder / name for name in artifacts.CHECKPOINTS)
+    values = state.values() | {"origin": _origin(fold), "before": state.saved}
+    last, previous, earlier = (fold.folder / name for name in artifacts.CHECKPOINTS)
+    start = state.step // state.job.steps * state.job.steps
+    if (
+        state.saved is not None
+        and state.before is not None
+        and state.before <= start < state.saved
+        and previous.exists()
+    ):
+        with artifacts.disk_faults(earlier):
+            previous.replace(earlier)
     artifacts.write_sealed(last, lambda file: torch.save(values, file), previous)
+    state.before, state.saved = state.saved, state.step
     state.plan_save(time.monotonic() - began)
+    return True
 
 
 def resume(state: State, fold: Fold, device: torch.device) -> None:
     """Goes on from the last checkpoint, from the one before it where the last is damaged, or from nothing where there is
     none. Raises EnvironmentFault CKPT-CORRUPT, CKPT-MISMATCH, SafetyFault SEC-PICKLE.
     """
+    here = versions.now() | {"device": device.type}
     there = [path for name in artifacts.CHECKPOINTS if (path := fold.folder / name).exists()]
     for path in there:
         try:
@@ -113,12 +171,63 @@ def resume(state: State, fold: Fold, device: torch.device) -> None:
             if path == there[-1]:
                 raise
     else:
+        state.makers = [here]
         return
     _refuse_other(path, values.get("origin", {}), _origin(fold))
-    state.take(values)
-    if path != there[0]:
+    begun = versions.of_run(fold.folder.parent)  # an older checkpoint doesn't say
+    maker = (values.get("makers") or [{name: text for name, text in begun.items() if name in here}])[-1]
+    with versions.reading(
+        path, maker, f"go on with those versions, or delete {path.parent}: that fold is trained anew"
+    ):
+        state.take(values)
+    if path == there[0]:
+        state.saved, state.before = state.step, values.get("before")
+    else:
         note = f"{damage.code}: {damage.where}: {damage.found}; gone on from {path.name}, step {state.step}"
         fold.log(state.step + 1, {"note": note})  # the line of history of this step is whole
+    _go_on_as(state, fold, maker, here)
+
+
+def _go_on_as(state: State, fold: Fold, maker: dict[str, str], here: dict[str, str]) -> None:
+    """Tells and remembers where another version or device goes on."""
+    told = versions.differences(maker, here)
+    state.makers = state.makers or [maker]
+    if told:
+        state.makers = [*state.makers, here]
+        note = f"gone on from step {state.step} by other versions: {told}; bits may differ from those of one alone"
+        fold.log(state.step + 1, {"note": note})
+
+
+def go_back(state: State, fold: Fold, beginning: bytes, why: str, rate: float, device: torch.device) -> None:
+    """From a state that has diverged to the start of its epoch, or before it, with half the rate from that start on.
+
+    beginning: of `packed`, before the first step. Raises EnvironmentFault RUN-NAN where that was done often enough.
+    """
+    seen, start, before = state.step, state.start(), state.rollbacks
+    if len(before) == divergence.ROLLBACKS:
+        raise divergence.fault(fold, seen, rate, why, len(before))
+    name, values = "its beginning", torch.load(io.BytesIO(beginning), map_location=device, weights_only=True)
+    for path in (fold.folder / name for name in artifacts.CHECKPOINTS):
+        found = _readable(path, device)
+        if found and divergence.fits(found, before, start) and found["step"] > values["step"]:
+            name, values = path.name, found
+    seconds, makers = state.elapsed(), state.makers
+    state.take(values)
+    state.rollbacks, state.seconds, state.makers = [*before, start], seconds, makers
+    share = divergence.share(state.rollbacks, start)
+    note = (
+        f"{why} at step {seen}: gone on from {name}, step {state.step}; from step {start} on at {share:g} of the rate "
+        f"({len(state.rollbacks)} of {divergence.ROLLBACKS} times)"
+    )
+    fold.log(state.step + 1, {"note": note})
+    save(state, fold)
+
+
+def _readable(path: Path, device: torch.device) -> dict[str, Any] | None:
+    try:
+        return _read(path, device) if path.exists() else None
+    except EnvironmentFault:  # a damaged one is none to go back to
+        return None
 
 
 def _origin(fold: Fold) -> dict[str, str]:

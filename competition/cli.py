@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from competition import interrupt
 from competition.errors import EnvironmentFault, Fault, Stopped, visible
 
 
@@ -46,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
     verb("ensemble", "blends runs by what is fitted on their OOF", comp,
          ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), overrides,
          variant)  # fmt: skip
-    clock = ("--time", {"default": None, "help": "how long the models of a preset may train: 10m, 2h"})
+    clock = ("--time", {"default": None, "help": "how long all of it may take: 10m, 9h; there is a submission by then"})
     verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
     verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
-    verb("detect", "the same for a run of the task detection", run, overrides, variant)
+    verb("detect", "the same for a run of the task detection", run, overrides, variant, clock)
     verb("tune", "searches over a run's settings and writes the best as <run>-tuned", run,
          ("--trials", {"type": int, "default": None, "help": "trials that come to an end, over the life of the search"}),
          ("--time", {"default": None, "help": "how long it may take, the check of the best too: 10m, 2h"}))  # fmt: skip
@@ -99,9 +100,16 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, began: float | None = None) -> int:
+    """began: of a process of its own the moment of its start, by `time.monotonic`, from which its limit counts."""
     options = parser().parse_args(arguments)
     try:
+        interrupt.listen()
+        if began is not None and options.verb in LIMITED and options.time is not None:
+            from competition import overtime
+
+            if not overtime.watched:
+                return overtime.watch(options.variant or options.run, options.time, began)
         VERBS[options.verb](options)
     except Fault as fault:
         if options.debug:
@@ -111,9 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         _tell(f"{visible(str(stopped))}. The same command continues.")
         return stopped.exit_code
-    except KeyboardInterrupt:
-        _tell("stopped. The same command continues.")
-        return Stopped.exit_code
     except BrokenPipeError:
         return 0
     except OSError as error:
@@ -122,6 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _tell(fault.as_json() if options.json else visible(str(fault)))
         return fault.exit_code
+    except BaseException as e:
+        if not (interrupt.came or isinstance(e, KeyboardInterrupt)):  # a library turns one amid its import into its own
+            raise
+        _tell("stopped. The same command continues.")
+        return Stopped.exit_code
     return 0
 
 
@@ -203,7 +213,7 @@ def detect(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     run = runs.resolve(options.run, options.set, options.variant)
-    stages.alternate(run, "detection", recorded_set(options))
+    stages.alternate(run, "detection", recorded_set(options), options.time)
 
 
 def tune(options: argparse.Namespace) -> None:
@@ -335,4 +345,5 @@ def recorded_set(options: argparse.Namespace) -> str:
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
                                 importance, compare, reproduce, lr, look, describe, plan, guard, upload, score, leaderboard,
                                 report, sync, demo, schema)}  # fmt: skip
+LIMITED = ("submission", "tabular", "detect")
 VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -321,7 +321,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
                     code="CFG-EXISTS",
                     what="a run of that name exists with other settings",
                     where=str(path),
-                    found=path.read_text().strip().replace("\n", "; "),
+                    found=path.read_text(encoding="utf-8").strip().replace("\n", "; "),
                     risk="its results would be of two configurations",
                     mend="choose another AS=, or remove that file and its run folder",
                 )

@@ -70,7 +70,7 @@ def _steps(run: Run, began: float, split: Split) -> Cost:
     """At a rate of 0, which takes as long as any other. began: when the command asked for it, by `time.monotonic`."""
     from competition import averages, loop
 
-    plain = run.task.model_copy(update={"compile": False})
+    plain = run.task.model_copy(update={"compile": "off"})
     with rehearsal.fold_of(run, split) as fold:
         job = plain.job(fold)
         norms = bool(plain.swa and averages.norms(job.model))

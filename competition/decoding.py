@@ -22,7 +22,7 @@ import numpy as np
 import PIL
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from competition import dicom
+from competition import dicom, watchdog
 
 VERSION = 1  # of this module: another where the same file becomes other pixels
 DECODER = f"decoding {VERSION}, opencv {cv2.__version__}, pillow {PIL.__version__}"
@@ -110,7 +110,7 @@ def opened(path: str) -> BinaryIO:
 def read(path: str) -> bytes:
     """The file's content. Raises BadPicture."""
     try:
-        with opened(path) as file:
+        with watchdog.at(lambda: f"reading {path}"), opened(path) as file:
             return file.read()
     except OSError as e:  # of a failing disk
         raise unreadable(path, e) from None
@@ -126,7 +126,7 @@ def plain(found: os.stat_result) -> os.stat_result:
 def unreadable(path: str, why: OSError) -> BadPicture:
     """What the operating system's refusal means."""
     if why.errno in (errno.EACCES, errno.EPERM):
-        return BadPicture("IMG-PERM", f"user {os.geteuid()} may not read it: {_mode(path)}")
+        return BadPicture("IMG-PERM", f"user {_user()} may not read it: {_mode(path)}")
     if why.errno == errno.ENAMETOOLONG:
         return BadPicture("IMG-NAME", f"a name of {max(map(len, os.fsencode(path).split(b'/')))} bytes")
     if os.path.islink(path):
@@ -134,6 +134,10 @@ def unreadable(path: str, why: OSError) -> BadPicture:
     if why.errno in (errno.ENOENT, errno.ENOTDIR):
         return BadPicture("IMG-MISSING", "no such file")
     return BadPicture("IMG-READ", str(why))
+
+
+def _user() -> int | str:
+    return os.geteuid() if hasattr(os, "geteuid") else os.environ.get("USERNAME", "")  # Windows has no numbers
 
 
 def _mode(path: str) -> str:

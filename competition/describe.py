@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.table import Table
 
-from competition import artifacts, board, contact, mistakes
+from competition import artifacts, board, contact, mistakes, versions
 from competition.config import Run, task_name
 from competition.engine import Engine, cores
 from competition.errors import ConfigFault, Finding, Stopped
@@ -133,9 +133,11 @@ def measure(run: Run, split: Split) -> tuple[dict[str, Any], Sequence[Strip]]:
     fold = open_fold(run, split)
     intact(fold.folder)
     board.say(f"{run.name} {split.name}: measuring its network")
-    knobs = run.task.model_copy(update={"pretrained": False, "compile": False})  # the weights are the fold's own
+    knobs = run.task.model_copy(update={"pretrained": False, "compile": "off"})  # the weights are the fold's own
     job, device = knobs.job(fold), loop.device_of(knobs.device)
-    job.model.load_state_dict(load_file(fold.folder / "model.safetensors"))
+    path = fold.folder / "model.safetensors"
+    with versions.reading(path, versions.of_run(fold.folder.parent), versions.MEND):
+        job.model.load_state_dict(load_file(path))
     pieces = artifacts.read_json(fold.folder / "fit.json")["accumulate"]
     drawn = next(job.batches(0, 0))
     batch = drawn[: max(2, len(drawn) // pieces)].to(device)

@@ -2,14 +2,17 @@
 
 On a CPU one process a core with one thread each is 1.5 to 5 times as fast as one process with all threads (measured on
 two busy cores; waiting threads must sleep, OMP_WAIT_POLICY=PASSIVE, set before torch is imported). On GPUs it is one
-process each.
+process each, or more where folds share one (packing.py).
+
+Where the system has it, workers are forked from a server that has imported what folds need while this process looked at
+the data (`expect`): on two cores 7 to 10 s of imports are paid once, not once more in each worker.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
 import signal
@@ -24,14 +27,17 @@ from typing import Any, TypeVar
 
 from competition import board, interrupt
 from competition.errors import EnvironmentFault, Finding, Stopped, examples
+from competition.limit import Limit
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _stop = threading.Event()
 _deadline = math.inf  # of the work at hand, by `time.monotonic`, which all processes of a machine share
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows either ends a process at once
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+GIVING_WAY = 5  # nice of workers where there is a limit: the processes that write the CSVs in time come first
 ALONE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+START = "forkserver" if sys.platform == "linux" else "spawn"  # Apple's frameworks don't bear a fork
 
 
 def stopping() -> bool:
@@ -56,7 +62,7 @@ def signals() -> Generator[None]:
         _stop.set()
         board.say("stopping after this step; once more to quit at once")
 
-    before = {s: signal.signal(s, handle) for s in _heard()}
+    before = {s: signal.signal(s, handle) for s in interrupt.heard()}
     try:
         if interrupt.came:
             raise KeyboardInterrupt
@@ -67,18 +73,14 @@ def signals() -> Generator[None]:
         _stop.clear()
 
 
-def _heard() -> list[signal.Signals]:
-    """A hang-up that is passed over stays so, or `nohup` would be of no use."""
-    return [s for s in SIGNALS if s.name != "SIGHUP" or signal.getsignal(s) != signal.SIG_IGN]
-
-
 class Engine:
     """Worker processes are kept for the next call."""
 
     def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
         self.size = 0
-        self.deadline = math.inf
+        self.deadline = self.closing = math.inf
+        self.limit: Limit | None = None  # of the whole command
 
     def __enter__(self) -> Engine:
         return self
@@ -87,56 +89,84 @@ class Engine:
         self._end()
 
     @contextmanager
-    def until(self, deadline: float) -> Generator[None]:
-        """What is mapped within is stopped at `deadline`, by `time.monotonic`: the clock of the day may jump."""
-        self.deadline = deadline
+    def until(self, deadline: float, closing: float = math.inf) -> Generator[None]:
+        """What is done and mapped within is stopped at `deadline`, by `time.monotonic`: the clock of the day may jump. A
+        worker that has not ended by `closing` is killed. Of nested calls the earlier times count."""
+        global _deadline
+        before = self.deadline, self.closing, _deadline
+        self.deadline, self.closing = min(deadline, self.deadline), min(closing, self.closing)
+        _deadline = min(deadline, _deadline)
         try:
             yield
         finally:
-            self.deadline = math.inf
+            self.deadline, self.closing, _deadline = before
+
+    def expect(self, items: int, modules: Sequence[str], device: str = "auto", jobs: int | None = None) -> None:
+        """Workers for so many items will be needed: a server to fork them from begins to import these modules meanwhile.
+
+        It imports nothing where one already serves, nor where `map` will need no worker.
+        """
+        jobs, gpus = slots(device, jobs)
+        if START != "forkserver" or jobs == 1 or (items == 1 and gpus <= 1) or not items:
+            return
+        multiprocessing.get_context(START).set_forkserver_preload(list(modules))
+        with _signals_wait(), _environment(ALONE):
+            multiprocessing.forkserver.ensure_running()
 
     def map(
         self, job: Callable[[Item], Result], items: Sequence[Item], device: str = "auto", jobs: int | None = None
     ) -> list[Result]:
         """The results in the order of the items. jobs: processes at once; None: one a GPU, or one a CPU core.
 
-        The first fault stops what is at work and is raised; so is Stopped, once a signal asked for it.
+        The first fault stops what is at work and is raised; so is Stopped, once a signal asked for it or time is up. Where
+        workers may have to be killed, none works in this process.
         """
         jobs, gpus = slots(device, jobs)
-        if jobs == 1 or (len(items) == 1 and gpus <= 1):
+        alone = jobs == 1 or (len(items) == 1 and gpus <= 1)
+        if alone and self.closing == math.inf:
             return [_run(job, item, self.deadline) for item in items]
-        if self.size != jobs or self._dead():  # one may have died while it had nothing to do
+        if self.size != (1 if alone else jobs) or self._dead():  # one may have died while it had nothing to do
             self._end()
-            self._start(jobs, gpus)
+            self._start(1 if alone else jobs, gpus, alone)
         assert self.pool is not None
         with board.forwarding(self.events):
             with _signals_wait():
                 futures = [self.pool.submit(_run, job, item, self.deadline) for item in items]
             waiting: set[Future] = set(futures)
             died: dict[int, int] = {}
+            late = False
             while waiting:
-                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+                ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+                done = [f for f in ended if not f.cancelled()]
+                if any(isinstance(f.exception(), Stopped) for f in done):  # it is too late to begin another
+                    for future in waiting:
+                        future.cancel()
                 broken = any(isinstance(f.exception(), BrokenProcessPool) for f in done)
                 faults = [
                     e for f in done if (e := f.exception()) and not isinstance(e, Stopped)
                 ]  # workers hear the clock
                 died = self._reaped() if broken else {}
-                if signalled() or faults:
-                    self._tell_workers(signal.SIGKILL if broken else signal.SIGTERM)
+                late = bool(waiting) and time.monotonic() >= self.closing
+                if signalled() or faults or late:
+                    self._tell_workers(KILL if broken or late else signal.SIGTERM)
                     for future in waiting:
                         future.cancel()
                     wait(waiting)
                     waiting = set()
                     self._end()  # workers that were told to stop take no more work
+            if late:
+                raise Stopped("time is up; a process that did not hear it was ended")
             return _results(futures, items, died)
 
-    def _start(self, jobs: int, gpus: int) -> None:
-        """No process begins before it has something to do."""
-        context = multiprocessing.get_context("spawn")
+    def _start(self, jobs: int, gpus: int, alone: bool) -> None:
+        """No process begins before it has something to do. alone: it has all cores, as this process would."""
+        context = multiprocessing.get_context("spawn" if alone else START)  # what forks has the threads of one core
         self.events, slots = context.Queue(), context.Queue()
         for n in range(jobs):
             slots.put(n % gpus if gpus else None)
-        self.pool, self.size = ProcessPoolExecutor(jobs, context, _begin, (self.events, slots, os.getpid())), jobs
+        surroundings = dict(os.environ) if alone else os.environ | ALONE
+        given = (self.events, slots, surroundings, self.closing < math.inf)
+        self.pool, self.size = ProcessPoolExecutor(jobs, context, _begin, given), jobs
 
     def _end(self) -> None:
         if self.pool:
@@ -189,33 +219,64 @@ def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) 
 @contextmanager
 def _signals_wait() -> Generator[None]:
     """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (`_begin` opens it)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    _mask("SIG_BLOCK")
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        _mask("SIG_UNBLOCK")
+
+
+def _mask(how: str) -> None:
+    """Windows has no masks: a Ctrl-C there may come before a worker hears it, and ends that worker."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(getattr(signal, how), interrupt.SIGNALS)
 
 
 def _run(job: Callable[[Item], Result], item: Item, deadline: float) -> Result:
     global _deadline
-    _deadline = deadline
+    before, _deadline = _deadline, deadline
     try:
         if stopping():
             raise Stopped("stopped before the next fold")
+        board.works_on(str(getattr(item, "name", item)))
         return job(item)
     finally:
-        _deadline = math.inf
+        board.works_on(None)
+        _deadline = before
 
 
-def _begin(events: Any, slots: Any, parent: int) -> None:
-    """In a new worker: its GPU, its signals, and its end when the parent is gone."""
-    for number in _heard():
+def _begin(events: Any, slots: Any, environment: dict[str, str], limited: bool) -> None:
+    """In a new worker: its GPU, its signals, its surroundings, and its end when the parent is gone, whoever forked it."""
+    for number in interrupt.heard():
         signal.signal(number, lambda *_: _stop.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    _mask("SIG_UNBLOCK")
     slot = slots.get()
-    os.environ.update(ALONE if slot is None else {"CUDA_VISIBLE_DEVICES": _visible(slot)})
-    board.listen_to(events)
-    end_with(parent, functools.partial(os._exit, 1))
+    os.environ.update(environment)
+    if slot is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slot)
+    if limited and hasattr(os, "nice"):
+        os.nice(GIVING_WAY)
+    board.listen_to(board.Outlet(events))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Generator[None]:
+    """Processes that begin here inherit these."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def end_with(parent: int, end: Callable[[], object]) -> None:
@@ -285,5 +346,5 @@ def _ending(code: int) -> str:
     """Of an exit code: by which signal, and what that means most often."""
     if code >= 0:
         return f"exit code {code}"
-    meaning = {signal.SIGKILL: ": most often the system's, for memory", signal.SIGSEGV: ": a fault within a library"}
+    meaning = {KILL: ": most often the system's, for memory", signal.SIGSEGV: ": a fault within a library"}
     return signal.Signals(-code).name + meaning.get(signal.Signals(-code), "")

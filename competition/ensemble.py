@@ -64,7 +64,7 @@ def _write(name: str, members: list[str], keys: dict[str, Any], every: bool) -> 
         artifacts.write_text(path, EVERY * every + _text(members, keys))
         board.say(f"wrote {path}")
         return
-    there, follows = config.read_run(name), every and path.read_text().startswith(EVERY)
+    there, follows = config.read_run(name), every and path.read_text(encoding="utf-8").startswith(EVERY)
     values = there.config() if there.task is None else {}
     same = set(there.members or ()) == set(members) and all(values.get(key) == value for key, value in keys.items())
     if same:

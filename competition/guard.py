@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from competition import artifacts, board, hostread, resemblance, runs, samples, submit
+from competition import artifacts, board, hostread, kept, resemblance, runs, samples, submit
 from competition.boxes.form import BoxForm
-from competition.data import load
+from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Finding, examples
 from competition.form import infer
 from competition.runs import Opened
@@ -116,6 +117,9 @@ def known(path: Path, competition: str | None = None) -> Verdict:
     assert isinstance(table, pd.DataFrame), "a finding is a fault"
     doubts = [*_bytewise(content, Path(data.config.data) / data.config.sample), *submit.notes(data, table)]
     doubts += [*_degenerate(table, data.sample, [data.sample_id]), *_twins(path, name, content)]
+    state = None if own is None else kept.state(own)
+    if own is not None and state is not None:
+        return _of_a_late_one(own, state, data, table, str(path), tuple(doubts))
     record = runs.recorded(own or "-")
     changed = record is not None and record["data"] != data.hash
     if changed:
@@ -143,20 +147,39 @@ def likeness(at: Opened, table: pd.DataFrame, where: str) -> tuple[list[Finding]
 
     Where `prior:` moves the shares of classes on purpose, nothing but rows of one value is a fault or a doubt.
     """
-    score = artifacts.read_json(at.folder / "score.json")
-    fold, form = scored_folds(at.table), infer(at.data)
+    score, fold = artifacts.read_json(at.folder / "score.json"), scored_folds(at.table)
     plain = artifacts.read_table(at.folder / "oof.parquet")
-    prediction = decided(score, plain, fold)
+    return _beside(at.data, decided(score, plain, fold), fold.index, table, where)
+
+
+def _of_a_late_one(
+    run: str, state: dict[str, Any], data: Data, table: pd.DataFrame, where: str, doubts: tuple[str, ...]
+) -> Verdict:
+    """Of a submission that was made because time was up: beside what its own models said of the rows that they held out."""
+    told = f"{len(table):,} rows; by competition {data.name}"
+    doubts = (*doubts, f"RUN-BUDGET: made because time was up, of {state['told']}")
+    if state["score"] is None or state["row"]["data"] != data.hash:
+        return Verdict((), (), doubts, f"{told}, without out-of-fold predictions")
+    prediction = artifacts.read_table(kept.folder(run) / "oof.parquet")
+    unlike, far = _beside(data, prediction, pd.Index(state["rows"]), table, where)
+    return Verdict((), tuple(unlike), (*doubts, *far), f"{told} and the out-of-fold predictions of {state['told']}")
+
+
+def _beside(
+    data: Data, prediction: pd.DataFrame, ids: pd.Index, table: pd.DataFrame, where: str
+) -> tuple[list[Finding], list[str]]:
+    """Of a submission's table beside out-of-fold predictions of these ids, as they are scored."""
+    form = infer(data)
     if isinstance(form, BoxForm):
-        assert at.data.train.sizes is not None
-        sizes, classes = at.data.train.sizes.loc[fold.index], at.data.problem.classes
+        assert data.train.sizes is not None
+        sizes, classes = data.train.sizes.loc[ids], data.problem.classes
         found = resemblance.compare(
-            resemblance.of_boxes(prediction, sizes, classes), resemblance.test_boxes(at.data, form, table)
+            resemblance.of_boxes(prediction, sizes, classes), resemblance.test_boxes(data, form, table)
         )
     else:
-        oof = pd.DataFrame(submit.cells(at.data, form, prediction))
+        oof = pd.DataFrame(submit.cells(data, form, prediction))
         found = resemblance.compare(
-            resemblance.measured(form, oof), resemblance.measured(form, table), at.data.config.prior is not None
+            resemblance.measured(form, oof), resemblance.measured(form, table), data.config.prior is not None
         )
     mend = "look at that file's rows; if test truly differs that much, upload it with FORCE=1"
     faults = [hostread.finding("SUB-FAR", what, where, told, mend) for what, told in found.faults]

@@ -114,7 +114,7 @@ def open_to_others() -> Iterator[str]:
     folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
     for name in ("kaggle.json", "access_token", "access_token.txt", "credentials.json"):
         path = folder / name
-        if path.is_file() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        if os.name == "posix" and path.is_file() and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
             yield f"SEC-TOKEN: {path} can be read by other users of this machine; chmod 600 {path}"
 
 

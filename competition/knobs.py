@@ -47,7 +47,10 @@ class Training(Strict):
     amp: Literal["auto", "off", "bf16", "fp16"] = fit(
         "auto", "mixed precision; auto: bf16 or else fp16 on a GPU, off on a CPU (it is slower there)"
     )
-    compile: bool = machine(False, "torch.compile; pays on a GPU for long runs")
+    compile: Literal["auto", "on", "off"] = machine(
+        "auto",
+        "torch.compile; auto: on a CUDA GPU for long runs, never on a CPU; where it fails the network runs as it is",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = machine("auto", "auto: a GPU where there is one")
     cache: Literal["disk", "none"] = machine(
         "disk",
@@ -56,6 +59,12 @@ class Training(Strict):
     workers: int | None = machine(
         None, "threads that prepare batches; 0: none, between steps; null: 0 on a CPU, up to 8 beside a GPU", ge=0
     )
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        """YAML reads on and off as true and false."""
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
     @field_validator("augment", "views", mode="before", check_fields=False)
     @classmethod

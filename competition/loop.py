@@ -23,12 +23,14 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from competition import artifacts
-from competition.averages import SWA_RATE, measure_norms
-from competition.checkpoint import State, resume, save
+from competition import artifacts, versions
+from competition.averages import SWA_RATE, following, measure_norms
+from competition.checkpoint import State, go_back, packed, resume, save
+from competition.compiling import Compiled, wanted
+from competition.divergence import Diverged, fault, finite, share
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
-from competition.meter import Meter, diverged
+from competition.meter import Meter
 from competition.task import Fold
 
 VALIDATIONS = 10
@@ -46,7 +48,8 @@ class Job:
 
     steps: optimizer steps of an epoch. batches(epoch, first): the epoch's batches from step `first` on. loss(model,
     batch): mean over the rows. validate(model): the score to show, or None; must not draw random numbers. notes: what
-    the saved weights remember of how they are used. beside: further files of the model, by name.
+    the saved weights remember of how they are used. beside: further files of the model, by name. trunk: the part of
+    the model that can be compiled, None: all of it.
     """
 
     model: nn.Module
@@ -57,6 +60,7 @@ class Job:
     validate: Callable[[nn.Module, int], float] | None
     notes: dict[str, str] = field(default_factory=dict)
     beside: dict[str, bytes] = field(default_factory=dict)
+    trunk: nn.Module | None = None
 
 
 def device_of(name: str) -> torch.device:
@@ -107,7 +111,8 @@ def keep(model: nn.Module, job: Job, fold: Fold) -> None:
     for name, content in job.beside.items():
         artifacts.write_bytes(fold.folder / name, content)
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    artifacts.write_bytes(fold.folder / "model.safetensors", to_bytes(weights, metadata=fold.origin | job.notes))
+    notes = fold.origin | job.notes | {versions.NOTE: versions.note()}
+    artifacts.write_bytes(fold.folder / "model.safetensors", to_bytes(weights, metadata=notes))
 
 
 def begin(job: Job, knobs: Training, device: torch.device) -> State:
@@ -121,16 +126,18 @@ def begin(job: Job, knobs: Training, device: torch.device) -> State:
 def stepper(state: State, knobs: Training, device: torch.device) -> Callable[[Any, float], Tensor]:
     """(batch, rate) -> loss: one step of the optimizer, and of the moving average."""
     job, amp = state.job, autocast(knobs, device)
-    run: Any = torch.compile(job.model, dynamic=False) if knobs.compile else job.model
+    pictures = knobs.epochs * job.steps * knobs.batch
+    compiled = Compiled(job.trunk or job.model, wanted(knobs, pictures, device))
+    average = following(state.ema, job.model) if state.ema else None
 
     def step(batch: Any, rate: float) -> Tensor:
         for group in job.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
-        loss = _gradients(state, run, batch, amp, device)
+        loss = _gradients(state, compiled, batch, amp, device)
         _update(state, knobs.clip)
         state.step += 1
-        if state.ema:
-            state.ema.update(job.model, step=state.step)
+        if average:
+            average(state.step)
         return loss
 
     return step
@@ -145,56 +152,81 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     """Trains for `knobs.epochs`, from the checkpoint in `fold.folder` where there is one.
 
     Returns the model to keep (the mean of the last `swa` epochs' weights or the moving average, if on; else the last
-    weights, never the best epoch on the held-out fold) and what is worth recording. Raises Stopped (state saved),
-    EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
+    weights, never the best epoch on the held-out fold) and what is worth recording. Where it diverges it goes back and on
+    at half the rate (divergence.py). Raises Stopped (state saved), EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
     """
     dtype = amp_dtype(knobs.amp, device)
     state = begin(job, knobs, device)
+    beginning = packed(state)
     resume(state, fold, device)
-    total, warmup, constant = (round(epochs * job.steps) for epochs in (knobs.epochs, knobs.warmup, knobs.swa))
-    low = knobs.lr * (SWA_RATE if knobs.swa else knobs.lr_min)
     step = stepper(state, knobs, device)
-    rate = learning_rate(state.step, total - constant, warmup, knobs.lr, low)
-    meter = Meter(state, fold, knobs.epochs, rate)
-
-    def close(final: nn.Module, epoch: int) -> None:
-        meter.close(job.validate(final, epoch) if job.validate and _shows(epoch, knobs.epochs) else None)
-
-    while state.step < total:
-        epoch, first = divmod(state.step, job.steps)
-        meter.begin(epoch)
-        job.model.train()
-        for batch in job.batches(epoch, first):
-            rate = learning_rate(state.step + 1, total - constant, warmup, knobs.lr, low)
-            pieces = state.accumulate
-            loss = step(batch, rate)
-            if state.accumulate != pieces:
-                note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
-                fold.log(state.step, {"note": note, "accumulate": state.accumulate})
-            meter.add(loss, rate, len(batch))
-            if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
-                _save_if_due(state, fold)
-        if state.swa and epoch >= knobs.epochs - knobs.swa:
-            state.swa.update_parameters(job.model)
-        if state.step < total:
-            close(state.ema.module if state.ema else job.model, epoch)
-            _save_if_due(state, fold)
-        elif state.swa:
-            save(state, fold)  # all is trained; the norms may take minutes
-
+    meter = Meter(state, fold, knobs.epochs, _rate(state, knobs, state.step))
+    while state.step < knobs.epochs * job.steps:
+        try:
+            _epoch(state, step, meter, knobs, fold)
+        except Diverged as e:
+            go_back(state, fold, beginning, str(e), meter.rate, device)
     if state.swa:
         _measure_norms(state, knobs, fold, device)
     final = next((average.module for average in (state.swa, state.ema) if average), job.model)
-    close(final, knobs.epochs - 1)
-    if not all(bool(p.isfinite().all()) for p in final.parameters()):
-        raise EnvironmentFault(diverged(fold, state.step, rate))
+    _close(state, final, meter, knobs, fold)
+    if not finite(final.parameters()):
+        raise fault(fold, state.step, meter.rate, "weights are no numbers", len(state.rollbacks))
     return final, {
         "steps": state.step,
         "seconds": round(state.elapsed(), 1),
         "accumulate": state.accumulate,
         "amp": str(dtype).removeprefix("torch.") if dtype else "off",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
-    }
+        "rollbacks": len(state.rollbacks),
+    } | ({"made_by": state.makers} if len(state.makers) > 1 else {})
+
+
+def _epoch(state: State, step: Callable[[Any, float], Tensor], meter: Meter, knobs: Training, fold: Fold) -> None:
+    """The rest of an epoch, with all that comes at its end; what follows the last one is left to `train`. Raises Stopped,
+    Diverged."""
+    job = state.job
+    epoch, first = (state.step // job.steps - 1, job.steps) if state.open else divmod(state.step, job.steps)
+    meter.begin(epoch)
+    job.model.train()
+    for batch in job.batches(epoch, first):
+        rate, pieces = _rate(state, knobs, state.step + 1), state.accumulate
+        loss = step(batch, rate)
+        if state.accumulate != pieces:
+            note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
+            fold.log(state.step, {"note": note, "accumulate": state.accumulate})
+        meter.add(loss, rate, len(batch))
+        if state.step % job.steps:  # an epoch's end is saved below, with its line of history written
+            _save_if_due(state, fold)
+    if not finite(job.model.state_dict().values()):
+        raise Diverged("weights are no numbers")
+    if state.swa and epoch >= knobs.epochs - knobs.swa and not state.open:
+        state.swa.update_parameters(job.model)
+    if epoch + 1 < knobs.epochs:
+        state.open = True
+        _close(state, state.ema.module if state.ema else job.model, meter, knobs, fold)
+        state.open = False
+        _save_if_due(state, fold)
+    elif state.swa:
+        save(state, fold)  # all is trained; the norms may take minutes
+
+
+def _rate(state: State, knobs: Training, step: int) -> float:
+    """Of the step that is the `step`-th, from 1."""
+    total, warmup, constant = (round(epochs * state.job.steps) for epochs in (knobs.epochs, knobs.warmup, knobs.swa))
+    low = knobs.lr * (SWA_RATE if knobs.swa else knobs.lr_min)
+    return learning_rate(step, total - constant, warmup, knobs.lr, low) * share(state.rollbacks, step - 1)
+
+
+def _close(state: State, final: nn.Module, meter: Meter, knobs: Training, fold: Fold) -> None:
+    """Validates the epoch that has ended and writes its line. Stopped before, it is validated when it is gone on with."""
+    shown = state.job.validate is not None and _shows(meter.epoch, knobs.epochs)
+    try:
+        score = state.job.validate(final, meter.epoch) if shown else None
+    except Stopped:
+        save(state, fold)
+        raise
+    meter.close(score)
 
 
 def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.device) -> None:
@@ -213,10 +245,10 @@ def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.devi
 
 def _save_if_due(state: State, fold: Fold) -> None:
     stop = fold.stop()
-    if stop or time.monotonic() > state.due:
-        save(state, fold)
+    saved = (stop or time.monotonic() > state.due) and save(state, fold)
     if stop:
-        raise Stopped(f"{fold.name} stopped and saved at step {state.step}")
+        lost = f"{fold.name} stopped at step {state.step}, where it diverges; the checkpoint before is kept"
+        raise Stopped(f"{fold.name} stopped and saved at step {state.step}" if saved else lost)
 
 
 def validations(epochs: int) -> int:
@@ -229,15 +261,20 @@ def _shows(epoch: int, epochs: int) -> bool:
     return epoch + 1 == epochs or (epoch + 1) % math.ceil(epochs / VALIDATIONS) == 0
 
 
-def _gradients(state: State, run: nn.Module, batch: Batch, amp: Any, device: torch.device) -> Tensor:
-    """Backward over a batch; on out-of-memory its pieces are halved and it is done again, so its size stays."""
+def _gradients(state: State, compiled: Compiled, batch: Batch, amp: Any, device: torch.device) -> Tensor:
+    """Backward over a batch. On out-of-memory its pieces are halved and it is done again, so its size stays; so it is, as
+    the network stands, where compiling fails, by whatever error the compiler has."""
     while True:
         try:
-            return _backward(state, run, batch, amp, device)
-        except RuntimeError as e:
-            if not is_out_of_memory(e):
+            with compiled.instead():
+                return _backward(state, batch, amp, device)
+        except Exception as e:
+            if not is_out_of_memory(e) and not compiled.on:
                 raise
             state.job.optimizer.zero_grad(set_to_none=True)
+            if not is_out_of_memory(e):
+                compiled.give_up(e)
+                continue
             if len(batch) < 4 * state.accumulate:  # batch norm needs two rows in a piece
                 raise EnvironmentFault(_out_of_memory(e)) from None
         gc.collect()
@@ -246,13 +283,13 @@ def _gradients(state: State, run: nn.Module, batch: Batch, amp: Any, device: tor
         state.accumulate *= 2
 
 
-def _backward(state: State, run: nn.Module, batch: Batch, amp: Any, device: torch.device) -> Tensor:
+def _backward(state: State, batch: Batch, amp: Any, device: torch.device) -> Tensor:
     """The gradient of the mean over the batch, piece by piece; returns the loss."""
     total = torch.zeros((), device=device)
     for piece in _pieces(batch, state.accumulate):
         part = piece.to(device)
         with amp:
-            loss = state.job.loss(run, part) * (len(part) / len(batch))
+            loss = state.job.loss(state.job.model, part) * (len(part) / len(batch))
         state.scaler.scale(loss).backward()
         total += loss.detach()
     return total

@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from competition import divergence
 from competition.checkpoint import State
-from competition.errors import EnvironmentFault, Finding
 from competition.task import Fold
 
 PROGRESS_SECONDS = 0.5
 LINES = 20  # of history an epoch: each reads the loss back from the device
-STALLED = 10  # steps in a row without a finite loss, after which the run is stopped
 
 
 class Meter:
@@ -26,31 +25,36 @@ class Meter:
 
     def begin(self, epoch: int) -> None:
         self.epoch, self.began, self.shown, self.images = epoch, time.monotonic(), 0.0, 0
-        self.bad: Tensor | int = 0  # steps in a row whose loss was no number; fp16 scaling skips single ones
 
     def add(self, loss: Tensor, rate: float, images: int) -> None:
-        finite = loss.isfinite()
+        """One step. Raises Diverged where it has a line of history and the steps since the last one say so."""
+        state, finite = self.state, loss.isfinite()
         loss = loss.where(finite, 0.0)
-        self.state.loss, self.state.recent = self.state.loss + loss, self.state.recent + loss
-        self.bad = (self.bad + 1) * ~finite
+        state.first = loss if state.first is None else state.first
+        state.loss, state.recent = state.loss + loss, state.recent + loss
+        state.bad = (state.bad + 1) * ~finite if state.scaler.is_enabled() else state.bad + ~finite
         self.images += images
         self.rate = rate
-        done = self.state.step - self.epoch * self.state.job.steps
-        if done < self.state.job.steps and has_line(done, self.state.job.steps):
-            self.fold.log(self.state.step, self.recent(done) | {"lr": rate})
+        done = state.step - self.epoch * state.job.steps
+        if has_line(done, state.job.steps):
+            divergence.refuse(self.mean_since(done), float(state.first), int(state.bad), state.most())
+            if done < state.job.steps:
+                self.fold.log(state.step, self.recent(done) | {"lr": rate})
         if time.monotonic() - self.shown > PROGRESS_SECONDS:
             self.show()
 
     def recent(self, done: int) -> dict[str, float]:
-        """The mean loss of the steps since the line before, which begins anew. done: steps of the epoch."""
-        before = next((n for n in range(done - 1, 0, -1) if has_line(n, self.state.job.steps)), 0)
-        mean, self.state.recent = float(self.state.recent) / max(1, done - before), 0.0
+        """The mean loss of the steps since the line before, which begins anew."""
+        mean, self.state.recent = self.mean_since(done), 0.0
         return {"train_loss": mean}
+
+    def mean_since(self, done: int) -> float:
+        """Loss of the steps since the line before. done: steps of the epoch."""
+        before = next((n for n in range(done - 1, 0, -1) if has_line(n, self.state.job.steps)), 0)
+        return float(self.state.recent) / max(1, done - before)
 
     def show(self) -> None:
         self.shown = time.monotonic()
-        if int(self.bad) >= STALLED:
-            raise EnvironmentFault(diverged(self.fold, self.state.step, self.rate))
         valid = "" if self.score is None else f"  valid {self.score:.4f}"
         text = f"epoch {self.epoch + 1}/{self.epochs}  loss {self.mean():.4f}{valid}  {self.speed():.0f} img/s"
         self.fold.progress(self.state.step, self.epochs * self.state.job.steps, text)
@@ -82,14 +86,3 @@ def has_line(done: int, steps: int) -> bool:
     resumed fold writes the same ones."""
     lines = min(LINES, steps)
     return done * lines // steps != (done - 1) * lines // steps
-
-
-def diverged(fold: Fold, step: int, rate: float) -> Finding:
-    return Finding(
-        code="RUN-NAN",
-        what="the loss is not a number any more",
-        where=f"{fold.folder}, step {step}",
-        found=f"learning rate {rate:.2e}",
-        risk="the weights are lost; the last checkpoint before is kept",
-        mend="a lower `lr`, a longer `warmup`, `clip: 1.0` or `amp: bf16`, with AS=<name>/<run>",
-    )

@@ -93,8 +93,9 @@ def plan(run: Run, engine: Engine, time: str | None = None) -> float:
         total = "all members, one after the other" if blend else "what comes first, one after the other"
         _show(f"{run.name}: an estimate", before | {total: first})
     if run.preset is not None:
-        board.say(f"{run.name}: preset {run.preset} trains for {board.spoken(_clock(run, time))} at most and keeps what is "
-                  f"whole by then (its first model is always finished, prediction is not clocked); another time: "
+        trains = board.spoken(portfolio.allowed(run))
+        board.say(f"{run.name}: preset {run.preset} trains for {trains} at most and keeps what is whole by then "
+                  f"(its first model is always finished, prediction is not clocked); TIME= is for all of it: "
                   f"make submission RUN={run.name} TIME={time or '1h'}")  # fmt: skip
         return first + left(run, engine)
     if blend:
@@ -119,7 +120,7 @@ def left(run: Run, engine: Engine, predicted: bool = True) -> float:
     """Seconds until the run itself is trained and predicted, or trained alone; of a preset the time that its models may
     take."""
     if run.preset is not None:
-        return 0.0 if (artifacts.run_folder(run.name) / "score.json").exists() else _clock(run, None)
+        return 0.0 if (artifacts.run_folder(run.name) / "score.json").exists() else portfolio.allowed(run)
     at = look(run)
     missing = [work if predicted else replace(work, views=()) for work in (works(at) if _measurable(at) else ())]
     return estimate(at, engine).whole(missing) if any(w.rows or w.views for w in missing) else 0.0
@@ -284,11 +285,6 @@ def _show(title: str, lines: dict[str, float]) -> None:
     for name, seconds in lines.items():
         table.add_row(name, board.spoken(seconds))
     board.console.print(table)
-
-
-def _clock(run: Run, time: str | None) -> float:
-    """Seconds that a preset's models may train for."""
-    return portfolio.duration(time or run.time or config.presets(run.task)[str(run.preset)].time)
 
 
 def shown(epochs: int, stepped: bool) -> int:

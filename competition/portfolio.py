@@ -13,53 +13,66 @@ from typing import Any
 
 from rich.table import Table
 
-from competition import artifacts, board, config, runs, train
+from competition import artifacts, board, config, runs
 from competition.config import Run
 from competition.engine import Engine, signalled
 from competition.errors import ConfigFault, Fault, Finding, Stopped
+from competition.runs import Opened
 
 WHOLE, LATE = "whole", "time is up"
 SURVIVED = {"TAB-MODEL", "RUN-DIVERGED", "RUN-WORKER"}  # faults of one model; of data or disk all would have them
 
 
 def complete(
-    run: Run, engine: Engine, predict: Callable[[Run, Engine], None], overrides: str = "", time: str | None = None
+    run: Run,
+    engine: Engine,
+    fit: Callable[[Opened, Engine], None],
+    predict: Callable[[Run, Engine], None],
+    overrides: str = "",
 ) -> Run:
     """Trains and predicts the members in their order until the time is up; returns the run with those that are whole.
 
-    The first one is always finished. A member that fails is said and left out. time: as TIME= has it; None: the run's.
-    Raises Stopped where a signal asked for it, and the first fault where every member fails.
+    The time is what the run says that they may train; the first one is finished all the same. Where the engine has a limit,
+    that is the time, for the first one too. A member that fails is said and left out. Raises Stopped where a signal asked
+    for it or no member is whole in time, and the first fault where every member fails.
     """
     with runs.opened(run, overrides) as at:
         assert run.preset is not None
-        allowed = duration(time or run.time or config.presets(run.task)[run.preset].time)
-        at.say(f"preset {run.preset}: {len(run.members or ())} models, {allowed / 60:.3g} minutes to train in")
-        deadline, faults = clock.monotonic() + allowed, []
+        limited, faults = engine.limit is not None, []
+        deadline = engine.deadline if limited else clock.monotonic() + allowed(run)
+        minutes = (deadline - clock.monotonic()) / 60
+        at.say(f"preset {run.preset}: {len(run.members or ())} models, {minutes:.3g} minutes to train in")
         states = dict.fromkeys(run.members or (), "not begun")
         members = runs.members(run)
         runs.record(at)
         artifacts.write_json(at.folder / "portfolio.json", states)
         for member in members:
-            first = WHOLE not in states.values()
-            states[member.name] = _attempt(member, engine, predict, math.inf if first else deadline, faults)
+            first = WHOLE not in states.values() and not limited
+            states[member.name] = _attempt(member, engine, fit, predict, math.inf if first else deadline, faults)
             artifacts.write_json(at.folder / "portfolio.json", states)
         if WHOLE not in states.values():
-            raise faults[0]
+            raise faults[0] if faults else Stopped(f"time is up before a model of {run.name} is whole")
         cut = [name for name, state in states.items() if state == LATE]
         if cut:
-            at.say(f"time is up; the same command goes on with {', '.join(short(name) for name in cut)}")
+            done, rest = sum(state == WHOLE for state in states.values()), ", ".join(map(short, cut))
+            at.say(f"time is up, {done} of {len(states)} models are whole; the same command goes on with {rest}")
     return run.model_copy(update={"members": tuple(name for name, state in states.items() if state == WHOLE)})
 
 
 def _attempt(
-    member: Run, engine: Engine, predict: Callable[[Run, Engine], None], deadline: float, faults: list[Fault]
+    member: Run,
+    engine: Engine,
+    fit: Callable[[Opened, Engine], None],
+    predict: Callable[[Run, Engine], None],
+    deadline: float,
+    faults: list[Fault],
 ) -> str:
     """Its state afterwards; what made it fail is said and added to `faults`. Raises Stopped where a signal asked for it."""
     if clock.monotonic() > deadline and not (artifacts.run_folder(member.name) / "score.json").exists():
         return LATE
     try:
         with engine.until(deadline), runs.opened(member) as opened:
-            train.train(opened, engine)
+            fit(opened, engine)
         predict(member, engine)
     except Stopped:
         if signalled():
@@ -74,6 +87,12 @@ def _attempt(
         board.say(f"{member.name} is left out:\n{fault}", artifacts.run_folder(member.name))
         return f"failed: {fault.findings[0].code}"
     return WHOLE
+
+
+def allowed(run: Run) -> float:
+    """Seconds that the models of the run's preset may train for."""
+    assert run.preset is not None
+    return duration(run.time or config.presets(run.task)[run.preset].time)
 
 
 def duration(time: str) -> float:

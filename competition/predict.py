@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, card, decide, runs, stacked
+from competition import artifacts, board, card, decide, packing, runs, stacked, versions
 from competition.artifacts import file_digest, read_json, read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -23,8 +23,8 @@ from competition.folds import Split
 from competition.predictions import VIEW, as_one, fold_predictions
 from competition.runs import Opened
 from competition.scoring import scored_folds, scored_on, show_score, write_score
-from competition.task import Fold, pick
-from competition.train import open_fold, prepare, trained
+from competition.task import Fold, Progress, pick
+from competition.train import needed, open_fold, prepare, trained
 
 
 def predict(at: Opened, engine: Engine) -> dict[str, Any]:
@@ -32,20 +32,29 @@ def predict(at: Opened, engine: Engine) -> dict[str, Any]:
 
     Raises ConfigFault RUN-PARTIAL, EnvironmentFault CKPT-CORRUPT, Stopped.
     """
-    missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
-    if missing:
-        prepare(at)
-    runs.record(at)
-    if missing:
-        views = len(at.run.task.views)
-        at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
-        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, at.run.jobs)
+    anew = predict_folds(at, engine)
     fits = [(at.folder / s.name / "fit.json").read_bytes() for s in (*at.splits, *at.refits)]
     basis = artifacts.digest(decide.VERSION, at.data.metric_hash, settings(at.run), *at.run.task.views, *fits)
-    if missing or not scored_on(at, basis):
+    if anew or not scored_on(at, basis):
         reduce(at, basis)
     show_score(at, "view")
     return artifacts.read_json(at.folder / "score.json")
+
+
+def predict_folds(at: Opened, engine: Engine) -> bool:
+    """Predicts every fold's rows that are missing; whether there were any. Raises as `predict` does."""
+    missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
+    if missing:
+        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
+        prepare(at)
+    runs.record(at)
+    if missing:
+        if told := versions.differences(versions.of_run(at.folder), versions.now(card.PACKAGES)):
+            at.say(f"its models were made by other versions: {told}; predictions may differ in their last bits")
+        views = len(at.run.task.views)
+        at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
+        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, packing.remembered(at))
+    return bool(missing)
 
 
 def predicted_views(run: Run, split: Split) -> list[str]:
@@ -120,13 +129,23 @@ def write_run(at: Opened, search: decide.Search, stack: Stack, test: Stack) -> N
     assert truth is not None
     fold = scored_folds(at.table)
     cover(stack, fold.index, at.run.name)
-    progress = functools.partial(board.show, f"{at.run.name}: deciding on OOF")
     stack = decide.part(stack, fold.index)
-    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, progress, at.run.method)
+    result = decide.nested(search, stack, pick(truth, fold.index), fold, problem, deciding(at.run), at.run.method)
     card.forget_results(at.run.name)
     write_table(at.folder / "oof.parquet", result.prediction)
     write_table(at.folder / "test.parquet", result.final.combine(test))
     return result
+
+
+def deciding(run: Run) -> Progress:
+    """What shows the decisions on OOF, and raises Stopped where they are to stop."""
+
+    def progress(done: int, total: int, text: str) -> None:
+        board.show(f"{run.name}: deciding on OOF", done, total, text)
+        if stopping():
+            raise Stopped(f"{run.name} stopped while it decided on OOF")
+
+    return progress
 
 
 def out_of_fold(at: Opened, view: str, seed: int | None = None) -> pd.DataFrame:

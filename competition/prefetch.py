@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from competition import watchdog
 from competition.engine import accelerators, cores
 
 Item = TypeVar("Item")
@@ -32,13 +33,22 @@ def ahead(
             future.cancel()
 
 
-def in_turn(make: Callable[[int], Result], steps: range, workers: int) -> Iterator[Result]:
-    """What `make` makes of each step, in order; by `workers` threads ahead of the reader, or between its own steps."""
+def in_turn(make: Callable[[int], Result], steps: range, workers: int, about: Callable[[int], str]) -> Iterator[Result]:
+    """What `make` makes of each step, in order; by `workers` threads ahead of the reader, or between its own steps.
+
+    about(step): what is said of a step that is stuck.
+    """
+    pace = watchdog.Pace()
+
+    def watched(step: int) -> Result:
+        with watchdog.at(lambda: f"the batch of step {step + 1}, {about(step)}", pace):
+            return make(step)
+
     if not workers:
-        yield from map(make, steps)
+        yield from map(watched, steps)
         return
-    with ThreadPoolExecutor(workers) as pool:
-        yield from ahead(pool, make, steps, 2 * workers)
+    with ThreadPoolExecutor(workers, "feed") as pool:
+        yield from ahead(pool, watched, steps, 2 * workers)
 
 
 def order(rows: int, steps: int, batch: int, odds: np.ndarray | None, key: Sequence[int]) -> np.ndarray:

@@ -41,7 +41,7 @@ def folder(competition: str, data: Path, reference: str) -> Path:
         if not (into / "done.json").exists() or artifacts.read_json(into / "done.json") != now:
             board.say(f"{competition}: {reference} reads {data}")
             _empty(into)
-            (into / "data").symlink_to(data.resolve(), target_is_directory=True)
+            artifacts.link(into / "data", data.resolve())
             for name, table in zip(NAMES, _called(function, data, into, f"{home}/{reference}"), strict=True):
                 artifacts.write_text(into / name, table.to_csv(index=False, lineterminator="\n"))
             artifacts.write_json(into / "done.json", now)

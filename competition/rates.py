@@ -78,7 +78,7 @@ def refuse(run: Run) -> None:
 
 def climb(run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """[steps] rates and losses of a fold in training; head_lr and layer_decay count as in a run."""
-    plain = run.task.model_copy(update={"compile": False})
+    plain = run.task.model_copy(update={"compile": "off"})
     grow = (HIGHEST / LOWEST) ** (1 / (STEPS - 1))
     losses: list[float] = []
     with rehearsal.fold_of(run, split) as fold:

@@ -85,7 +85,7 @@ def _write_competition(at: Path, one: Carded) -> None:
     there = artifacts.competition_yaml(name).parent
     for path in there.iterdir() if there.is_dir() else ():
         if path.suffix != ".yaml":
-            (home / path.name).symlink_to(path.absolute(), target_is_directory=path.is_dir())
+            artifacts.link(home / path.name, path.absolute())
     _write_yaml(at / artifacts.competition_yaml(name), values)
 
 

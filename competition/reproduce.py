@@ -95,13 +95,13 @@ def compare(name: str, found: dict[str, Carded], at: Path) -> Iterator[Same]:
     folder = artifacts.run_folder(name)
     for kind in ("model*", "oof.parquet"):
         for path in (path for fold in found[name].folds for path in sorted(fold.glob(kind))):
-            inner = str(path.relative_to(folder))
+            inner = path.relative_to(folder).as_posix()
             yield files(inner, *_both(at, name, inner))
     for part in ("oof", "test"):
         yield files(f"{part}.parquet", *_both(at, name, f"{part}.parquet"), digests.get(part))
     csv = artifacts.submission_csv(name)
     if csv.exists() or "csv" in digests:
-        yield files(str(csv), csv, at / csv, digests.get("csv"))
+        yield files(csv.as_posix(), csv, at / csv, digests.get("csv"))
 
 
 def _both(at: Path, name: str, file: str) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
-from competition import artifacts, config, folds, locks, runs
+from competition import artifacts, config, folds, locks, runs, versions
 from competition.boxes import deciding
 from competition.config import Run
 from competition.data import Data, load
@@ -30,7 +30,7 @@ from competition.task import Fold, Problem, Progress, Rows, pick
 
 NETWORKS = ("image", "detection")  # tasks whose fold is one network
 WEIGHTS, MODEL = "model.safetensors", "model*"
-OWN_NOTES = ("run", "fold")  # of a weights file; all others must agree, for they say how the network is used
+OWN_NOTES = ("run", "fold", versions.NOTE)  # of a weights file; all others must agree: they say how the network is used
 Names = tuple[str, ...]
 
 
@@ -216,7 +216,7 @@ def averaged(paths: Sequence[Path], origin: dict[str, str]) -> bytes:
         sums = {name: tensor + more[name] for name, tensor in sums.items()}
     means = {name: (tensor / len(paths)).to(first[name].dtype) for name, tensor in sums.items()}
     with safe_open(paths[0], "np") as f:
-        return save(first | means, metadata=f.metadata() | origin)
+        return save(first | means, metadata=f.metadata() | origin | {versions.NOTE: versions.note()})
 
 
 def weights_file(run: str, fold: str) -> Path:

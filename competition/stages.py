@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,17 @@ from competition import (
     bring,
     card,
     config,
+    early,
     ensemble,
     folds,
     form,
     git,
     guard,
     importance,
+    kept,
+    late,
     ledger,
+    limit,
     portfolio,
     predictions,
     prior,
@@ -38,8 +42,8 @@ from competition import predict as predicting
 from competition import train as training
 from competition.config import Run
 from competition.data import load
-from competition.engine import Engine, signals
-from competition.errors import ConfigFault, Finding
+from competition.engine import Engine, signalled, signals
+from competition.errors import ConfigFault, Fault, Finding, Stopped
 from competition.tracking import follow, following
 
 ALTERNATES = {"tabular": "tabular", "detection": "detect"}  # task -> the make target of its runs
@@ -134,34 +138,61 @@ def plan(run: Run, time: str | None = None) -> None:
 def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
     """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger.
 
-    time: how long the models of a preset may train, `10m`. Raises ConfigFault CFG-VALUE where the run has no preset.
+    time: how long all of it may take, `9h`; what there is by then becomes the submission. Raises ConfigFault CFG-VALUE.
     """
-    if time is not None and run.preset is None:
-        found, mend = "the run has no preset, and its folds are trained to their end", "leave TIME= out"
-        raise ConfigFault(Finding("CFG-VALUE", "only a preset can be told a time", f"TIME={time}", found, mend))
+    allowed = None if time is None else limit.of(run, time)
     with working() as engine:
         artifacts.writable(artifacts.SUBMISSIONS)
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
-        run = _complete(run, engine, set(), overrides, time)
-        with runs.opened(run) as at:
-            score = artifacts.read_json(at.folder / "score.json")
-            test, adjusted = (
-                predictions.written(at.folder / "test.parquet", "score.json"),
-                adjustment.read(score["adjustment"]),
-            )
-            truth = at.data.train.truth
-            assert truth is not None
-            prediction, told = prior.submitted(at.data.config.prior, at.data.problem, truth, test, adjusted)
-            path, notes = submit.write(at.data, run.name, prediction)
-            verdict = guard.known(path)
-            for note in dict.fromkeys((*told, *notes, *verdict.doubts)):
-                at.say(note)
-            for finding in verdict.unlike:  # written all the same: it is the upload that they stop
-                at.say(f"warning {finding.code}: {finding.what} ({finding.found})")
-            ledger.record(ledger_row(at, score))
-            card.keep_results(at.run.name, path)
-            follow(at)
-            at.say(f"submission: {path}, {scoring.headline(score)}")
+        if allowed is not None:
+            return _in_time(engine, allowed, overrides)
+        made: set[str] = set()
+        return _submit(_complete(run, engine, made, overrides), made)
+
+
+def _in_time(engine: Engine, allowed: limit.Limit, overrides: str) -> Path:
+    """`submission` with its limit. What is trained becomes a submission after a fault, too, which is then raised."""
+    run = allowed.run
+    engine.limit = allowed = late.net(allowed)
+    late.forecast(allowed)
+    made: set[str] = set()
+    try:
+        with engine.until(allowed.training, allowed.closing):
+            whole = _learn(run, engine, made, overrides)
+        with engine.until(allowed.deciding):
+            _predict(whole, engine)
+        return _submit(whole, made)
+    except (Stopped, Fault) as e:
+        if signalled() or isinstance(e, ConfigFault):
+            raise
+        with engine.until(allowed.deciding):
+            path = late.rescue(run)
+        if isinstance(e, Fault):
+            raise
+        return path
+
+
+def _submit(run: Run, made: Iterable[str]) -> Path:
+    """Of a run that is whole. made: the runs that this command has come by."""
+    with runs.opened(run) as at:
+        score = artifacts.read_json(at.folder / "score.json")
+        test = predictions.written(at.folder / "test.parquet", "score.json")
+        adjusted = adjustment.read(score["adjustment"])
+        truth = at.data.train.truth
+        assert truth is not None
+        prediction, told = prior.submitted(at.data.config.prior, at.data.problem, truth, test, adjusted)
+        path, notes = submit.write(at.data, run.name, prediction)
+        for name in {run.name, *made, *(run.members or ())}:
+            kept.forget(name)
+        verdict = guard.known(path)
+        for note in dict.fromkeys((*told, *notes, *verdict.doubts)):
+            at.say(note)
+        for finding in verdict.unlike:  # written all the same: it is the upload that they stop
+            at.say(f"warning {finding.code}: {finding.what} ({finding.found})")
+        ledger.record(ledger_row(at, score))
+        card.keep_results(at.run.name, path)
+        follow(at)
+        at.say(f"submission: {path}, {scoring.headline(score)}")
     return path
 
 
@@ -191,21 +222,31 @@ def alternate(run: Run, task: str, overrides: str = "", time: str | None = None)
     return submission(run, overrides, time)
 
 
-def _complete(run: Run, engine: Engine, made: set[str], overrides: str = "", time: str | None = None) -> Run:
+def _complete(run: Run, engine: Engine, made: set[str], overrides: str = "") -> Run:
     """Trains and predicts what is missing; returns the run, of a preset with the members that its time allowed.
 
     made: the runs that this command has come by, for several may be made of one.
     """
+    run = _learn(run, engine, made, overrides)
+    _predict(run, engine)
+    return run
+
+
+def _learn(run: Run, engine: Engine, made: set[str], overrides: str = "") -> Run:
+    """`_complete` up to what is made of predictions of folds or members: decisions, score, files of the run."""
     made.add(run.name)
     if run.members is None:
         _train(run, engine, made, overrides)
+        with runs.opened(run) as at:
+            predicting.predict_folds(at, engine)
     else:
         ensemble.check(run, load(run.competition).problem)
         _complete_first(run, engine, made)
-    if run.preset is not None:
-        run = portfolio.complete(run, engine, _predict, overrides, time)
-    _predict(run, engine)
-    return run
+    return run if run.preset is None else portfolio.complete(run, engine, _fit, _predict, overrides)
+
+
+def _fit(at: runs.Opened, engine: Engine, predicted: bool = True) -> None:
+    training.train(at, engine, fit=early.fitting(engine.limit, predicted))
 
 
 def _complete_first(run: Run, engine: Engine, made: set[str]) -> None:
@@ -224,22 +265,24 @@ def _without_sources(run: Run) -> bool:
     return bool(training.untrained(at)) and not kept
 
 
-def _train(run: Run, engine: Engine, made: set[str], overrides: str = "") -> None:
-    """Trains what is missing, after the runs whose labels or weights it learns from."""
+def _train(run: Run, engine: Engine, made: set[str], overrides: str = "", predicted: bool = True) -> None:
+    """Trains what is missing, after the runs whose labels or weights it learns from. predicted: `early.fitting`."""
     _complete_first(run, engine, made)
     ingredients = runs.ingredients(run)
     if ingredients and training.untrained(runs.look(run)):
         for ingredient in ingredients:
             if ingredient.name not in made:
-                _train(ingredient, engine, made)
+                _train(ingredient, engine, made, predicted=False)
     with runs.opened(run, overrides) as at:
-        training.train(at, engine)
+        _fit(at, engine, predicted)
 
 
 def _predict(run: Run, engine: Engine) -> None:
     with runs.opened(run) as at:
         for note in at.data.notes:
             at.say(note)
+        if engine.limit is not None:
+            late.plain(engine.limit.run)  # decisions may take longer than there is time
         if run.members is None:
             predicting.predict(at, engine)
         else:

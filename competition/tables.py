@@ -36,11 +36,17 @@ def is_csv(source: str) -> bool:
 
 
 def pictures(table: pd.DataFrame, config: Competition, part: str) -> pd.Series | None:
-    """Absolute path of each row's picture. Raises as `fill` does."""
+    """Absolute path of each row's picture, its parts divided by / on every system. Raises as `fill` does."""
     if config.image is None:
         return None
-    template = getattr(config.image, part)
-    return f"{Path(config.data).resolve()}/" + fill(template, table, f"image: {template} ({part})")
+    template, root = getattr(config.image, part), f"{Path(config.data).resolve().as_posix()}/"
+
+    def path(below: str) -> str:
+        """A cell of Windows has backslashes; so has a name that its archive was unpacked to elsewhere."""
+        slashed = "\\" in below and not os.path.exists(root + below)
+        return root + (below.replace("\\", "/") if slashed else below)
+
+    return fill(template, table, f"image: {template} ({part})").map(path)
 
 
 def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
@@ -63,7 +69,7 @@ def fill(template: str, table: pd.DataFrame, where: str) -> pd.Series:
         what, place = "file names that no file can have", f"{where}, id {strange.index[0]!r}"
         found = f"control characters, or a part of over {LONGEST} bytes: {examples(p[:80] for p in strange)}"
         raise DataFault(Finding("IMG-NAME", what, place, found, "mend those cells"))
-    bad = paths[paths.str.contains(r"(?:^|/)\.\.(?:/|$)|^/", regex=True)]
+    bad = paths[paths.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]", regex=True)]
     if len(bad):
         what, place = "a path leaves the data folder", f"{where}, id {bad.index[0]!r}"
         risk = "files outside the competition would be read"
@@ -123,7 +129,7 @@ def _read_template(root: Path, template: str) -> pd.DataFrame:
     table = pd.DataFrame([fields for fields, _ in rows], dtype=str)
     table["path"] = [f for _, f in rows]
     fixed = re.split(r"[{*]", template)[0]
-    below = table["path"].str.removeprefix(fixed).map(lambda p: str(Path(p).with_suffix("")))
+    below = table["path"].str.removeprefix(fixed).map(lambda p: Path(p).with_suffix("").as_posix())
     stem = table["path"].map(lambda p: Path(p).stem)
     table["stem"] = stem if stem.is_unique else below
     return table
@@ -139,7 +145,9 @@ def passed_over(root: Path, template: str) -> list[str]:
     folder = os.path.dirname(template)
     known = {os.path.dirname(f) for f in files}
     folders = (
-        {str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", folder)) if p.is_dir()} if folder else set()
+        {p.relative_to(root).as_posix() for p in root.glob(re.sub(r"{\w+}", "*", folder)) if p.is_dir()}
+        if folder
+        else set()
     )
     empty = sorted(f for f in folders - known if not _hidden(f)) if "{" in folder else []
     told = [f"FS-HIDDEN: {len(hidden)} hidden files are no rows: {examples(hidden)}"] * bool(hidden)
@@ -147,7 +155,7 @@ def passed_over(root: Path, template: str) -> list[str]:
 
 
 def _below(root: Path, template: str) -> list[str]:
-    return sorted(str(p.relative_to(root)) for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
+    return sorted(p.relative_to(root).as_posix() for p in root.glob(re.sub(r"{\w+}", "*", template)) if p.is_file())
 
 
 def _hidden(path: str) -> bool:

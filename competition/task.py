@@ -12,6 +12,7 @@ import pandas as pd
 
 from competition.boxes import table as boxes
 from competition.decoding import PLAIN, Reading
+from competition.errors import Stopped
 from competition.keys import Kind
 from competition.metrics import Metric
 
@@ -144,6 +145,11 @@ class Fold:
     ordered: bool
     origin: dict[str, str]
 
+    def check(self, done: int) -> None:
+        """Polled in a validation, `done` rows of which are predicted. Raises Stopped."""
+        if self.stop():
+            raise Stopped(f"{self.name} stopped in a validation")
+
 
 class Task(Protocol):
     """How a fold is fitted and predicted; a typed model whose fields are that task's knobs only."""
@@ -199,6 +205,15 @@ class Stepped(Task, Protocol):
 
     def job(self, fold: Fold) -> Job:
         """What `fit` hands to the loop, the network new; nothing is written."""
+        ...
+
+
+@runtime_checkable
+class Parted(Task, Protocol):
+    """A task whose fold is several models."""
+
+    def finished(self, fold: Fold, folder: Path) -> tuple[int, int]:
+        """Leaves in `folder` the models of a fold that is still being fitted, to predict by; how many of how many."""
         ...
 
 

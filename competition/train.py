@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, folds, locks, pseudo, runs, stacked
+from competition import artifacts, board, folds, locks, packing, pseudo, runs, stacked
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
@@ -23,15 +24,18 @@ from competition.task import Fold, Progress, Stepped, pick, together
 from competition.tracking import History, follow
 
 
-def train(at: Opened, engine: Engine, only: int | None = None) -> None:
-    """Every fold without fit.json, or of them only fold `only`. Raises Fault, Stopped."""
+def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Run, Split], None] | None = None) -> None:
+    """Every fold without fit.json, or of them only fold `only`, by `fit` (None: `fit_fold`). Raises Fault, Stopped."""
     splits, missing = wanted(at, only), untrained(at, only)
     ingredients = runs.ingredients(at.run)  # may have been trained anew, or be gone once the soup is made
     if missing or (ingredients and all(done(run, s) for run in ingredients for s in at.table.splits)):
+        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
         prepare(at)
     if missing and at.run.pseudo:
         pseudo.keep(at)
     runs.record(at)
+    for split in (s for s in splits if s not in missing):  # a kill may have come between a fold's record and this
+        artifacts.drop_checkpoints(at.folder / split.name)
     if not missing:
         at.say(f"all {len(splits)} folds are trained" if only is None else f"fold {only} is trained")
         return
@@ -41,8 +45,15 @@ def train(at: Opened, engine: Engine, only: int | None = None) -> None:
             at.run.task.begins_with(split.name, origin(at.run, at.data, at.table, split))
     follow(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
-    engine.map(functools.partial(fit_fold, at.run), missing, at.run.task.device, at.run.jobs)
+    jobs = packing.chosen(at, engine, len(missing))
+    engine.map(functools.partial(fit or fit_fold, at.run), missing, at.run.task.device, jobs)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
+
+
+def needed(run: Run) -> list[str]:
+    """The modules that a worker needs to fit and predict the run's folds."""
+    fitting = type(run.task).__module__.rpartition(".")[0] + ".fitting"  # of image, detection and tabular
+    return [__name__, "competition.predict", *([fitting] if find_spec(fitting) else [])]
 
 
 def _fill_a_batch(at: Opened, splits: Sequence[Split]) -> None:

@@ -11,7 +11,7 @@ import re
 import time
 from pathlib import Path
 
-from competition import artifacts, board, guard, host, ledger, runs
+from competition import artifacts, board, guard, host, kept, ledger, runs
 from competition.config import load_competition
 from competition.engine import signals, stopping
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Finding, Stopped
@@ -146,6 +146,9 @@ def _message(path: Path) -> str:
 
 def _known(run: str) -> dict[str, str]:
     """What tells the row of a run's present file from those of its earlier settings; nothing of a run that is gone."""
+    late = kept.record(run)
+    if late is not None:
+        return {key: late["row"][key] for key in ledger.KEY}
     made, record = runs.made(run), runs.recorded(run)
     if made is None or record is None:
         return {}

@@ -85,19 +85,51 @@ def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float,
     assert not list(Path("runs").rglob("*.tmp"))
 
 
-def test_a_ctrl_c_that_an_import_swallowed_is_heard():
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_request_that_an_import_swallowed_is_heard(number: signal.Signals):
+    before = {one: signal.getsignal(one) for one in interrupt.SIGNALS}
     try:
         interrupt.remember()
+        interrupt.listen()
         with suppress(KeyboardInterrupt):  # as a library would
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt), signals():
             raise AssertionError("work began")
     finally:
-        interrupt.came = False
-        signal.signal(signal.SIGINT, before)
+        interrupt.came = interrupt.raises = False
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def test_a_process_hears_that_its_parent_is_gone():
     code = "import os, time; from competition import engine; engine.end_with(0, lambda: os._exit(7)); time.sleep(30)"
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 7
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the processes of a session")
+def test_workers_and_the_server_that_forked_them_end_with_a_killed_parent(competition: Callable[..., str]):
+    run = competition("multiclass", run="epochs=4000")
+    command = [sys.executable, "-m", "competition", "train", run, "--set", "jobs=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    def left() -> list[str]:
+        stats = [
+            path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()
+        ]
+        return [stat[1] for stat in stats if stat[3] == str(process.pid) and stat[0] != "Z"]
+
+    try:
+        while len(list(Path("runs/toy/base").glob("fold*/last.ckpt"))) < 2 and process.poll() is None:
+            time.sleep(0.1)
+        assert len(left()) >= 4, "this one, the server, two workers"
+        process.kill()
+        process.wait(20)
+        ends = time.monotonic() + 20
+        while left() and time.monotonic() < ends:
+            time.sleep(0.1)
+        assert not left()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -106,9 +106,9 @@ def test_a_blend_is_shuffled_as_a_whole(toy):
 
 
 def test_a_preset_is_shuffled_as_the_blend_that_it_is(toy):
-    write("configs/toy/quick.yaml", {"task": "tabular", "preset": "quick", "bag": 1, "jobs": 1})
+    write("configs/toy/quick.yaml", {"task": "tabular", "preset": "quick", "bag": 1, "jobs": 1, "time": "1s"})
     assert podium("importance", "toy/quick") == 2, "it has no model yet"
-    assert podium("submission", "toy/quick", "--time", "1s") == 0
+    assert podium("submission", "toy/quick") == 0
     assert podium("importance", "toy/quick") == 0
     found = worth("toy/quick")
     assert found.index[0] == "signal" and found["shap"].isna().all()

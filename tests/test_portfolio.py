@@ -58,15 +58,16 @@ def said(capsys: pytest.CaptureFixture) -> str:
 
 @pytest.mark.slow
 def test_time_cuts_after_the_first_and_more_time_goes_on(preset, capsys: pytest.CaptureFixture):
-    run = preset({"first": FIRST, "second": SECOND})
-    assert cli.main(["tabular", run, "--time", "0.001s"]) == 0
+    run = preset({"first": FIRST, "second": SECOND}, time="0.001s")
+    assert cli.main(["tabular", run]) == 0
     assert "the same command goes on with second" in said(capsys)
     assert states() == {"toy/base+first": "whole", "toy/base+second": "time is up"}
     assert weights() == {"toy/base+first": 1.0}
     assert len(pd.read_csv(f"submissions/{run}.csv")) == TEST
     first = fits("first")
     assert len(first) == 2 and not fits("second")
-    assert cli.main(["tabular", run, "--time", "5m"]) == 0
+    write("configs/toy/base.yaml", {"task": "tabular", "preset": "mine", "jobs": 1, "time": "5m"})
+    assert cli.main(["tabular", run]) == 0
     assert fits("first") == first and len(fits("second")) == 2
     assert set(weights()) == {"toy/base+first", "toy/base+second"}
     second = fits("second")

@@ -243,13 +243,12 @@ def test_the_whole_chain_stands_on_pictures(competition: Callable[..., str]):
     weights()
     keys = {"runs": ["toy/base"], "embeddings": SEES}
     write("configs/toy/stack.yaml", FOREST | keys | {"refit": "beside", "seeds": 2})
-    write("configs/toy/quick.yaml", {"task": "tabular", "preset": "quick", "bag": 1, "jobs": 1} | keys)
+    write("configs/toy/quick.yaml", {"task": "tabular", "preset": "quick", "bag": 1, "jobs": 1, "time": "5s"} | keys)
     write("configs/toy/blend.yaml", {"members": ["toy/stack", "toy/base"], "method": "mean"})
     write("configs/toy/child.yaml", FOREST | {"pseudo": "toy/stack"} | keys)
     write("configs/toy/plain.yaml", FOREST | {"runs": ["toy/base"]})
     for name in ("stack", "quick", "child", "plain"):
-        more = ("--time", "5s") if name == "quick" else ()
-        assert podium("submission", f"toy/{name}", *more) == 0, name
+        assert podium("submission", f"toy/{name}") == 0, name
     assert len(list(Path("runs/toy/quick/columns").iterdir())) == 1
     assert not list(Path("runs/toy").glob("quick+*/columns"))
     write("configs/toy/blend.yaml", {"members": ["toy/plain", "toy/trees"], "method": "mean"})

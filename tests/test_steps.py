@@ -134,6 +134,43 @@ def test_swa_stopped_at_any_step_and_repeated_gives_the_same_bits(tmp_path: Path
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), kept.state_dict().values(), strict=True))
 
 
+@pytest.mark.parametrize("swa", [0, 1])
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_stopped_in_a_validation_goes_on_with_it_to_the_same_bits(asked: int, swa: int, tmp_path: Path):
+    """The epoch's steps are saved, its line of history is written once, and a second stop in it loses nothing either."""
+    knobs, lines = Training(epochs=3, batch=8, lr=0.1, swa=swa, ema=0.9), {}
+
+    def trained(folder: Path, stops: int) -> nn.Module:
+        folder.mkdir(exist_ok=True)
+        calls = []
+
+        def validate(run: nn.Module, epoch: int) -> float:
+            calls.append(epoch)
+            if len(calls) == stops:
+                raise Stopped("in a validation")
+            return float(epoch)
+
+        fold: Any = fold_in(folder)
+        fold.log = lambda step, values: lines.setdefault(folder.name, {}).update({step: values})
+        return loop.train(job_of(network(), validate), knobs, fold, CPU)[0]
+
+    whole = trained(tmp_path / "whole", stops=0)
+    for stops in (asked, 1):
+        with pytest.raises(Stopped):
+            trained(tmp_path / "stopped", stops)
+    again = trained(tmp_path / "stopped", stops=0)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
+    told = [
+        [
+            (step, line["loss"], line["train_loss"], line["valid"])
+            for step, line in lines[name].items()
+            if "valid" in line
+        ]
+        for name in ("whole", "stopped")
+    ]
+    assert told[0] == told[1]
+
+
 @pytest.mark.slow
 def test_swa_killed_in_mid_epoch_and_repeated_ends_with_the_same_weights(competition: Callable[..., str]):
     run = competition("multiclass", run="epochs=40 swa=36 drop=0.2 mixup=0.4")

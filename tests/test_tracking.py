@@ -452,7 +452,7 @@ def test_a_line_is_told_once_whoever_goes_on(workspace: Path):
     resumed = tracking.History(folder)
     for step in (2, 3, 4):
         resumed.log(step, {"train_loss": 1.0 / step, "lr": 0.1})
-    resumed.log(4, {"note": "hot"})
+    resumed.log(5, {"note": "hot"})
     resumed.log(5, {"epoch": 1, "loss": 0.5, "train_loss": 0.2})
     artifacts.write_json(folder / "fit.json", {"finished": "now", "files": {}})
     tail = Tail(run, second)
@@ -470,8 +470,8 @@ def test_a_line_is_told_once_whoever_goes_on(workspace: Path):
     assert [line["step"] for line in first.lines] == [1, 2, 3]
     assert [line["step"] for line in second.lines] == [4, 5]
     assert (first.closed, second.closed, second.notes) == ([False], [True], ["hot"])
-    assert [line["step"] for line in tracking.read(folder / "history.jsonl", steps=True)] == [1, 2, 3, 4, 4, 5, 6]
-    assert [line["step"] for line in tracking.read(folder / "history.jsonl")] == [4, 5]
+    assert [line["step"] for line in tracking.read(folder / "history.jsonl", steps=True)] == [1, 2, 3, 4, 5, 5, 6]
+    assert [line["step"] for line in tracking.read(folder / "history.jsonl")] == [5, 5]
 
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 29, 1000])
@@ -497,3 +497,18 @@ def test_sync_without_a_key_says_so_and_loses_nothing(
     waiting.with_name("run-a.wandb.synced").write_bytes(b"")
     assert cli.main(["sync", "toy"]) == 0
     assert "nothing waits" in capsys.readouterr().out
+
+
+def test_a_history_that_goes_back_drops_what_is_done_again_and_keeps_other_notes(tmp_path: Path):
+    history = tracking.History(tmp_path)
+    for step in (1, 2, 3):
+        history.log(step, {"train_loss": 1.0, "lr": 0.1})
+    history.log(2, {"note": "gone back to step 1"})
+    history.log(2, {"train_loss": 2.0, "lr": 0.05})
+    resumed = tracking.History(tmp_path)
+    resumed.log(2, {"note": "by another version"})
+    resumed.log(2, {"train_loss": 2.0, "lr": 0.05})
+    lines = tracking.read(tmp_path / "history.jsonl", steps=True)
+    assert [line.get("note", line.get("train_loss")) for line in lines] == [
+        1.0, "gone back to step 1", "by another version", 2.0
+    ]  # fmt: skip

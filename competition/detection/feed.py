@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from competition import artifacts
-from competition.augment import BoxAugment
+from competition.augment import box_augmentation
 from competition.cache import Cache
 from competition.detection import mixing
 from competition.detection.canvas import ROOM
 from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
+from competition.errors import examples
 from competition.prefetch import in_turn, order
 from competition.shaped import Shape
 
@@ -67,7 +68,7 @@ class Feed:
                  odds: np.ndarray | None):  # fmt: skip
         self.task, self.cache, self.rows, self.canvas, self.seed = task, cache, rows, canvas, seed
         self.boxes, self.labels, self.extents, self.workers, self.odds = boxes, labels, extents, workers, odds
-        self.augment = BoxAugment(task.augment, canvas, seed)
+        self.augment = box_augmentation(task.augment, canvas, seed)
         self.symmetry = task.symmetry if task.augment in ("light", "medium", "heavy") else "none"
         self.batch = min(task.batch, len(rows))
         self.steps = max(1, len(rows) // self.batch)
@@ -78,7 +79,12 @@ class Feed:
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[DetectionBatch]:
         positions = self.order(epoch)
-        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), range(first, self.steps), self.workers)
+
+        def about(step: int) -> str:
+            return f"epoch {epoch + 1}: {examples(self.cache.paths(self.rows[positions[step]]))}"
+
+        steps = range(first, self.steps)
+        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), steps, self.workers, about)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> DetectionBatch:
         """The batch of these positions: mixed and augmented as (seed, epoch, step) says."""

@@ -49,7 +49,7 @@ def fit(task: DetectionTask, fold: Fold) -> dict[str, Any]:
     """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the loop's faults."""
     made = job(task, fold)
     draw(next(made.batches(0, 0)), fold.folder / "batch.png")
-    record = loop.fit(made, task.model_copy(update={"compile": False}), fold)  # the trunk alone is compiled
+    record = loop.fit(made, task, fold)
     coverage = Anchors.from_json(made.notes["anchors"]).coverage
     return record | {"canvas": json.loads(made.notes["canvas"]), "anchor_coverage": coverage}
 
@@ -65,8 +65,6 @@ def job(task: DetectionTask, fold: Fold) -> loop.Job:
     mean, std = backbone.data_config(network)
     backbone.freeze(network, task.freeze)
     network = network.to(device=device).to(memory_format=torch.channels_last)
-    if task.compile:
-        model.compile_trunk(network)
     rows = pixel_rows(mean, std, canvas[1], device)
 
     def mean_loss(run: nn.Module, batch: DetectionBatch) -> Tensor:
@@ -76,7 +74,7 @@ def job(task: DetectionTask, fold: Fold) -> loop.Job:
         assert fold.valid is not None
         was = run.training
         eye = Eye(run.eval(), canvas, mean, std, device, loop.amp_dtype(task.amp, device))
-        found = find(eye, fold.valid, fold.problem, "plain", task)
+        found = find(eye, fold.valid, fold.problem, "plain", task, fold.check)
         run.train(was)
         return fold.report(epoch, found)
 
@@ -89,6 +87,7 @@ def job(task: DetectionTask, fold: Fold) -> loop.Job:
         validate=validate if fold.valid is not None else None,
         notes={"backbone": task.backbone, "mean": json.dumps(mean), "std": json.dumps(std),
                "canvas": json.dumps(canvas), "anchors": fitted.to_json()},
+        trunk=model.trunk_of(network),
     )  # fmt: skip
 
 

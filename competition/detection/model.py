@@ -108,9 +108,9 @@ def optimizer(model: Detector, task: DetectionTask) -> torch.optim.Optimizer:
     return backbone.optimizer(model, task, head_parameters(model))
 
 
-def compile_trunk(model: Detector) -> None:
-    """Compiles backbone and pyramid, whose shapes stay; anchors are matched to another number of boxes each time."""
-    model.net.backbone.compile(dynamic=False)
+def trunk_of(model: Detector) -> nn.Module:
+    """Backbone and pyramid, whose shapes stay; anchors are matched to another number of boxes each time."""
+    return model.net.backbone
 
 
 def _finest(task: DetectionTask, anchors: Anchors) -> int:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from competition import cache, loop
+from competition import cache, loop, versions
 from competition.boxes.table import EDGES, PREDICTED
 from competition.decoding import decode, read
 from competition.detection import model, tiles
@@ -147,8 +147,9 @@ def _eye(path: Path, _time: int, knobs: str, classes: int, device: torch.device)
     with safe_open(path, "pt") as f:
         notes = f.metadata()
     height, width = json.loads(notes["canvas"])
-    network = model.build(task, classes, (height, width), Anchors.from_json(notes["anchors"]))
-    network.load_state_dict(load_file(path))
+    with versions.reading(path, versions.noted(notes) or versions.of_run(path.parent.parent), versions.MEND):
+        network = model.build(task, classes, (height, width), Anchors.from_json(notes["anchors"]))
+        network.load_state_dict(load_file(path))
     network = network.to(device=device).to(memory_format=torch.channels_last).eval()
     pixels = (tuple(json.loads(notes[name])) for name in ("mean", "std"))
     return Eye(network, (height, width), *pixels, device, loop.amp_dtype(task.amp, device))

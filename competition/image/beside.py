@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,11 @@ from competition import artifacts
 from competition.data import describing, load
 from competition.errors import DataFault, Finding, nearest
 from competition.image.task import ImageTask
-from competition.tabular import columns, skopsfile, target
-from competition.tabular.features import Features
+from competition.tabular import columns
 from competition.task import Fold, Problem, Rows
+
+if TYPE_CHECKING:
+    from competition.tabular.features import Features  # scikit-learn: 2.4 s of each process that has no columns
 
 FILE = "model-columns.skops"
 LEVELS, TEXT_DIMS = 32, 16  # as the tabular task has them
@@ -76,6 +79,9 @@ def columns_of_paths(problem: Problem) -> set[str]:
 
 def fit(task: ImageTask, fold: Fold) -> Beside:
     """From the fold's training rows; the same for every run of these columns, so that their weights may be averaged."""
+    from competition.tabular import target
+    from competition.tabular.features import Features
+
     train = fold.train
     assert train.truth is not None
     table = train.table[list(task.reads(fold.problem))]
@@ -87,6 +93,8 @@ def fit(task: ImageTask, fold: Fold) -> Beside:
 
 
 def to_bytes(beside: Beside) -> bytes:
+    from competition.tabular import skopsfile
+
     return skopsfile.to_bytes(beside.features)
 
 
@@ -98,4 +106,6 @@ def cells_of(folder: Path, rows: Rows) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _features(path: Path, _time: int) -> Features:
+    from competition.tabular import skopsfile
+
     return skopsfile.load(path)

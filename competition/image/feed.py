@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from competition.augment import Augment
-from competition.cache import Cache
+from competition.errors import examples
+from competition.image.supply import Supply
 from competition.image.task import ImageTask
 from competition.prefetch import in_turn, order
 
@@ -40,48 +40,60 @@ class ImageBatch:
         return ImageBatch(self.images[rows], self.targets[rows], self.weights[rows], self.cells[rows])
 
     def to(self, device: torch.device) -> ImageBatch:
-        if device.type == "cpu":
-            return self
         parts = (self.images, self.targets, self.weights, self.cells)
-        return ImageBatch(
-            *(p.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else p.to(device) for p in parts)
-        )
+        return ImageBatch(*(part.to(device, non_blocking=device.type == "cuda") for part in parts))
 
 
 class Feed:
-    """Batches of the rows `picture_rows` of a cache. targets: [n, columns]; weights: [n]; odds: [n] or None (balanced);
-    cells: [n, features] or None."""
+    """Batches of the pictures of a supply. targets: [n, columns]; weights: [n]; odds: [n] or None (balanced); cells:
+    [n, features] or None; paths: [n] of the pictures, by which a step that hangs is told."""
 
-    def __init__(self, task: ImageTask, cache: Cache, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray,
-                 odds: np.ndarray | None, seed: int, workers: int, cells: np.ndarray | None = None):  # fmt: skip
-        self.task, self.cache, self.rows, self.odds, self.seed, self.workers = task, cache, rows, odds, seed, workers
+    def __init__(self, task: ImageTask, supply: Supply, targets: np.ndarray, weights: np.ndarray,
+                 odds: np.ndarray | None, seed: int, cells: np.ndarray | None = None,
+                 paths: Sequence[str] | None = None):  # fmt: skip
+        self.task, self.supply, self.odds, self.seed = task, supply, odds, seed
+        self.paths = np.array(paths if paths is not None else ["?"] * len(targets), object)
         self.targets = torch.tensor(targets, dtype=torch.float32)
         self.weights = torch.tensor(weights, dtype=torch.float32)
-        self.cells = torch.empty(len(rows), 0) if cells is None else torch.from_numpy(cells)
-        self.augment = Augment(task.augment, task.size, task.symmetry, seed)
-        self.batch = min(task.batch, len(rows))
-        self.steps = max(1, len(rows) // self.batch)
+        self.cells = torch.empty(len(targets), 0) if cells is None else torch.from_numpy(cells)
+        self.batch = min(task.batch, len(targets))
+        self.steps = max(1, len(targets) // self.batch)
 
     def order(self, epoch: int) -> np.ndarray:
         """Positions of the epoch's rows, [steps, batch]."""
-        return order(len(self.rows), self.steps, self.batch, self.odds, (self.seed, ORDER, epoch))
+        return order(len(self.targets), self.steps, self.batch, self.odds, (self.seed, ORDER, epoch))
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[ImageBatch]:
-        positions = self.order(epoch)
-        yield from in_turn(lambda step: self.make(epoch, step, positions[step]), range(first, self.steps), self.workers)
+        positions, steps = self.order(epoch), range(first, self.steps)
+
+        def about(step: int) -> str:
+            return f"epoch {epoch + 1}: {examples(self.paths[positions[step]])}"
+
+        begun = in_turn(lambda step: self.begin(epoch, step, positions[step]), steps, self.supply.workers, about)
+        for step, pictures in zip(steps, begun, strict=True):
+            yield self.finish(epoch, step, positions[step], pictures)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> ImageBatch:
         """The batch of these positions: augmented, then mixed as (seed, epoch, step) says."""
-        size = self.task.size
-        images = np.empty((len(positions), size, size, 3), np.uint8)
-        for i, position in enumerate(positions):
-            sample = int(position) if self.odds is None else int(position) + len(self.rows) * (step * self.batch + i)
-            images[i] = self.augment(self.cache.pictures[self.rows[position]], epoch, sample)
+        return self.finish(epoch, step, positions, self.begin(epoch, step, positions))
+
+    def begin(self, epoch: int, step: int, positions: np.ndarray) -> Tensor:
+        """What a thread may do ahead."""
+        return self.supply.begin(positions, epoch, self.samples(step, positions))
+
+    def finish(self, epoch: int, step: int, positions: np.ndarray, begun: Tensor) -> ImageBatch:
+        images = self.supply.finish(begun, epoch, self.samples(step, positions))
         rows = self.targets[positions], self.weights[positions], self.cells[positions]
         mixing = self.mixing(epoch, step, len(positions))
         if mixing is not None:
             images, *rows = mixing.of(images, rows)
-        return ImageBatch(torch.from_numpy(images), *rows)
+        return ImageBatch(images, *rows)
+
+    def samples(self, step: int, positions: np.ndarray) -> np.ndarray:
+        """[b] numbers by which the draws of one epoch differ: a row that is drawn twice is two of them."""
+        if self.odds is None:
+            return positions
+        return positions + len(self.targets) * (step * self.batch + np.arange(len(positions)))
 
     def mixing(self, epoch: int, step: int, rows: int) -> Mixing | None:
         """How this batch is mixed, None where it is not."""
@@ -113,15 +125,31 @@ class Mixing:
         y0, y1, x0, x1, share = cut_box(task.size, task.size, share, rng)
         return cls(partner, share, (slice(y0, y1), slice(x0, x1)))
 
-    def of(self, images: np.ndarray, rows: Sequence[Tensor]) -> tuple[Any, ...]:
-        """images: [b, h, w, 3] uint8. rows: targets, weights and cells of tables, [b, ...] each, mixed by the share of the
-        pixels. Equal in its targets to timm's Mixup for the same share and partner."""
+    def of(self, images: Tensor, rows: Sequence[Tensor]) -> tuple[Any, ...]:
+        """images: [b, h, w, 3] uint8, written or replaced. rows: targets, weights and cells of tables, [b, ...] each, mixed
+        by the share of the pixels. Equal in its targets to timm's Mixup for the same share and partner."""
+        mixed = (part * self.share + part[self.partner] * (1 - self.share) for part in rows)
+        return self._pixels(images), *mixed
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        if images.device.type != "cpu":
+            return self.on_device(images)
+        here = images.numpy()
         if self.patch is not None:
-            images[:, *self.patch] = images[self.partner, *self.patch]
-        else:
-            flat, other = images.reshape(len(images), -1), images[self.partner].reshape(len(images), -1)
-            images = cv2.addWeighted(flat, self.share, other, 1 - self.share, 0).reshape(images.shape)
-        return images, *(part * self.share + part[self.partner] * (1 - self.share) for part in rows)
+            here[:, *self.patch] = here[self.partner, *self.patch]
+            return images
+        mixed = np.empty_like(here)
+        for own, other, out in zip(here, self.partner, mixed, strict=True):
+            cv2.addWeighted(own, self.share, here[other], 1 - self.share, 0, dst=out)
+        return torch.from_numpy(mixed)
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """The same by torch. images: [b, h, w, 3] uint8."""
+        partner = torch.from_numpy(self.partner).to(images.device)
+        if self.patch is None:
+            return (images.float() * self.share).add_(images[partner], alpha=1 - self.share).round_().byte()
+        images[:, *self.patch] = images[partner, *self.patch]
+        return images
 
 
 def cut_box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int, float]:

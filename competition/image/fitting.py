@@ -20,11 +20,11 @@ from competition.image.beside import Beside
 from competition.image.feed import Feed, ImageBatch, smooth
 from competition.image.predicting import forward, to_table
 from competition.image.scale import Scale
+from competition.image.supply import supply_of
 from competition.image.task import ImageTask
 from competition.image.views import VIEWS, kept
 from competition.knobs import check_views
 from competition.pixels import normalise, pixel_rows
-from competition.prefetch import feeders
 from competition.task import Fold, Problem, Progress, Rows
 
 
@@ -33,7 +33,7 @@ def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -
     loop.device_of(task.device)
     model.check(task, len(problem.columns), columns=task.columns is not None)
     beside.check(task, problem, rows)
-    check_augment(task.augment, task.size, task.symmetry, kept(task.size)[0])
+    check_augment(task.augment, task.size, kept(task.size)[0])
     check_views(task.views, VIEWS)
     folder, shape = folder_of(task, problem), kept(task.size)
     on_disk = task.cache == "disk"
@@ -91,7 +91,7 @@ def job(task: ImageTask, fold: Fold) -> loop.Job:
     def validate(run: nn.Module, epoch: int) -> float:
         assert fold.valid is not None
         was = run.training
-        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells)
+        outputs = forward(run.eval(), pictures, fold.valid, task, "plain", (mean, std), device, valid_cells, fold.check)
         run.train(was)
         return fold.report(epoch, to_table(outputs, fold.valid.ids, fold.problem, scale))
 
@@ -118,10 +118,9 @@ def make_feed(
     if task.balance == "weights" and rarity is not None:
         weights = weights * rarity / rarity.mean()
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
-    workers = feeders(task.workers, device.type)
-    rows = pictures.rows(fold.train.pictures)
+    supply = supply_of(task, pictures.pictures, pictures.rows(fold.train.pictures), fold.seed, device)
     cells = None if told is None else told.cells
-    return Feed(task, pictures, rows, scale.forward(truth), weights, odds, fold.seed, workers, cells)
+    return Feed(task, supply, scale.forward(truth), weights, odds, fold.seed, cells, list(fold.train.pictures))
 
 
 def rarities(truth: np.ndarray, problem: Problem) -> np.ndarray:
@@ -165,7 +164,7 @@ def loss_of(problem: Problem, task: ImageTask) -> Any:
 
 def draw(batch: ImageBatch, path: Path) -> None:
     """The first batch as the network sees it, on one sheet: mistakes in augmentation are seen, not read."""
-    images = batch.images[:32].numpy()
+    images = batch.images[:32].cpu().numpy()
     columns = min(8, len(images))
     blank = np.zeros((-len(images) % columns, *images.shape[1:]), np.uint8)
     grid = np.concatenate([images, blank]).reshape(-1, columns, *images.shape[1:])

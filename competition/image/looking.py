@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from competition import cache
+from competition.cache import Cache
 from competition.image.feed import Feed
 from competition.image.fitting import folder_of, make_feed
 from competition.image.predicting import see
@@ -29,26 +30,32 @@ def strips(task: ImageTask, fold: Fold) -> list[Strip]:
     pictures = cache.load(folder_of(task, fold.problem))
     scale = Scale.of(fold.problem, fold.train)
     feed = make_feed(task, fold, pictures, scale, torch.device("cpu"), None)
-    teller = Teller(feed, fold, scale)
+    teller = Teller(feed, fold, scale, pictures)
     some = list(dict.fromkeys(feed.order(0)[0].tolist()))[:SHOWN]
     return [
         *batches(teller),
         *(draws(teller, position) for position in some),
-        Strip("test-time views of the first of these", views(feed, some[0]), ACROSS),
+        Strip("test-time views of the first of these", views(teller, some[0]), ACROSS),
     ]
 
 
 class Teller:
     """Says whose picture it is, and what its target is."""
 
-    def __init__(self, feed: Feed, fold: Fold, scale: Scale):
+    def __init__(self, feed: Feed, fold: Fold, scale: Scale, pictures: Cache):
         assert fold.train.pictures is not None
         self.feed, self.problem, self.scale = feed, fold.problem, scale
+        self.pictures, self.rows = pictures.pictures, pictures.rows(fold.train.pictures)
         files = [Path(path) for path in fold.train.pictures]
         self.names = [
             str(name) if file.stem in str(name) else f"{name} ({file.name})"
             for name, file in zip(fold.train.ids, files, strict=True)
         ]
+
+    def viewed(self, position: int, view: str) -> np.ndarray:
+        """[size, size, 3] uint8: what the network sees of the row's picture in a test-time view."""
+        picture = torch.from_numpy(self.pictures[self.rows[[position]]]).permute(0, 3, 1, 2).float()
+        return see(picture, view, self.feed.task.size)[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
 
     def target(self, target: Tensor) -> str:
         return told(self.scale.back(target.double().numpy()), self.problem)
@@ -110,20 +117,13 @@ def sights(teller: Teller, epoch: int, step: int) -> list[Sight]:
 
 def draws(teller: Teller, position: int) -> Strip:
     """The picture as a test row is seen, and as the first epochs draw it."""
-    feed = teller.feed
-    picture = feed.cache.pictures[feed.rows[position]]
-    plain = Sight(viewed(picture, "plain", feed.task.size), f"as it is: {teller.target(feed.targets[position])}")
-    drawn = [Sight(feed.augment(picture, n, position), f"draw {n + 1}") for n in range(ACROSS - 1)]
+    feed, one = teller.feed, np.array([position])
+    plain = Sight(teller.viewed(position, "plain"), f"as it is: {teller.target(feed.targets[position])}")
+    drawn = (feed.supply.finish(feed.supply.begin(one, n, one), n, one) for n in range(ACROSS - 1))
+    sights = [Sight(images[0].numpy(), f"draw {n + 1}") for n, images in enumerate(drawn)]
     level = feed.task.augment if isinstance(feed.task.augment, str) else "own list"
-    return Strip(f"{teller.names[position]} plain, and augmented ({level})", [plain, *drawn], ACROSS)
+    return Strip(f"{teller.names[position]} plain, and augmented ({level})", [plain, *sights], ACROSS)
 
 
-def views(feed: Feed, position: int) -> list[Sight]:
-    picture = feed.cache.pictures[feed.rows[position]]
-    return [Sight(viewed(picture, view, feed.task.size), view) for view in feed.task.views]
-
-
-def viewed(picture: np.ndarray, view: str, size: int) -> np.ndarray:
-    """[side, side, 3] uint8 -> [size, size, 3] uint8: what the network sees of it in a test-time view."""
-    seen = see(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float(), view, size)
-    return seen[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+def views(teller: Teller, position: int) -> list[Sight]:
+    return [Sight(teller.viewed(position, view), view) for view in teller.feed.task.views]

@@ -44,6 +44,7 @@ class Index:
 
     def around(self, cell: str) -> set[tuple[str, str]]:
         """What stands before and after `cell` in the paths that it names: {("images/", ".jpg")}."""
+        cell = cell.replace("\\", "/")  # as Windows writes it
         near = self._by_name.get(cell.rsplit("/", 1)[-1], ()) if cell else ()
         return {(path[: -len(cell)], end) for path, end in near if path == cell or path.endswith("/" + cell)}
 

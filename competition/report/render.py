@@ -58,14 +58,14 @@ class Place:
 def html(head: Head, sections: Sequence[Section], runs: Sequence[tuple[str, str]]) -> bytes:
     """The page. runs: (full name, what the choice of runs shows) of those that have sections; the first is shown."""
     names = [name for name, _ in runs]
-    code = (HERE / "page.js").read_text()
+    code = (HERE / "page.js").read_text(encoding="utf-8")
     packed, digest = plotly()
     text = _environment().get_template("page.html.j2").render(
         head=head,
         competition=list(_of_competition(sections)),
         detail=list(_of_runs(sections, names)),
         runs=[(name.partition("/")[2], label) for name, label in runs],
-        style=(HERE / "page.css").read_text(),
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
         code=code,
         plotly=packed,
         scripts=f"{_digest(code)} {digest}",

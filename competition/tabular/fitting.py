@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hooks
+from competition import artifacts, hooks, versions
 from competition.engine import accelerators, cores
 from competition.errors import DataFault, Fault, Finding, Stopped
 from competition.tabular import columns, models, skopsfile, target
@@ -62,7 +62,7 @@ def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
     assert fold.train.truth is not None
     library, goal = models.library(task.model), target.of(fold.problem, fold.train.truth)
     splits = _splits(task, library, fold)
-    basis = artifacts.digest(task.model_dump_json(), json.dumps(fold.origin), str(fold.seed), _rows_digest(fold.train))
+    basis = _basis(task, fold)
     done = _finished_parts(fold.folder, basis)
     bag: list[dict[str, Any]] = []
     unheeded = [] if library.WEIGHS else _weighed(fold.train, goal)
@@ -75,6 +75,23 @@ def fit(task: TabularTask, fold: Fold) -> dict[str, Any]:
         fold.log(n, {"model": task.model, "part": n, **record})
     seconds = sum(p["seconds"] for p in bag)
     return {"model": task.model, "target": vars(goal), "seconds": seconds, "threads": threads(), "bag": bag}
+
+
+def finished(task: TabularTask, fold: Fold, folder: Path) -> tuple[int, int]:
+    """Copies the parts of the bag that are whole, and what `predict` needs to know of them; how many of how many."""
+    assert fold.train.truth is not None
+    library, goal = models.library(task.model), target.of(fold.problem, fold.train.truth)
+    done = _finished_parts(fold.folder, _basis(task, fold))
+    for n, part in enumerate(sorted(done)):
+        for file in fold.folder.glob(f"model{part}-*"):
+            artifacts.write_bytes(folder / file.name.replace(f"model{part}-", f"model{n}-", 1), file.read_bytes())
+    artifacts.write_json(folder / "fit.json", {"target": vars(goal), "bag": [done[part] for part in sorted(done)]})
+    return len(done), len(_splits(task, library, fold))
+
+
+def _basis(task: TabularTask, fold: Fold) -> str:
+    """Of what a part of the bag is fitted."""
+    return artifacts.digest(task.model_dump_json(), json.dumps(fold.origin), str(fold.seed), _rows_digest(fold.train))
 
 
 def _weighed(rows: Rows, goal: Target) -> list[str]:
@@ -120,11 +137,14 @@ def predict(task: TabularTask, rows: Rows, fold: Fold) -> pd.DataFrame:
 
 def fitted_bag(task: TabularTask, fold: Fold, bag: list[dict[str, Any]]) -> Iterator[tuple[Features, list[Fitted]]]:
     """Of each part of the bag in fit.json its features, and the model and record of each output."""
-    library = models.library(task.model)
+    library, made = models.library(task.model), versions.of_run(fold.folder.parent)
     for n, part in enumerate(bag):
         files = [_file(fold.folder, library, n, j) for j in range(len(part["outputs"]))]
-        fitted = [library.load(file, device_of(task, library)) if file.exists() else None for file in files]
-        yield skopsfile.load(fold.folder / f"model{n}-features.skops"), list(zip(fitted, part["outputs"], strict=True))
+        there = [file for file in (fold.folder / f"model{n}-features.skops", *files) if file.exists()]
+        with versions.reading(there[-1], made, versions.MEND, versions.LIBRARIES):
+            fitted = [library.load(file, device_of(task, library)) if file.exists() else None for file in files]
+            features = skopsfile.load(fold.folder / f"model{n}-features.skops")
+        yield features, list(zip(fitted, part["outputs"], strict=True))
 
 
 def device_of(task: TabularTask, library: Library) -> str:

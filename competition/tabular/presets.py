@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """time: how long the models may train, unless TIME= says otherwise. members: name -> knobs of the task."""
+    """time: how long the models may train. members: name -> knobs of the task."""
 
     time: str
     members: dict[str, dict[str, Any]]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-from competition import artifacts
+from competition import artifacts, versions
 from competition.errors import EnvironmentFault, Finding, SafetyFault
 
 # All that our files hold beyond what skops trusts by itself.
@@ -41,23 +42,32 @@ def save(model: Any, path: Path) -> None:
 def load(path: Path, device: str = "cpu") -> Any:
     """Raises SafetyFault SKOPS-TYPE where the file holds what we never write, EnvironmentFault CKPT-CORRUPT."""
     import skops.io
+    from sklearn.exceptions import InconsistentVersionWarning
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.load(path, trusted=TRUSTED)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InconsistentVersionWarning)  # predict.py tells once
+            return skops.io.load(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as e:
         raise SafetyFault(
             Finding(
                 code="SKOPS-TYPE",
                 what="a model file holds what this pipeline never writes",
                 where=str(path),
-                found=str(e).splitlines()[0],
+                found=f"{str(e).splitlines()[0]}{_versions(path)}",
                 risk="reading it could run foreign code; nothing of it was run",
                 mend=f"delete {path.parent} and give the same command again: that fold is trained anew",
             )
         ) from None
     except (BadZipFile, KeyError, ValueError, OSError) as e:
-        raise EnvironmentFault(artifacts.corrupt(path, str(e))) from None
+        raise EnvironmentFault(artifacts.corrupt(path, f"{type(e).__name__} {e}{_versions(path)}")) from None
+
+
+def _versions(path: Path) -> str:
+    """By which other versions the fold's file was written, if by any."""
+    told = versions.differences(versions.of_run(path.parent.parent), versions.now(versions.LIBRARIES))
+    return f"; {told}" * bool(told)
 
 
 def predict(model: Any, x: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
@@ -86,6 +87,11 @@ class TabularTask(Strict):
         from competition.tabular import fitting
 
         return fitting.fit(self, fold)
+
+    def finished(self, fold: Fold, folder: Path) -> tuple[int, int]:
+        from competition.tabular import fitting
+
+        return fitting.finished(self, fold, folder)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.tabular import fitting

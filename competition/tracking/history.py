@@ -5,6 +5,7 @@ between; the truth that services mirror.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -16,28 +17,35 @@ LOST = "is not what was written and is left out; no weights and no score depend 
 
 
 class History:
-    """Appends to `fold<k>/history.jsonl`. A resumed fold first drops the lines that its checkpoint does not cover."""
+    """Appends to `fold<k>/history.jsonl`. A fold that is resumed, or goes back, first drops the lines of steps that are done
+    again."""
 
     def __init__(self, folder: Path):
         self.path = folder / NAME
-        self.opened = False
+        self.last = math.inf
 
     def log(self, step: int, values: dict[str, Any]) -> None:
         """step: optimizer steps done; values: plain numbers and text. A line of a step alone waits for the next other line
         to be forced onto the disk: it alone may be lost, where the power fails."""
         line = {"step": step, **values}
         with artifacts.disk_faults(self.path):
-            if not self.opened:
-                self._drop_from(step)
-            with open(self.path, "a") as f:
+            if _place(line) < self.last:
+                self._drop_from(line)
+            self.last = _place(line)
+            with open(self.path, "a", encoding="utf-8", newline="\n") as f:
                 f.write(_written(line))
                 f.flush()
                 if not _of_a_step(line):
                     os.fsync(f.fileno())
 
-    def _drop_from(self, step: int) -> None:
-        self.opened = True
-        kept = [line for line in read(self.path, steps=True) if line["step"] < step]
+    def _drop_from(self, first: dict[str, Any]) -> None:
+        """Other notes of the same place are kept: of what was the matter when the fold went on before."""
+
+        def stays(line: dict[str, Any]) -> bool:
+            place = _place(line)
+            return place < _place(first) or (place == _place(first) and "note" in line and line != first)
+
+        kept = [line for line in read(self.path, steps=True) if stays(line)]
         artifacts.write_text(self.path, "".join(map(_written, kept)))
 
 
@@ -61,3 +69,8 @@ def _written(line: dict[str, Any]) -> str:
 
 def _of_a_step(line: dict[str, Any]) -> bool:
     return "train_loss" in line and "epoch" not in line
+
+
+def _place(line: dict[str, Any]) -> float:
+    """A note comes before the line of its step."""
+    return line["step"] - 0.5 * ("note" in line)

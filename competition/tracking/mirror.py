@@ -154,7 +154,8 @@ def leave(mirror: Mirror, outlet: Outlet) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICE)
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(NICE)
     outlet = Outlet(os.fdopen(os.dup(1), "w"))
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)  # what libraries print is for nobody

@@ -80,7 +80,7 @@ class Tail:
             self.lock.acquire()
         except Timeout:
             return False
-        self.kept = self.path.read_text() if self.path.exists() else "{}"
+        self.kept = self.path.read_text(encoding="utf-8") if self.path.exists() else "{}"
         self.cursor, self.sure = json.loads(self.kept), json.loads(self.kept)
         return True
 

@@ -73,7 +73,7 @@ def of(at: Opened, service: str, keys: Sequence[str] | None = None) -> Followed:
     if not since.exists():
         artifacts.write_text(since, artifacts.now())
     identity = artifacts.digest(
-        at.run.name, runs.identity(at.run, ("fit",)), at.data.hash, at.table.hash, since.read_text()
+        at.run.name, runs.identity(at.run, ("fit",)), at.data.hash, at.table.hash, since.read_text(encoding="utf-8")
     )
     metric = at.data.problem.metric
     facts = at.data.config.model_dump(mode="json", include=FACTS)

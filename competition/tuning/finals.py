@@ -164,13 +164,16 @@ def check_file(run: Run) -> None:
     """Raises ConfigFault CFG-EXISTS where the winner's file is one that was made by hand."""
     path = artifacts.run_yaml(tuned(run))
     if not _ours(run, path):
-        what, found = "a file of that name exists that no search has written", path.read_text().split("\n")[0]
+        what, found = (
+            "a file of that name exists that no search has written",
+            path.read_text(encoding="utf-8").split("\n")[0],
+        )
         mend = "give that file another name, or search from a run of another name"
         raise ConfigFault(Finding("CFG-EXISTS", what, str(path), found, mend))
 
 
 def _ours(run: Run, path: Path) -> bool:
-    return not path.exists() or path.read_text().startswith(marker(run))
+    return not path.exists() or path.read_text(encoding="utf-8").startswith(marker(run))
 
 
 def _name(search: Search, trained: Run) -> str:

@@ -24,7 +24,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from competition import artifacts, board
+from competition import artifacts, board, watchdog
 from competition.engine import stopping
 from competition.errors import ConfigFault, EnvironmentFault, Finding, Stopped
 from competition.tuning.space import Space, encoded
@@ -67,8 +67,9 @@ def _store(url: str, cause: str) -> EnvironmentFault:
             where=f"key tune.storage: {shown(url)}",
             found=cause.split("\n")[0].replace(url, shown(url)),
             risk="no trial was lost that had come to an end",
-            mend="a file that is no database: move it away, the folders of its trials are used again; a locked one: "
-            "stop what holds it; a server: is it up, and its driver installed here?",
+            mend="a file that is no database, or one of another version of Optuna that you can't take: move it away, the "
+            "folders of its trials are used again; a locked one: stop what holds it; a server: is it up, and its driver "
+            "installed here?",
         )
     )
 
@@ -98,15 +99,19 @@ def storage(url: str) -> RDBStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         try:
-            return RDBStorage(
+            made = RDBStorage(
                 url,
                 engine_kwargs=options,
                 heartbeat_interval=HEARTBEAT,
                 grace_period=GRACE,
                 heartbeat_stale_trial_callback=_died,
             )
+            watchdog.statements(made.engine, lambda: f"waiting for the database of the search, {shown(url)}")
+            return made
         except ImportError as e:
             raise _store(url, str(e.__cause__ or e)) from None
+        except RuntimeError as e:  # tables of another version of Optuna
+            raise _store(url, str(e)) from None
 
 
 def begin(

@@ -201,9 +201,11 @@ def fold_score(run: Run, split: Split, view: str, label: str, epochs: Epochs | N
     data = load(run.competition)
     with held(artifacts.run_folder(run.name) / "locks" / split.name):
         if not predicted(run, split):
-            if not whole(artifacts.run_folder(run.name) / split.name):  # weights go with a trial that is not worth them
+            folder = artifacts.run_folder(run.name) / split.name
+            if not whole(folder):  # weights go with a trial that is not worth them
                 train.fill_caches(run, stacked.seen(run, split), _heard)
                 _fit(run, split, label, epochs)
+            artifacts.drop_checkpoints(folder)  # a kill may have come between the fold's record and this
             _predict(run, split, view)
     metric, truth = data.problem.metric, data.train.truth
     assert truth is not None

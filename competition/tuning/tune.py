@@ -53,6 +53,7 @@ def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | No
     if len(study.distinct(ended)) < limit and (why := study.exhausted(ended)):
         search.say(why)
     complete = _complete(search, ended)
+    _drop_spent(search, complete, [t for t in study.distinct(ended) if t.state is TrialState.PRUNED])
     with trial.held(search.folder / "locks" / "end"):  # commands of one search may end together
         tried = finals.verify(search, engine, complete, ends[1])
         result = finals.result(search, complete, tried, len(study.distinct(ended)))
@@ -182,11 +183,14 @@ def _told(search: Search, joined: optuna.Study, asked: int, number: int) -> None
     text = f"pruned {pruned}" + (f", best {best[0].value:.4f}" if best else "")
     total = len(ended) + 1 if asked == UNBOUNDED else max(asked, len(ended))
     board.show(f"{search.run.name}: trials", len(ended), total, text)
-    spent = {t.user_attrs["folder"] for t in best[max(1, search.run.tune.finalists) :]}
-    if this.state is TrialState.PRUNED:
-        spent.add(this.user_attrs.get("folder", ""))
-    for folder in spent - {""}:
-        trial.drop_models(search.folder / folder, search.splits)
+    _drop_spent(search, best, [t for t in ended if t.state is TrialState.PRUNED])
+
+
+def _drop_spent(search: Search, best: list[Any], pruned: list[Any]) -> None:
+    """The weights of all trials but the best: of those before, too, whose process may have died before it did so."""
+    for t in (*best[max(1, search.run.tune.finalists) :], *pruned):
+        if "folder" in t.user_attrs:
+            trial.drop_models(search.folder / t.user_attrs["folder"], search.splits)
 
 
 def _frozen(joined: optuna.Study, number: int) -> Any:

@@ -70,4 +70,4 @@ def save(model: lgb.Booster, path: Path) -> None:
 
 
 def load(path: Path, device: str) -> lgb.Booster:
-    return lgb.Booster(model_str=path.read_text())
+    return lgb.Booster(model_str=path.read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def fit(job: Job) -> tuple[Any, int]:
     job.round(0, 2)
     if "C" not in given:
         rows = _some(job, len(x), CHOOSING)
-        given["C"] = _strength(given, x[rows], y[rows], weight[rows])
+        given["C"] = _strength(given, x[rows], y[rows], weight[rows], lambda: job.round(0, 2))
     job.round(1, 2)
     return LogisticRegression(**given).fit(x, y, sample_weight=weight), 1
 
@@ -51,8 +52,17 @@ def _some(job: Job, rows: int, most: int) -> np.ndarray:
     return np.random.default_rng(job.seed).permutation(rows)[:most]
 
 
-def _strength(given: dict[str, Any], x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
-    """The best of CS by 3 folds; the middle one where every class is too rare to be split."""
+def _strength(
+    given: dict[str, Any], x: np.ndarray, y: np.ndarray, weight: np.ndarray, heard: Callable[[], object]
+) -> float:
+    """The best of CS by 3 folds; the middle one where every class is too rare to be split. heard: called after each fit."""
+
+    def likelihood(
+        model: LogisticRegression, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
+        heard()
+        return _likelihood(model, x, y, sample_weight)
+
     if np.sort(np.unique(y, return_counts=True)[1])[-2] < 3:
         return CS[len(CS) // 2]
     with warnings.catch_warnings():
@@ -61,7 +71,7 @@ def _strength(given: dict[str, Any], x: np.ndarray, y: np.ndarray, weight: np.nd
             "The scoring",
         ):  # rare classes and weights are _likelihood's to see to
             warnings.filterwarnings("ignore", message=known, category=UserWarning)
-        search = GridSearchCV(LogisticRegression(**given), {"C": CS}, scoring=_likelihood, cv=3)
+        search = GridSearchCV(LogisticRegression(**given), {"C": CS}, scoring=likelihood, cv=3, error_score="raise")
         return search.fit(x, y, sample_weight=weight).best_params_["C"]
 
 
