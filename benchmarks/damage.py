@@ -29,7 +29,7 @@ from competition import board
 from competition.task import Fold
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
-TOLD = re.compile(r"CKPT-\w+|OOF-COVER|RUN-(DATA|FOLDS|STALE)|FOLD-\w+|ENS-\w+|decoded anew")
+TOLD = re.compile(r"error [A-Z]+-[A-Z]+:|CKPT-\w+|decoded anew")
 RESULTS = ("runs/toy/photo/oof.parquet", "runs/toy/photo/test.parquet", "submissions/toy/photo.csv",
            "runs/toy/photo/fold0/model.safetensors", "runs/toy/photo/fold1/model.safetensors")  # fmt: skip
 PHOTO = "runs/toy/photo/"

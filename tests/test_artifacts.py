@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -112,3 +112,58 @@ def test_a_disk_that_fills_while_a_run_trains_is_told_and_the_same_command_goes_
     said = [line for line in done.stdout.splitlines() if line.startswith(("small", "large", "runs/"))]
     assert said == ["small 4", "large 0"] and done.stdout.endswith("2\n"), done.stdout
     assert "error ENV-DISK: the disk is full" in done.stderr and "Traceback" not in done.stderr
+
+
+def flips(path: Path, step: int) -> Iterator[int]:
+    """The file with one bit flipped at every step-th byte, by its place; as it was at the end."""
+    whole = path.read_bytes()
+    for at in range(0, len(whole), step):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 7]) + whole[at + 1 :])
+        yield at
+    path.write_bytes(whole)
+
+
+def test_no_flipped_bit_of_a_json_or_a_table_changes_what_is_read_in_silence(tmp_path: Path):
+    import pandas as pd
+
+    value = {"score": 0.25, "folds": {"fold0": [1, 2, 3]}, "name": "cold", "none": None}
+    table = pd.DataFrame({"a": [0.5, 1.5], "b": ["x", "y"]}, index=pd.Index(["007", "008"], name="id"))
+    artifacts.write_json(tmp_path / "f.json", value)
+    artifacts.write_table(tmp_path / "f.parquet", table)
+    noticed = 0
+    for read, same, name, step in (
+        (artifacts.read_json, lambda found: {k: v for k, v in found.items() if k in value} == value, "f.json", 1),
+        (artifacts.read_table, table.equals, "f.parquet", 11),
+    ):
+        for at in flips(tmp_path / name, step):
+            try:
+                found = read(tmp_path / name)
+            except EnvironmentFault:
+                noticed += 1
+            else:
+                assert same(found), f"byte {at} of {name}"
+        assert same(read(tmp_path / name))
+    assert noticed > 150
+    assert pd.read_parquet(tmp_path / "f.parquet").equals(table), "any reader takes it"
+
+
+def test_a_damaged_line_of_history_is_a_note_and_the_others_stay(tmp_path: Path):
+    from competition.tracking.history import History, read
+
+    history = History(tmp_path)
+    for step in (1, 2, 3):
+        history.log(step, {"epoch": step, "loss": step / 4})
+    path = tmp_path / "history.jsonl"
+    path.write_text(path.read_text().replace('"loss": 0.5', '"loss": 0.6') + '{"step": 4, "lo')
+    lines = read(path)
+    assert [line.get("loss") for line in lines] == [0.25, None, 0.75]
+    assert "CKPT-CORRUPT: line 2" in lines[1]["note"]
+    History(tmp_path).log(4, {"epoch": 4, "loss": 1.0})
+    assert [line["step"] for line in read(path)] == [1, 1, 3, 4] and read(path)[1] == lines[1]
+
+
+def test_a_folder_that_can_not_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    artifacts.writable(tmp_path / "not" / "there")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(EnvironmentFault, match="ENV-PERM"):
+        artifacts.writable(tmp_path / "not" / "there")

@@ -235,6 +235,18 @@ def test_a_blend_whose_member_is_newer_is_outdated_unless_its_predictions_are_th
     assert by_name()["b"].state == "scored"
 
 
+def test_what_is_outdated_is_told_by_content_where_the_score_has_it_for_clocks_are_set_back(toy: Path):
+    folder, blend = made("a", FOLDS["a"], day=5), made("b", FOLDS["b"], day=5, members=["toy/a"])
+    known = {f"fold{k}": artifacts.file_digest(folder / f"fold{k}/fit.json") for k in range(5)}
+    change(folder / "score.json", of=known, made=DAY.format(1), basis="x")
+    change(blend / "score.json", of={"toy/a": "x"}, made=DAY.format(1))
+    assert {s.state for s in standings("toy")} == {"scored"}, "fitted after its score by the clock"
+    change(folder / "score.json", basis="y")
+    assert "toy/a was made anew" in by_name()["b"].note
+    change(folder / "fold1/fit.json", finished=DAY.format(1))
+    assert "a fold was made anew" in by_name()["a"].note
+
+
 def test_whatever_a_member_holds_it_is_told(toy: Path):
     made("a", FOLDS["a"])
     made("b", FOLDS["b"], members=["toy/a"])
