@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import write
+from faults.making import rewrite
 from test_decide import problem_of, sigmoid, tables
 
 from competition import cli, decide, metrics, runs
@@ -452,13 +453,13 @@ def test_a_member_that_cannot_be_joined_is_named(imported, capsys: pytest.Captur
         (pd.concat([good, good[:2]]), "ENS-ALIGN", "2 ids stand twice"),
         (good.add_suffix("x"), "ENS-ALIGN", "columns yx, not y"),
     ):
-        damage.to_parquet(path)
+        rewrite(path, damage)
         assert podium("ensemble", "toy") == 3
         err = " ".join(capsys.readouterr().err.split())
         assert f"error {code}" in err and "RUN=toy/a" in err and found in err, err
-    good.to_parquet(path)
+    rewrite(path, good)
     assert podium("ensemble", "toy") == 0
     there = score()
-    good.iloc[::-1].to_parquet(path)
+    rewrite(path, good.iloc[::-1])
     assert podium("ensemble", "toy") == 0
     assert score()["score"] == there["score"], "another order is joined by id"

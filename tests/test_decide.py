@@ -224,7 +224,7 @@ def test_the_submission_decides_by_the_cut_that_was_scored(competition: Callable
     run = competition("binary", metric="own.py:eager", folds={"n": 3})
     Path("configs/toy/own.py").write_text(OWN)
     assert cli.main(["submission", run]) == 0
-    score, path = json.loads(Path("runs/toy/base/score.json").read_text()), Path(f"submissions/{run}.csv")
+    score, path = artifacts.read_json(Path("runs/toy/base/score.json")), Path(f"submissions/{run}.csv")
     threshold = score["adjustment"]["values"]["yes"]
     assert score["unadjusted"] < score["score"] and set(score["adjustments_by_fold"]) == {"fold0", "fold1", "fold2"}
     out = " ".join(capsys.readouterr().out.split())
@@ -242,7 +242,7 @@ def test_the_submission_decides_by_the_cut_that_was_scored(competition: Callable
     }
     Path("runs/toy/base/score.json").write_text(json.dumps(old))
     assert cli.main(["submission", run]) == 0
-    again = json.loads(Path("runs/toy/base/score.json").read_text())
+    again = artifacts.read_json(Path("runs/toy/base/score.json"))
     assert again | {"made": ""} == score | {"made": ""}
     assert artifacts.file_digest(path) == written
 
