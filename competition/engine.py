@@ -23,6 +23,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from competition import board, interrupt
@@ -218,7 +219,12 @@ def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) 
 
 @contextmanager
 def _signals_wait() -> Generator[None]:
-    """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (`_begin` opens it)."""
+    """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (`_begin` opens it).
+
+    multiprocessing's tracker of resources opens it as it starts, so it starts before.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()
     _mask("SIG_BLOCK")
     try:
         yield
