@@ -23,6 +23,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from competition import board, interrupt
@@ -110,6 +111,7 @@ class Engine:
         if START != "forkserver" or jobs == 1 or (items == 1 and gpus <= 1) or not items:
             return
         multiprocessing.get_context(START).set_forkserver_preload(list(modules))
+        resource_tracker.ensure_running()  # which opens the mask of signals as it starts
         with _signals_wait(), _environment(ALONE):
             multiprocessing.forkserver.ensure_running()
 
@@ -137,14 +139,12 @@ class Engine:
             late = False
             while waiting:
                 ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
-                done = [f for f in ended if not f.cancelled()]
-                if any(isinstance(f.exception(), Stopped) for f in done):  # it is too late to begin another
+                raised = [e for f in ended if not f.cancelled() and (e := f.exception())]
+                if any(isinstance(e, Stopped) for e in raised):  # it is too late to begin another
                     for future in waiting:
                         future.cancel()
-                broken = any(isinstance(f.exception(), BrokenProcessPool) for f in done)
-                faults = [
-                    e for f in done if (e := f.exception()) and not isinstance(e, Stopped)
-                ]  # workers hear the clock
+                broken = any(isinstance(e, BrokenProcessPool) for e in raised)
+                faults = [e for e in raised if not isinstance(e, Stopped)]  # workers hear the clock
                 died = self._reaped() if broken else {}
                 late = bool(waiting) and time.monotonic() >= self.closing
                 if signalled() or faults or late:
@@ -170,6 +170,8 @@ class Engine:
 
     def _end(self) -> None:
         if self.pool:
+            if self._dead():
+                self._tell_workers(KILL)  # the pool would wait for ever for the others, who only note its SIGTERM
             self.pool.shutdown(cancel_futures=True)
         self.pool, self.size = None, 0
 
@@ -188,10 +190,7 @@ class Engine:
         return {}
 
     def _tell_workers(self, number: signal.Signals) -> None:
-        """A terminal's Ctrl-C reaches all; a SIGTERM or a fault reaches the workers through us.
-
-        Workers of a broken pool are killed: Python 3.12 would wait for them for ever.
-        """
+        """A terminal's Ctrl-C reaches all; a SIGTERM or a fault reaches the workers through us."""
         for pid in list(getattr(self.pool, "_processes", None) or {}):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts, versions
 from competition.averages import SWA_RATE, following, measure_norms
-from competition.checkpoint import State, go_back, packed, resume, save
+from competition.checkpoint import State, beginning, go_back, resume, save
 from competition.compiling import Compiled, wanted
 from competition.divergence import Diverged, fault, finite, share
 from competition.errors import EnvironmentFault, Finding, Stopped
@@ -157,7 +157,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     """
     dtype = amp_dtype(knobs.amp, device)
     state = begin(job, knobs, device)
-    beginning = packed(state)
+    begun = beginning(state)
     resume(state, fold, device)
     step = stepper(state, knobs, device)
     meter = Meter(state, fold, knobs.epochs, _rate(state, knobs, state.step))
@@ -165,7 +165,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
         try:
             _epoch(state, step, meter, knobs, fold)
         except Diverged as e:
-            go_back(state, fold, beginning, str(e), meter.rate, device)
+            go_back(state, fold, begun, str(e), meter.rate, device)
     if state.swa:
         _measure_norms(state, knobs, fold, device)
     final = next((average.module for average in (state.swa, state.ema) if average), job.model)

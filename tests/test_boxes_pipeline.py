@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from competition import adjustment, cli
+from competition import adjustment, artifacts, cli
 from competition.boxes.table import PREDICTED, take
 from competition.data import load
 from competition.submit import check
@@ -67,7 +67,7 @@ def test_detectors_blend(competition: Callable[..., str]):
     assert cli.main(["detect", run, "--set", "seed=1 views=[plain]", "--as", "toy/second"]) == 0
     assert cli.main(["ensemble", "toy"]) == 0
     assert cli.main(["submission", "toy/blend"]) == 0
-    weights = json.loads(Path("runs/toy/blend/weights.json").read_text())
+    weights = artifacts.read_json(Path("runs/toy/blend/weights.json"))
     assert set(weights) == {"all", "fold0", "fold1"} and weights["all"]["method"] in ("nms", "soft_nms", "wbf")
     for name in ("oof", "test", "fold0/oof", "fold1/test"):
         assert tuple(boxes_of("toy/blend", name)) == PREDICTED

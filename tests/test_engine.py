@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from competition import interrupt
-from competition.engine import Engine, signals
+from competition.engine import START, Engine, signals
 from competition.errors import DataFault, EnvironmentFault, Finding
 
 ROOT = Path(__file__).parent.parent
@@ -58,13 +58,20 @@ def test_a_killed_worker_is_told_and_does_not_hang():
 @pytest.mark.slow
 def test_a_worker_that_dies_with_nothing_to_do_is_replaced():
     with Engine() as engine:
-        assert engine.map(square, [1, 2, 3], "cpu", 2) == [1, 4, 9]
+        assert engine.map(die, [1, 2, 3], "cpu", 2) == [1, 2, 3]  # long enough that there are two
         worker = next(iter(engine.pool._processes.values()))
         worker.kill()
         worker.join(20)
         assert engine.map(square, [1, 2, 3], "cpu", 2) == [1, 4, 9]
 
 
+def hears(process: int, number: signal.Signals, how: str = "SigCgt") -> bool:
+    """Whether that process has a handler of the signal; how: SigBlk, whether it has it wait."""
+    masks = dict(line.split(":") for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return bool(int(masks[how], 16) >> number - 1 & 1)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads how a process takes signals")
 @pytest.mark.parametrize("after", [0.3, 2.5, *(pytest.param(t, marks=pytest.mark.slow) for t in (1.0, 6.0))])
 def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float, competition: Callable[..., str]):
     """The terminal's Ctrl-C reaches every process of the group: while it imports, spawns, decodes or trains."""
@@ -73,6 +80,8 @@ def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float,
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                                start_new_session=True)  # fmt: skip
+    while not hears(process.pid, signal.SIGTERM):  # Python itself has begun
+        time.sleep(0.01)
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)
     try:
@@ -83,6 +92,23 @@ def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float,
     assert "Traceback" not in errors
     assert process.returncode == 75, errors
     assert not list(Path("runs").rglob("*.tmp"))
+
+
+@pytest.mark.skipif(START != "forkserver", reason="there is no server")
+def test_a_ctrl_c_waits_while_the_server_of_workers_imports():
+    code = """
+from multiprocessing import forkserver
+from competition.engine import Engine
+Engine().expect(2, [], "cpu", 2)
+print(forkserver._forkserver._forkserver_pid, flush=True)
+input()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        server = int(process.stdout.readline())
+        assert all(hears(server, number, "SigBlk") for number in interrupt.SIGNALS)
+        process.communicate("\n", timeout=20)
 
 
 @pytest.mark.parametrize("number", interrupt.SIGNALS)

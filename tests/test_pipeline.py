@@ -113,7 +113,7 @@ def test_blend_is_a_run_with_nested_weights(competition: Callable[..., str]):
     assert cli.main(["submission", run, "--set", "seed=1 epochs=1", "--as", "toy/second"]) == 0
     assert cli.main(["ensemble", "toy"]) == 0
     assert cli.main(["submission", "toy/blend"]) == 0
-    weights = json.loads(Path("runs/toy/blend/weights.json").read_text())
+    weights = artifacts.read_json(Path("runs/toy/blend/weights.json"))
     assert set(weights) == {"all", "fold0", "fold1"}
     assert all(sum(w.values()) == pytest.approx(1) for w in weights.values())
     data = load("toy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -44,16 +45,41 @@ WIDE = 400_000  # numbers whose sum threads share
 CASES: dict[str, dict[str, Any]] = {
     "model": {}, "ema": {}, "swa": {"swa": 3}, "optimizer": {}, "scaler": {"amp": "fp16"}, "random": {},
     "step": {}, "loss": {}, "recent": {}, "open": {}, "accumulate": {}, "threads": {}, "seconds": {},
+    "first": {}, "bad": {"amp": "fp16"}, "rollbacks": {},
 }  # fmt: skip
-ELSEWHERE = {"cuda_random", "first", "bad", "rollbacks", "makers"}  # of a GPU; of test_divergence.py, test_versions.py
+STOPS_AT = {"open": 2 * POLLS - 1, "rollbacks": 3 * POLLS + 10}  # some of these are steps done again
+ELSEWHERE = {"cuda_random", "makers"}  # of a GPU; of test_versions.py: only told
+
+
+def unspoilt(step: int, rate: float) -> float:
+    return 1.0
+
+
+def first_seen(step: int, rate: float) -> float:
+    """A factor of the loss that is too much for one who takes a later loss for that of the first step."""
+    return 3000.0 if step == 80 and rate > 0.005 else 1.0
+
+
+def too_many(step: int, rate: float) -> float:
+    """Eleven steps in a row, by half of which it is stopped."""
+    return math.nan if step in range(STOP - 7, STOP + 4) and rate > 0.02 else 1.0
+
+
+def too_fast(step: int, rate: float) -> float:
+    """Which half the rate is not: the steps after it are done at that."""
+    return math.nan if step in range(STEPS, STEPS + 3) and rate > 0.03 else 1.0
+
+
+SPOILT = {"first": first_seen, "bad": too_many, "rollbacks": too_fast}
 TIMED = ("seconds", "images_per_second")
 
 
 @dataclass
 class Memory:
-    """The first process runs out of it with a batch of eight, the second does not."""
+    """The first process runs out of it with a batch of eight, the second does not. spoils: (step, rate) -> factor."""
 
     short: bool = True
+    spoils: Callable[[int, float], float] = unspoilt
 
 
 class Network(nn.Module):
@@ -73,38 +99,45 @@ def job(memory: Memory, fold: Fold) -> loop.Job:
     def batches(epoch: int, first: int) -> Iterator[ImageBatch]:
         for step in range(first, STEPS):
             x = torch.randn(8, 3, generator=torch.Generator().manual_seed(100 * epoch + step))
-            yield ImageBatch(x, x[:, :2] * 0.5, torch.ones(8), torch.empty(8, 0))
+            yield ImageBatch(x, x[:, :2] * 0.5, torch.full((8,), epoch * STEPS + step), torch.empty(8, 0))
 
     def loss(run: nn.Module, batch: ImageBatch) -> torch.Tensor:
         if memory.short and len(batch) > 4:
             raise RuntimeError("can't allocate memory")
-        return (run(batch.images).float() - batch.targets).square().mean() * LOUD + 1e-6 * (wide * network.scale).sum()
+        factor = LOUD * memory.spoils(int(batch.weights[0]), optimizer.param_groups[0]["lr"])
+        error = (run(batch.images).float() - batch.targets).square().mean()
+        return error * factor + 1e-6 * (wide * network.scale).sum()
 
     def validate(model: nn.Module, epoch: int) -> float:
         fold.check(0)
         return float(epoch)
 
-    return loop.Job(network, torch.optim.AdamW(network.parameters(), lr=0.1), STEPS, batches, loss, validate)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+    return loop.Job(network, optimizer, STEPS, batches, loss, validate)
 
 
 def fold_of(folder: Path, lines: list[dict[str, Any]], stops: Callable[[], bool]) -> Fold:
     fold: Any = SimpleNamespace(name="fold0", folder=folder, seed=0, progress=lambda *_: None, stop=stops)
     fold.origin = {"run": "toy/base"}
     fold.check = lambda done: Fold.check(fold, done)
-    fold.log = lambda step, values: lines.append({"step": step, **values})
+
+    def log(step: int, values: dict[str, Any]) -> None:
+        lines[:] = [line for line in lines if line["step"] < step] + [{"step": step, **values}]  # some are done again
+
+    fold.log = log
     return fold
 
 
-def trained(folder: Path, keys: dict[str, Any], stop: int | None = None, short: bool = False) -> list[Any]:
+def trained(folder: Path, item: str, stop: int | None = None) -> list[Any]:
     """What comes out of a fold, ended and gone on with after `stop`: weights, history, record."""
-    knobs, lines, asked = Training(**BASE | keys), [], 0
+    knobs, lines, asked = Training(**BASE | CASES[item]), [], 0
 
     def stops() -> bool:
         nonlocal asked
         asked += 1
         return asked == stop
 
-    before, memory = torch.get_num_threads(), Memory(short)
+    before, memory = torch.get_num_threads(), Memory(item == "accumulate", SPOILT.get(item, unspoilt))
     torch.set_num_threads(1)
     try:
         fold = fold_of(folder, lines, stops)
@@ -126,16 +159,15 @@ QUICK = ("optimizer", "random")
 
 @pytest.mark.parametrize("item", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in CASES])
 def test_each_item_of_a_checkpoint_is_needed(item: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    keys, short, take, values = CASES[item], item == "accumulate", State.take, State.values
-    stop = 2 * POLLS - 1 if item == "open" else STOP
+    take, values, stop = State.take, State.values, STOPS_AT.get(item, STOP)
     long = {"seconds": 100.0}  # of a process that took its time
     monkeypatch.setattr(State, "values", lambda state: values(state) | long)
     monkeypatch.setattr(State, "elapsed", lambda state: state.seconds)
-    whole = trained(tmp_path / "whole", keys, short=short)
-    with_all = trained(tmp_path / "all", keys, stop, short)
+    whole = trained(tmp_path / "whole", item)
+    with_all = trained(tmp_path / "all", item, stop)
     assert with_all[:3] == whole[:3] and with_all[3]
     monkeypatch.setattr(State, "take", lambda state, there: take(state, there | {item: values(state)[item]}))
-    assert trained(tmp_path / "without", keys, stop, short) != with_all
+    assert trained(tmp_path / "without", item, stop) != with_all
 
 
 # ---- every step
