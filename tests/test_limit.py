@@ -235,11 +235,13 @@ def _sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def test_a_worker_that_does_not_hear_the_clock_is_ended():
+@pytest.mark.parametrize(("items", "jobs"), [pytest.param(1, 1, marks=pytest.mark.slow), (6, 2)])
+def test_a_worker_that_does_not_hear_the_clock_is_ended(items: int, jobs: int):
+    """More items than workers, too: those that wait for one are not waited for."""
     with Engine() as engine:
         now = time.monotonic()
-        with pytest.raises(Stopped, match="time is up"), engine.until(now + 0.2, now + 0.5):
-            engine.map(_sleep, [90.0], "cpu", 1)
+        with pytest.raises(Stopped, match="time is up"), engine.until(now + 10, now + 0.5):
+            engine.map(_sleep, [90.0] * items, "cpu", jobs)
         assert time.monotonic() - now < 60
         assert engine.deadline == engine.closing == float("inf")
 
