@@ -224,6 +224,9 @@ def test_of_a_blend_its_whole_members_count(competition: Callable[..., str]):
     assert state("toy/blend")["told"] == "1 of 3 members: toy/base" and state("toy/blend")["score"]["rows"] == 60
     valid("toy/blend")
     assert not Path("runs/toy/blend/score.json").exists()
+    late.net(limit.of(load_run("toy/third"), "1h"))
+    assert cli.main(["submission", "toy/blend"]) == 0 and kept.state("toy/blend") is None
+    assert state("toy/third")["rung"] == late.NET, "it is whole, its CSV is not"
     child = {"task": "tabular", "jobs": 1, "pseudo": "toy/base"} | FIRST
     write("configs/toy/child.yaml", child)
     late.rescue(load_run("toy/child"))
