@@ -78,6 +78,7 @@ class Engine:
     def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
         self.size = 0
+        self.events: Any = None
         self.deadline = self.closing = math.inf
         self.limit: Limit | None = None  # of the whole command
 
@@ -178,7 +179,11 @@ class Engine:
     def _end(self) -> None:
         if self.pool:
             self.pool.shutdown(cancel_futures=True)
-        self.pool, self.size = None, 0
+        self.pool, self.size, self.events = (
+            None,
+            0,
+            None,
+        )  # its semaphores are freed, though the process may end by _exit
 
     def _dead(self) -> dict[int, int]:
         """Process -> exit code of the workers that did not end by our SIGTERM, by which the pool ends the others."""
