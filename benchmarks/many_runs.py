@@ -69,7 +69,7 @@ def _write_competition(folds: int, rows: int, classes: int) -> None:
         write_text(Path(f"data/{name}.csv"), part.to_csv(index=False))
     keys = {"data": "data", "id": "id", "target": "label", "kind": "multiclass", "metric": "accuracy"}
     keys |= {"image": "images/{scan}.png", "folds": {"n": folds}}
-    write_json(artifacts.competition_yaml(NAME), keys)  # JSON is YAML
+    write_text(artifacts.competition_yaml(NAME), json.dumps(keys))  # JSON is YAML
 
 
 class _Many:
@@ -106,7 +106,7 @@ class _Many:
         self._score(at, "blend", *tables)
 
     def _opened(self, name: str, keys: dict[str, Any]) -> Opened:
-        write_json(artifacts.run_yaml(name), keys)
+        write_text(artifacts.run_yaml(name), json.dumps(keys))
         with runs.opened(config.load_run(name)) as at:
             return at
 

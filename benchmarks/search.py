@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -83,12 +84,12 @@ def elsewhere(run: str, winner: dict, folder: Path, here: Path) -> float:
         path = folder / artifacts.competition_yaml(parent.competition)
         declared, _ = yaml.read(path)
         declared["folds"] = declared.get("folds", {}) | {"seed": declared.get("folds", {}).get("seed", 0) + 1000}
-        artifacts.write_json(path, declared)  # which YAML reads too
+        artifacts.write_text(path, json.dumps(declared))  # which YAML reads too
     name = f"{run}-{artifacts.digest(str(sorted(winner.items())))[:8]}"
     judged = space.run_of(parent, name, {"seed": 1000} | winner)
     with contextlib.chdir(folder):
         load.cache_clear()
-        artifacts.write_json(artifacts.run_yaml(name), space.own(judged))
+        artifacts.write_text(artifacts.run_yaml(name), json.dumps(space.own(judged)))
         stages.train(config.load_run(name))
         stages.predict(config.load_run(name))
         score = artifacts.read_json(artifacts.run_folder(name) / "score.json")["score"]

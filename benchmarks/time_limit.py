@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -88,9 +89,10 @@ def prepared(folder: Path) -> None:
 def one(kind: str, limit: int, folder: Path, source: Path) -> tuple[float, int]:
     """Seconds and exit code of a run in a folder of its own."""
     name, keys, made = KINDS[kind]
-    artifacts.write_json(folder / f"configs/{name}/competition.yaml", {"data": str(source / name)} | keys)
+    keys = {"data": str(source / name)} | keys
+    artifacts.write_text(folder / f"configs/{name}/competition.yaml", json.dumps(keys))  # JSON is YAML
     for run, values in made.items():
-        artifacts.write_json(folder / f"configs/{name}/{run}.yaml", values)
+        artifacts.write_text(folder / f"configs/{name}/{run}.yaml", json.dumps(values))
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "competition", "submission", f"{name}/{[*made][-1]}", "--time", f"{limit}s"]
     with open(folder / "said.txt", "wb") as said:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from competition import artifacts, kept, predict, pseudo, stacked, train
+from competition import artifacts, board, kept, predict, pseudo, stacked, train
 from competition.config import Run
 from competition.engine import signalled
 from competition.errors import Stopped
@@ -26,6 +27,7 @@ from competition.split import Split
 from competition.task import Fold, Parted, Stepped
 from competition.train import Watch
 
+SURE = 20  # steps, and seconds, from which on their rate tells how long a fold takes
 FORWARD = 0.35  # of a training step, a pass that predicts as many rows
 SAFETY = 1.3
 
@@ -60,13 +62,29 @@ class _Pace:
         if isinstance(run.task, Training):
             import competition.loop  # noqa: F401  # torch, which takes seconds and is not to be imported again
         self.began, self.first, self.steps = time.monotonic(), math.inf, 0
+        folder = artifacts.run_folder(run.name) / split.name
+        began = any((folder / name).exists() for name in artifacts.CHECKPOINTS)  # by how many steps, is not known
+        self.told = began or not isinstance(run.task, Stepped)
 
     def late(self, views: int = 1) -> bool:
         """Once a step. Never where another fold is whole: its predictions do."""
         now = time.monotonic()
         self.first = min(self.first, now)
         self.steps += 1
+        if self.steps > SURE and now - self.first > SURE and not self.told:
+            self._forecast(now)
         return now + self._needed(now, views) > self.closing and not self._whole()
+
+    def _forecast(self, now: float) -> None:
+        """Says once where by their rate the steps of the fold, taken from the first, won't all be done."""
+        task, self.told = self.run.task, True
+        assert isinstance(task, Stepped)
+        step = (now - self.first) / (self.steps - 1)
+        whole = step * task.epochs * (len(train.open_fold(self.run, self.split).train) // task.batch)
+        if self.first + whole > self.closing:
+            board.say(f"RUN-BUDGET: by its first steps {self.run.name} {self.split.name} takes {board.spoken(whole)}, "
+                      f"{board.spoken(self.closing - self.first)} are left: it won't be whole; make plan "
+                      f"RUN={self.run.name} says what would fit")  # fmt: skip
 
     def _needed(self, now: float, views: int) -> float:
         """Seconds: to begin as the fold did, and to predict at the rate of its steps. 0 of a task without steps."""
@@ -90,7 +108,10 @@ def predict_early(run: Run, split: Split) -> None:
     or predicts what is no number. The file of test comes first: it alone makes a submission."""
     given = train.open_fold(run, split)
     at = kept.folder(run.name) / split.name
-    with TemporaryDirectory() as models:
+    for before in at.glob("models*"):  # of a process that was killed
+        shutil.rmtree(before)
+    at.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="models", dir=at) as models:
         folder = Path(models)
         done, of = (1, 1) if train.done(run, split) else _finished(run, pseudo.joined(given, run, split), folder)
         if not done:

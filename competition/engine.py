@@ -14,13 +14,12 @@ import math
 import multiprocessing
 import multiprocessing.forkserver
 import os
-import runpy
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -80,6 +79,7 @@ class Engine:
     def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
         self.size = 0
+        self.events: Any = None
         self.deadline = self.closing = math.inf
         self.limit: Limit | None = None  # of the whole command
 
@@ -132,25 +132,23 @@ class Engine:
             self._start(1 if alone else jobs, gpus, alone)
         assert self.pool is not None
         with board.forwarding(self.events):
-            with _signals_wait():
-                futures = [self.pool.submit(_run, job, item, self.deadline) for item in items]
-            waiting: set[Future] = set(futures)
+            futures: list[Future] = []
+            waiting: set[Future] = set()
             died: dict[int, int] = {}
-            late = False
-            while waiting:
-                ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
-                raised = [e for f in ended if not f.cancelled() and (e := f.exception())]
-                if any(isinstance(e, Stopped) for e in raised):  # it is too late to begin another
-                    for future in waiting:
-                        future.cancel()
-                broken = any(isinstance(e, BrokenProcessPool) for e in raised)
-                faults = [e for e in raised if not isinstance(e, Stopped)]  # workers hear the clock
+            late = over = False
+            while waiting or (len(futures) < len(items) and not over):
+                while len(waiting) < self.size and len(futures) < len(items) and not over:
+                    futures.append(self._submitted(job, items[len(futures)]))
+                    waiting.add(futures[-1])
+                ended, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                failed = [e for f in ended if (e := f.exception())]
+                faults = [e for e in failed if not isinstance(e, Stopped)]  # workers hear the clock
+                broken = any(isinstance(e, BrokenProcessPool) for e in faults)
                 died = self._reaped() if broken else {}
                 late = bool(waiting) and time.monotonic() >= self.closing
+                over = bool(failed) or signalled() or late  # it is too late to begin another
                 if signalled() or faults or late:
                     self._tell_workers(KILL if broken or late else signal.SIGTERM)
-                    for future in waiting:
-                        future.cancel()
                     wait(waiting)
                     waiting = set()
                     self._end()  # workers that were told to stop take no more work
@@ -168,12 +166,25 @@ class Engine:
         given = (self.events, slots, surroundings, self.closing < math.inf)
         self.pool, self.size = ProcessPoolExecutor(jobs, context, _begin, given), jobs
 
+    def _submitted(self, job: Callable[[Item], Result], item: Item) -> Future:
+        """No more than there are workers, so that none waits that would have to be cancelled: of a pool that breaks, a
+        cancelled future ends the thread that tells the others, which would be waited for without end."""
+        assert self.pool is not None
+        try:
+            with _signals_wait():
+                return self.pool.submit(_run, job, item, self.deadline)
+        except BrokenProcessPool as e:  # since the last look at it
+            future: Future = Future()
+            future.set_exception(e)
+            return future
+
     def _end(self) -> None:
         if self.pool:
             if self._dead():
                 self._tell_workers(KILL)  # the pool would wait for ever for the others, who only note its SIGTERM
             self.pool.shutdown(cancel_futures=True)
         self.pool, self.size = None, 0
+        self.events = None  # its semaphores are freed, though the process may end by _exit
 
     def _dead(self) -> dict[int, int]:
         """Process -> exit code of the workers that did not end by our SIGTERM, by which the pool ends the others."""
@@ -203,14 +214,15 @@ def slots(device: str = "auto", jobs: int | None = None) -> tuple[int, int]:
 
 
 def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) -> list[Any]:
-    faults = [e for f in futures if not f.cancelled() and (e := f.exception())]
+    """futures: of the first items, those that were begun."""
+    faults = [e for f in futures if (e := f.exception())]
     faults.sort(key=lambda e: isinstance(e, Stopped))  # a fault stops the others: it comes first
     if faults and isinstance(faults[0], BrokenProcessPool):
-        at_work = [item for item, f in zip(items, futures, strict=True) if not f.cancelled() and f.exception()]
+        at_work = [item for item, f in zip(items, futures, strict=False) if f.exception()]
         raise EnvironmentFault(_worker_died(at_work, died)) from None
     if faults:
         raise faults[0]
-    if any(f.cancelled() for f in futures):
+    if len(futures) < len(items):
         raise Stopped("stopped before the next fold")
     return [f.result() for f in futures]
 
@@ -276,23 +288,6 @@ def _environment(values: dict[str, str]) -> Generator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def end_with(parent: int, end: Callable[[], object]) -> None:
-    """Calls `end` once that process, which began this one, is gone: a SIGKILL tells nobody."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        end()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def run_below(parent: int) -> None:
-    """`python -m competition` with the words of this process, which is told to stop where its parent is gone."""
-    end_with(parent, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    runpy.run_module("competition", run_name="__main__")
 
 
 def _visible(slot: int) -> str:

@@ -69,15 +69,19 @@ class Found:
 
 
 def net(limit: Limit) -> Limit:
-    """A CSV from the training labels, unless there is one that can be submitted; the limit with what that takes."""
+    """A CSV from the training labels, unless there is one that can be submitted; the limit with what that takes.
+
+    Raises EnvironmentFault RUN-LOCKED: another process may be about to write a better one.
+    """
     data, run = load(limit.run.competition), limit.run
     path = artifacts.submission_csv(run.name)
-    if not path.exists() or submit.check(data, path):
-        alone = constant.prediction(data)
-        _write(run, data, alone, None, None, NET, 0.0, "the training labels alone", "none", pd.Index([]))
-        board.say(f"RUN-BUDGET: {path} is made of the training labels alone, until something is trained")
-    else:
-        board.say(f"RUN-BUDGET: {path} is there and stays until something better is")
+    with locks.locked(artifacts.run_folder(run.name)):
+        if not path.exists() or submit.check(data, path):
+            alone = constant.prediction(data)
+            _write(run, data, alone, None, None, NET, 0.0, "the training labels alone", "none", pd.Index([]))
+            board.say(f"RUN-BUDGET: {path} is made of the training labels alone, until something is trained")
+        else:
+            board.say(f"RUN-BUDGET: {path} is there and stays until something better is")
     pictures = len(data.test) * FUSED * (1 if run.members else len(run.task.views)) if data.config.boxes else 0.0
     return limit.measured(pictures)
 

@@ -49,7 +49,7 @@ def below(parent: int, began: float, margin: float) -> None:
     global watched
     import runpy
 
-    from competition.engine import end_with
+    from competition.below import end_with
 
     watched = True
     limit.begin(began, margin)

@@ -222,7 +222,7 @@ def _command(at: Path, words: list[str], threads: int, quiet: bool) -> None:
     code = str(Path(__file__).parents[1])
     path = os.pathsep.join([code, *filter(None, [os.environ.get("PYTHONPATH")])])
     env = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    begin = f"from competition import engine; engine.run_below({os.getpid()})"
+    begin = f"from competition import below; below.run({os.getpid()})"
     whole = [sys.executable, "-c", begin, *words]
     with (
         signals(),

@@ -182,8 +182,10 @@ def _submit(run: Run, made: Iterable[str]) -> Path:
         assert truth is not None
         prediction, told = prior.submitted(at.data.config.prior, at.data.problem, truth, test, adjusted)
         path, notes = submit.write(at.data, run.name, prediction)
-        for name in {run.name, *made, *(run.members or ())}:
-            kept.forget(name)
+        kept.forget(run.name)
+        for name in {*made, *(run.members or ())}:
+            if kept.state(name) is None:  # else its own CSV is still the one that was made because time was up
+                kept.forget(name)
         verdict = guard.known(path)
         for note in dict.fromkeys((*told, *notes, *verdict.doubts)):
             at.say(note)

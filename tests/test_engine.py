@@ -128,7 +128,7 @@ def test_a_request_that_an_import_swallowed_is_heard(number: signal.Signals):
 
 
 def test_a_process_hears_that_its_parent_is_gone():
-    code = "import os, time; from competition import engine; engine.end_with(0, lambda: os._exit(7)); time.sleep(30)"
+    code = "import os, time; from competition import below; below.end_with(0, lambda: os._exit(7)); time.sleep(30)"
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 7
 
 

@@ -224,6 +224,9 @@ def test_of_a_blend_its_whole_members_count(competition: Callable[..., str]):
     assert state("toy/blend")["told"] == "1 of 3 members: toy/base" and state("toy/blend")["score"]["rows"] == 60
     valid("toy/blend")
     assert not Path("runs/toy/blend/score.json").exists()
+    late.net(limit.of(load_run("toy/third"), "1h"))
+    assert cli.main(["submission", "toy/blend"]) == 0 and kept.state("toy/blend") is None
+    assert state("toy/third")["rung"] == late.NET, "it is whole, its CSV is not"
     child = {"task": "tabular", "jobs": 1, "pseudo": "toy/base"} | FIRST
     write("configs/toy/child.yaml", child)
     late.rescue(load_run("toy/child"))
@@ -235,11 +238,13 @@ def _sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def test_a_worker_that_does_not_hear_the_clock_is_ended():
+@pytest.mark.parametrize(("items", "jobs"), [pytest.param(1, 1, marks=pytest.mark.slow), (6, 2)])
+def test_a_worker_that_does_not_hear_the_clock_is_ended(items: int, jobs: int):
+    """More items than workers, too: those that wait for one are not waited for."""
     with Engine() as engine:
         now = time.monotonic()
-        with pytest.raises(Stopped, match="time is up"), engine.until(now + 0.2, now + 0.5):
-            engine.map(_sleep, [90.0], "cpu", 1)
+        with pytest.raises(Stopped, match="time is up"), engine.until(now + 10, now + 0.5):
+            engine.map(_sleep, [90.0] * items, "cpu", jobs)
         assert time.monotonic() - now < 60
         assert engine.deadline == engine.closing == float("inf")
 

@@ -44,7 +44,7 @@ def fits(member: str) -> dict[str, int]:
 
 
 def states() -> dict[str, str]:
-    return json.loads(Path("runs/toy/base/portfolio.json").read_text())
+    return artifacts.read_json(Path("runs/toy/base/portfolio.json"))
 
 
 def weights() -> dict[str, float]:

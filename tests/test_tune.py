@@ -184,7 +184,7 @@ def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.Captur
     assert "min_samples_leaf: 1 to 20, whole" in told and "max_features: 0.2 to 1" in told
     assert table()["state"].tolist() == ["complete"] * 3 and (table()["folds"] == 3).all()
     assert Path("runs/toy/base~tune/tune.png").stat().st_size > 10_000
-    assert json.loads(Path("runs/toy/base~tune/importances.json").read_text()) == {}  # of three trials
+    assert artifacts.read_json(Path("runs/toy/base~tune/importances.json")) == {}  # of three trials
     result = json.loads(Path("runs/toy/base~tune/tune.json").read_text())
     assert result["best"] == table()["score"].max()
 
