@@ -129,7 +129,7 @@ def test_cells_are_mixed_as_the_pixels_are():
     for task in (ImageTask(mixup=0.4, size=16), ImageTask(cutmix=1.0, size=16)):
         mixing = feed.Mixing.drawn(task, 8, np.random.default_rng(3))
         assert mixing is not None
-        _, targets, mixed = mixing.of(images.copy(), (one_hot, cells))
+        _, targets, mixed = mixing.of(torch.from_numpy(images.copy()), (one_hot, cells))
         torch.testing.assert_close(mixed, targets @ cells)
 
 

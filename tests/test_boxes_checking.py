@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ def write_competition(row: str, **boxes: object) -> None:
     Path("data/test.csv").write_text("id\nz\n")
     Path("data/sample_submission.csv").write_text("id,found\nz,\n")
     values = {"data": "data", "id": "id", "kind": "boxes", "metric": "map", "image": "{id}.jpg", "boxes": boxes}
-    artifacts.write_json(artifacts.competition_yaml("toy"), values)
+    artifacts.write_text(artifacts.competition_yaml("toy"), json.dumps(values))
     data.load.cache_clear()
 
 

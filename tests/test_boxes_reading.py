@@ -49,7 +49,7 @@ def competition(boxes: dict[str, object], **keys: object) -> Competition:
     """configs/toy/competition.yaml as JSON, which is YAML too."""
     values = {"data": "data", "id": "id", "kind": "boxes", "metric": "map", "image": "images/{id}.png", "boxes": boxes}
     values |= {"folds": {"n": 2}} | keys
-    artifacts.write_json(artifacts.competition_yaml("toy"), values)
+    artifacts.write_text(artifacts.competition_yaml("toy"), json.dumps(values))
     data.load.cache_clear()
     return Competition.model_validate(values)
 
@@ -138,13 +138,13 @@ def coco_content() -> dict[str, list[dict[str, object]]]:
 
 def coco_beside_train() -> dict[str, object]:
     write_tables(pd.DataFrame({"id": IDS}))
-    artifacts.write_json(Path("data/annotations.json"), coco_content())
+    artifacts.write_text(Path("data/annotations.json"), json.dumps(coco_content()))
     return {"boxes": {"source": "annotations.json"}}
 
 
 def coco_as_train() -> dict[str, object]:
     write_tables(pd.DataFrame({"id": IDS}))
-    artifacts.write_json(Path("data/train.json"), coco_content())
+    artifacts.write_text(Path("data/train.json"), json.dumps(coco_content()))
     return {
         "boxes": {},
         "train": "train.json",

@@ -191,3 +191,39 @@ def test_a_run_that_goes_back_once_is_counted_in_its_record(competition: Callabl
     fold = Path("runs/toy/base/fold0")
     assert json.loads((fold / "fit.json").read_text())["rollbacks"] == 1
     assert not list(fold.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("item, stop, rollbacks", [("rollbacks", 18, 1), ("first", 11, 0)])
+def test_each_item_that_tells_of_divergence_is_needed(
+    item: str, stop: int, rollbacks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Left out, a fold that is stopped and gone on with comes to something else."""
+    monkeypatch.setattr(checkpoint.State, "plan_save", lambda state, seconds: setattr(state, "due", math.inf))
+    once = poisoned({pixel(1, 3): 0.8 * KNOBS.lr * 0.9})
+    loud = poisoned({pixel(2, 3): 0.0}, 6000.0)  # under 1,000 times the first step's loss, over that of a later one
+    job, take = {"rollbacks": once, "first": loud}[item], checkpoint.State.take
+
+    def cut(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        asked = iter(range(1, 1000))
+        fold = fold_in(folder, lambda: next(asked) == stop)
+        with pytest.raises(Stopped):
+            trained(job, fold)
+        return trained(job, fold)
+
+    weights, record = cut(tmp_path / "all")
+    assert record["rollbacks"] == rollbacks and same(weights, trained(job, fold_in(tmp_path / "whole"))[0])
+    monkeypatch.setattr(checkpoint.State, "take", lambda state, values: take(state, without_one(values, item)))
+    without, record = cut(tmp_path / "without")
+    assert record["rollbacks"] != rollbacks and not same(weights, without)
+
+
+def without_one(values: dict[str, Any], item: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != item}
+
+
+def test_steps_that_fp16_skips_in_a_row_are_counted_on():
+    state, other = (loop.begin(poisoned({})(network()), KNOBS, CPU) for _ in range(2))
+    state.scaler = other.scaler = torch.amp.GradScaler("cpu")
+    state.bad = 10
+    other.take(state.values())
+    assert not other.good()
