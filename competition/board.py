@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 
-from competition import artifacts
+from competition import artifacts, disk
 from competition.errors import visible
 
 PLAIN_SECONDS = 10.0
@@ -113,7 +113,7 @@ def say(text: str, log: Path | None = None) -> None:
     """One sentence for the user; `log` is the run folder whose log file keeps it."""
     if log is not None:
         path = log / "log.txt"
-        with artifacts.disk_faults(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as f:
+        with disk.faults(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as f:
             f.write(f"{artifacts.now()} {visible(text)}\n")
     if _events is not None:
         _events.put(("say", text))

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, locks
+from competition import artifacts, board, disk, locks
 from competition.badpictures import refuse
 from competition.decoding import DECODER, PLAIN, BadPicture, Reading, plain, read, unreadable
 from competition.engine import cores
@@ -243,7 +243,7 @@ def _decode_all(files: pd.DataFrame, folder: Path, how: How, progress: Progress,
     path.unlink(missing_ok=True)
     paths, kept = [*files.index], None
     if on_disk:
-        with artifacts.writing(path) as f:
+        with disk.writing(path) as f:
             header = io.BytesIO()
             np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
             _reserve(f.fileno(), folder, len(header.getvalue()) + math.prod(shape))

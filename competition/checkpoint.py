@@ -19,7 +19,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from competition import artifacts, divergence, versions
+from competition import artifacts, disk, divergence, versions
 from competition.errors import EnvironmentFault, Finding, SafetyFault
 from competition.task import Fold
 
@@ -155,7 +155,7 @@ def save(state: State, fold: Fold) -> bool:
         and state.before <= start < state.saved
         and previous.exists()
     ):
-        with artifacts.disk_faults(earlier):
+        with disk.faults(earlier):
             previous.replace(earlier)
     artifacts.write_sealed(last, lambda file: torch.save(values, file), previous)
     state.before, state.saved = state.saved, state.step

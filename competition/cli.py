@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from competition import interrupt
+from competition import disk, interrupt
 from competition.errors import EnvironmentFault, Fault, Stopped, visible
 
 
@@ -137,10 +137,9 @@ def main(arguments: Sequence[str] | None = None, began: float | None = None) -> 
 
 def _of_disk(error: OSError) -> Fault | None:
     """What a failing disk or a missing right means where nobody expects it, as when a file is read; None for others."""
-    from competition import artifacts
 
     where = str(error.filename or "a file that is read or written")
-    return EnvironmentFault(artifacts.refused(error, where)) if error.errno in artifacts.REFUSALS else None
+    return EnvironmentFault(disk.refused(error, where)) if error.errno in disk.REFUSALS else None
 
 
 def _tell(text: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition import artifacts, board
+from competition import board, disk
 from competition.errors import EnvironmentFault, Finding, Stopped
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def locked(folder: Path, wait: float = 0) -> Generator[None]:
     from filelock import FileLock  # a quarter of what `make compare` may take
 
     lock = FileLock(folder / ".lock")
-    with artifacts.disk_faults(folder):
+    with disk.faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _take(lock, folder, wait)
     try:
-        artifacts.sweep(folder)
+        disk.sweep(folder)
         yield
     finally:
         lock.release()

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from competition import artifacts, board, hooks, locks
+from competition import artifacts, board, disk, hooks, locks
 from competition.errors import ConfigFault, DataFault, Finding
 
 NAMES = ("train.csv", "test.csv", "sample_submission.csv")
@@ -41,7 +41,7 @@ def folder(competition: str, data: Path, reference: str) -> Path:
         if not (into / "done.json").exists() or artifacts.read_json(into / "done.json") != now:
             board.say(f"{competition}: {reference} reads {data}")
             _empty(into)
-            artifacts.link(into / "data", data.resolve())
+            disk.link(into / "data", data.resolve())
             for name, table in zip(NAMES, _called(function, data, into, f"{home}/{reference}"), strict=True):
                 artifacts.write_text(into / name, table.to_csv(index=False, lineterminator="\n"))
             artifacts.write_json(into / "done.json", now)

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from competition import artifacts, board, card, config, data, folds, git, runs, stacked, train
+from competition import artifacts, board, card, config, data, disk, folds, git, runs, stacked, train
 from competition.config import Run
 from competition.engine import signals, stopping
 from competition.errors import ConfigFault, DataFault, EnvironmentFault, Fault, Finding, SafetyFault, Stopped
@@ -85,7 +85,7 @@ def _write_competition(at: Path, one: Carded) -> None:
     there = artifacts.competition_yaml(name).parent
     for path in there.iterdir() if there.is_dir() else ():
         if path.suffix != ".yaml":
-            artifacts.link(home / path.name, path.absolute())
+            disk.link(home / path.name, path.absolute())
     _write_yaml(at / artifacts.competition_yaml(name), values)
 
 

@@ -14,6 +14,7 @@ from competition import (
     bring,
     card,
     config,
+    disk,
     early,
     ensemble,
     folds,
@@ -142,7 +143,7 @@ def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
     """
     allowed = None if time is None else limit.of(run, time)
     with working() as engine:
-        artifacts.writable(artifacts.SUBMISSIONS)
+        disk.writable(artifacts.SUBMISSIONS)
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
         if allowed is not None:
             return _in_time(engine, allowed, overrides)
@@ -301,7 +302,7 @@ def tune(run: Run, trials: int | None = None, time: str | None = None) -> None:
         found, mend = "a search has at least one trial", "TRIALS=30"
         raise ConfigFault(Finding("CFG-VALUE", "the command has a mistake", f"TRIALS={trials}", found, mend))
     with working() as engine:
-        artifacts.writable(artifacts.run_yaml(run.name).parent)
+        disk.writable(artifacts.run_yaml(run.name).parent)
         for parent in runs.needs(run):
             _complete(parent, engine, set())
         search(run, engine, trials, None if time is None else portfolio.duration(time))

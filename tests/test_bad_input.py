@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from competition import cli, data
+from competition import artifacts, cli, data
 
 CSV = "data/train.csv"
 
@@ -155,6 +157,20 @@ def test_damaged_weights_and_checkpoints_are_noticed(competition: Callable[..., 
     assert cli.main(["predict", run]) == 2
     assert "RUN-PARTIAL" in capsys.readouterr().err
     assert cli.main(["submission", run]) == 0
+    of_no_number(path)
+    assert cli.main(["predict", run]) == 3
+    assert "SUB-NONFINITE" in capsys.readouterr().err, "where a picture is there, no mean takes the network's place"
+
+
+def of_no_number(path: Path) -> None:
+    """A fold's weights, sealed as they are and not yet predicted with."""
+    with safe_open(path, "pt") as f:
+        notes = f.metadata()
+    save_file({name: part * float("nan") for name, part in load_file(path).items()}, path, notes)
+    fit = path.with_name("fit.json")
+    record = artifacts.read_json(fit)
+    artifacts.write_json(fit, record | {"files": record["files"] | {path.name: artifacts.file_digest(path)}})
+    path.with_name("predicted.json").unlink()
 
 
 def test_importing_and_training_open_no_connection(competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch):

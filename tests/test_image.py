@@ -85,7 +85,7 @@ def test_mixing_is_off_in_the_last_epochs_and_timms_mixup_has_the_same_spread():
     task = ImageTask(mixup=0.4, cutmix=1.0, size=32, epochs=3, mix_off=1, augment="none", symmetry="none", batch=4)
     pictures = np.random.default_rng(0).integers(0, 256, (8, 37, 37, 3)).astype(np.uint8)
     supply = supply_of(task, pictures, np.arange(8), 0, torch.device("cpu"))
-    ours = feed.Feed(task, supply, np.eye(8), np.ones(8), None, seed=0)
+    ours = feed.Feed(task, supply, [*"abcdefgh"], np.eye(8), np.ones(8), None, seed=0)
     assert any((b.targets.max(dim=1).values < 1).any() for b in ours.batches(1))
     assert all((b.targets.max(dim=1).values == 1).all() for b in ours.batches(2))
     theirs = Mixup(mixup_alpha=0.4, cutmix_alpha=1.0, num_classes=8)
@@ -131,7 +131,7 @@ def test_balanced_sampling_draws_classes_equally():
     truth = np.eye(2)[np.r_[np.zeros(450, int), np.ones(50, int)]]
     rarity = 1 / truth.mean(axis=0)[truth.argmax(axis=1)]
     supply = supply_of(task, np.zeros((500, 19, 19, 3), np.uint8), np.arange(500), 0, torch.device("cpu"))
-    ours = feed.Feed(task, supply, truth, np.ones(500), rarity / rarity.sum(), 0)
+    ours = feed.Feed(task, supply, ["?"] * 500, truth, np.ones(500), rarity / rarity.sum(), 0)
     drawn = truth[np.concatenate([ours.order(e).ravel() for e in range(4)])].mean(axis=0)
     np.testing.assert_allclose(drawn, 0.5, atol=0.05)
 

@@ -121,7 +121,7 @@ def test_core_and_device_agree(name: levels.Name, size: int):
 
 def feed_of(supply: Supply, n: int, **knobs: Any) -> Feed:
     odds = np.arange(1, n + 1) / np.arange(1, n + 1).sum() if knobs.pop("odds", False) else None
-    return Feed(task_of(**knobs), supply, np.eye(n), np.ones(n), odds, seed=5)
+    return Feed(task_of(**knobs), supply, ["?"] * n, np.eye(n), np.ones(n), odds, seed=5)
 
 
 def task_of(**knobs: Any) -> ImageTask:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, locks, remembered, shaped
+from competition import artifacts, disk, locks, remembered, shaped
 from competition.decoding import BadPicture, Reading, alpha, decode, header, lacks_end, plain, unreadable
 from competition.decoding import read as content_of
 from competition.prefetch import ahead
@@ -155,7 +155,7 @@ def _read_all(
 
 
 def _write(folder: Path, part: int, held: list[tuple[str, dict[str, Any], np.ndarray]], files: pd.DataFrame) -> None:
-    with artifacts.writing(_file(folder, part, "npy")) as f:
+    with disk.writing(_file(folder, part, "npy")) as f:
         np.save(f, np.stack([thumbnail for _, _, thumbnail in held]))
     paths = pd.Index([path for path, _, _ in held], name="path")
     table = pd.DataFrame([facts for _, facts, _ in held], index=paths)

@@ -45,14 +45,13 @@ class ImageBatch:
 
 
 class Feed:
-    """Batches of the pictures of a supply. targets: [n, columns]; weights: [n]; odds: [n] or None (balanced); cells:
-    [n, features] or None; paths: [n] of the pictures, by which a step that hangs is told."""
+    """Batches of the pictures of a supply. paths: [n], theirs, by which a step that hangs is told; targets: [n, columns];
+    weights: [n]; odds: [n] or None (balanced); cells: [n, features] or None."""
 
-    def __init__(self, task: ImageTask, supply: Supply, targets: np.ndarray, weights: np.ndarray,
-                 odds: np.ndarray | None, seed: int, cells: np.ndarray | None = None,
-                 paths: Sequence[str] | None = None):  # fmt: skip
+    def __init__(self, task: ImageTask, supply: Supply, paths: Sequence[str], targets: np.ndarray, weights: np.ndarray,
+                 odds: np.ndarray | None, seed: int, cells: np.ndarray | None = None):  # fmt: skip
         self.task, self.supply, self.odds, self.seed = task, supply, odds, seed
-        self.paths = np.array(paths if paths is not None else ["?"] * len(targets), object)
+        self.paths = np.array(paths, object)
         self.targets = torch.tensor(targets, dtype=torch.float32)
         self.weights = torch.tensor(weights, dtype=torch.float32)
         self.cells = torch.empty(len(targets), 0) if cells is None else torch.from_numpy(cells)

@@ -118,9 +118,9 @@ def make_feed(
     if task.balance == "weights" and rarity is not None:
         weights = weights * rarity / rarity.mean()
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
-    supply = supply_of(task, pictures.pictures, pictures.rows(fold.train.pictures), fold.seed, device)
-    cells = None if told is None else told.cells
-    return Feed(task, supply, scale.forward(truth), weights, odds, fold.seed, cells, list(fold.train.pictures))
+    paths, cells = fold.train.pictures, None if told is None else told.cells
+    supply = supply_of(task, pictures.pictures, pictures.rows(paths), fold.seed, device)
+    return Feed(task, supply, list(paths), scale.forward(truth), weights, odds, fold.seed, cells)
 
 
 def rarities(truth: np.ndarray, problem: Problem) -> np.ndarray:

@@ -42,9 +42,10 @@ def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
 
     cells = beside.cells_of(fold.folder, shown) if "columns" in notes else None
     outputs = forward(network, pictures, shown, task, view, pixels, device, cells, progress)
-    table = to_table(outputs, shown.ids, fold.problem, Scale.from_json(notes["scale"]))
+    table = to_table(outputs, shown.ids, fold.problem, Scale.from_json(notes["scale"])).reindex(rows.ids)
     assert fold.train.truth is not None
-    return table.reindex(rows.ids).fillna(fold.train.truth.mean())
+    table.loc[~rows.ids.isin(shown.ids)] = fold.train.truth[list(table)].mean().to_numpy()  # a NaN of the network stays
+    return table
 
 
 def trained(task: ImageTask, fold: Fold, device: torch.device) -> tuple[nn.Module, dict[str, str]]:

@@ -24,7 +24,7 @@ from tabm import LinearEnsemble, ensemble_view, make_tabm_backbone
 from torch import Tensor, nn
 from torch.nn import functional
 
-from competition import artifacts
+from competition import disk
 from competition.errors import DataFault, Finding, Stopped, nearest
 from competition.task import Progress
 
@@ -162,7 +162,7 @@ def predict(net: Net, x: np.ndarray) -> np.ndarray:
 def save(net: Net, path: Path) -> None:
     """One safetensors file; its only note is the architecture (several are written in no fixed order)."""
     notes = {"architecture": json.dumps(asdict(net.architecture))}
-    with artifacts.writing(path) as file:
+    with disk.writing(path) as file:
         file.write(to_bytes(net.network.state_dict(), notes))
 
 

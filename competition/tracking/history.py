@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from competition import artifacts
+from competition import artifacts, disk
 
 NAME = "history.jsonl"
 LOST = "is not what was written and is left out; no weights and no score depend on it"
@@ -28,7 +28,7 @@ class History:
         """step: optimizer steps done; values: plain numbers and text. A line of a step alone waits for the next other line
         to be forced onto the disk: it alone may be lost, where the power fails."""
         line = {"step": step, **values}
-        with artifacts.disk_faults(self.path):
+        with disk.faults(self.path):
             if _place(line) < self.last:
                 self._drop_from(line)
             self.last = _place(line)

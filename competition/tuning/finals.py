@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from competition import artifacts, config, folds, pseudo, runs, significance, stacked, train
+from competition import artifacts, config, disk, folds, pseudo, runs, significance, stacked, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled
@@ -265,7 +265,7 @@ def adopt(search: Search, run: Run, trained: Run) -> None:
         for split in found:
             target, partial = at.folder / split.name, at.folder / f".{split.name}.tmp"
             shutil.rmtree(partial, ignore_errors=True)
-            with artifacts.disk_faults(target):
+            with disk.faults(target):
                 shutil.copytree(source / split.name, partial, ignore=shutil.ignore_patterns("oof.parquet", ".lock"))
                 shutil.rmtree(target, ignore_errors=True)
                 partial.rename(target)
