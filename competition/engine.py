@@ -149,10 +149,9 @@ class Engine:
                 late = bool(waiting) and time.monotonic() >= self.closing
                 if signalled() or faults or late:
                     self._tell_workers(KILL if broken or late else signal.SIGTERM)
-                    for future in waiting:
-                        future.cancel()
-                    wait(waiting)
-                    waiting = set()
+                    waiting = (
+                        set()
+                    )  # the pool cancels them itself: before 3.11.8 its thread dies of one that it finds so
                     self._end()  # workers that were told to stop take no more work
             if late:
                 raise Stopped("time is up; a process that did not hear it was ended")
