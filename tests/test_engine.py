@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from competition import interrupt
-from competition.engine import START, Engine, signals
+from competition.engine import START, Engine, signals, stopping
 from competition.errors import DataFault, EnvironmentFault, Finding
 
 ROOT = Path(__file__).parent.parent
@@ -159,3 +160,25 @@ def test_workers_and_the_server_that_forked_them_end_with_a_killed_parent(compet
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def until_stopped(n: int) -> None:
+    while not stopping():
+        time.sleep(0.05)
+    time.sleep(3)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_while_all_are_told_to_stop_leaves_nobody_waiting():
+    """Before 3.11.8 the pool's thread died of the items that were cancelled, and the command waited for ever."""
+
+    def signal_then_kill() -> None:
+        time.sleep(6)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+        os.kill(next(iter(one.pool._processes)), signal.SIGKILL)
+
+    with signals(), Engine() as one:
+        threading.Thread(target=signal_then_kill, daemon=True).start()
+        with pytest.raises(EnvironmentFault, match="killed by the system"):
+            one.map(until_stopped, range(6), "cpu", 2)
