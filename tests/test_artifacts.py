@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from competition import artifacts, locks
+from competition import artifacts, disk, locks
 from competition.errors import EnvironmentFault
 
 ROOT = Path(__file__).parent.parent
@@ -163,7 +163,7 @@ def test_a_damaged_line_of_history_is_a_note_and_the_others_stay(tmp_path: Path)
 
 
 def test_a_folder_that_can_not_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    artifacts.writable(tmp_path / "not" / "there")
+    disk.writable(tmp_path / "not" / "there")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(EnvironmentFault, match="ENV-PERM"):
-        artifacts.writable(tmp_path / "not" / "there")
+        disk.writable(tmp_path / "not" / "there")

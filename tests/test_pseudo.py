@@ -149,7 +149,7 @@ def test_further_repeats_take_no_weights_that_saw_their_fold(competition: Callab
     run = competition("multiclass", run="epochs=1", folds={"n": 2, "repeats": 2})
     assert cli.main(["submission", run]) == 0
     path, data = Path(f"runs/{run}/score.json"), load("toy")
-    record = json.loads(path.read_text())
+    record = artifacts.read_json(path)
     artifacts.write_json(path, record | {"weights_by_fold": {f"fold{k}": {"hflip": 1.0} for k in (0, 1)}})
     table = pd.read_parquet(f"runs/{run}/fold0-repeat1/test.parquet")
     mean = table.drop(columns="view").groupby(level=0).mean()
@@ -190,6 +190,7 @@ def test_soft_classes_become_weighed_rows():
     np.testing.assert_array_equal(more.values[1], more.values[2])
 
 
+@pytest.mark.slow
 def test_what_takes_no_weights_learns_the_likeliest_class_and_says_so(competition: Callable[..., str]):
     run = competition("multiclass", task="tabular")
     assert cli.main(["submission", run]) == 0

@@ -165,7 +165,7 @@ def test_what_can_not_be_in_a_soup(soup_of: Callable[..., str], capsys: pytest.C
         assert cli.main(["train", f"toy/{name}"]) == 0
     said = refused(["toy/a", "toy/other"])
     assert "SOUP-SHAPES" in said and "fold0, bn1.bias: F32 [32] and none (toy/a, toy/other)" in said
-    record = json.loads(Path("runs/toy/b/run.json").read_text())
+    record = artifacts.read_json(Path("runs/toy/b/run.json"))
     artifacts.write_json(Path("runs/toy/b/run.json"), record | {"folds": "of another"})
     assert "ENS-FOLDS" in refused(["toy/a", "toy/b"])
     artifacts.write_json(Path("runs/toy/b/run.json"), record)
