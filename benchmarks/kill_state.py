@@ -27,6 +27,7 @@ TIMED = {
     "git",
     "made",
     "basis",
+    "of",
     "seconds",
     "finished",
     "images_per_second",
