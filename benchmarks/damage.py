@@ -24,29 +24,28 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks import toy
-from benchmarks.disk_faults import differing
 from competition import board
 from competition.task import Fold
 
 Damage = Callable[[bytes, np.random.Generator], bytes]
 TOLD = re.compile(r"error [A-Z]+-[A-Z]+:|CKPT-\w+|decoded anew")
-RESULTS = ("runs/toy/photo/oof.parquet", "runs/toy/photo/test.parquet", "submissions/toy/photo.csv",
-           "runs/toy/photo/fold0/model.safetensors", "runs/toy/photo/fold1/model.safetensors")  # fmt: skip
-PHOTO = "runs/toy/photo/"
+RESULTS = ("runs/toy/nets/oof.parquet", "runs/toy/nets/test.parquet", "submissions/toy/nets.csv",
+           "runs/toy/nets/fold0/model.safetensors", "runs/toy/nets/fold1/model.safetensors")  # fmt: skip
+NETS = "runs/toy/nets/"
 CACHE = "runs/.cache/toy/squash-37/"
 # what is damaged, of which folder, and what is deleted first, so that the command reads it
 FILES: dict[str, tuple[str, tuple[str, ...]]] = {
-    PHOTO + "fold0/last.ckpt": ("stopped", ()),
-    PHOTO + "fold0/previous.ckpt": ("stopped", (PHOTO + "fold0/last.ckpt",)),
-    PHOTO + "fold0/history.jsonl": ("stopped", ()),
-    PHOTO + "fold0/model.safetensors": ("trained", ()),
-    PHOTO + "fold0/fit.json": ("trained", ()),
-    PHOTO + "fold0/oof.parquet": ("whole", (PHOTO + "score.json",)),
-    PHOTO + "fold0/test.parquet": ("whole", (PHOTO + "score.json",)),
-    PHOTO + "fold0/predicted.json": ("whole", ()),
-    PHOTO + "test.parquet": ("whole", ()),
-    PHOTO + "score.json": ("whole", ()),
-    PHOTO + "run.json": ("whole", ()),
+    NETS + "fold0/last.ckpt": ("stopped", ()),
+    NETS + "fold0/previous.ckpt": ("stopped", (NETS + "fold0/last.ckpt",)),
+    NETS + "fold0/history.jsonl": ("stopped", ()),
+    NETS + "fold0/model.safetensors": ("trained", ()),
+    NETS + "fold0/fit.json": ("trained", ()),
+    NETS + "fold0/oof.parquet": ("whole", (NETS + "score.json",)),
+    NETS + "fold0/test.parquet": ("whole", (NETS + "score.json",)),
+    NETS + "fold0/predicted.json": ("whole", ()),
+    NETS + "test.parquet": ("whole", ()),
+    NETS + "score.json": ("whole", ()),
+    NETS + "run.json": ("whole", ()),
     "folds/toy.csv": ("whole", ()),
     CACHE + "pictures.npy": ("trained", ()),
     CACHE + "index.parquet": ("trained", ()),
@@ -89,10 +88,10 @@ def folders(home: Path) -> dict[str, Path]:
     toy.make(folder)
     begin = partial(os.chdir, folder)
     found = {}
-    for words in (("folds", "toy"), ("train", "toy/photo", "--fold", "0")):
+    for words in (("folds", "toy"), ("train", "toy/nets", "--fold", "0")):
         code, said = toy.command(words, begin if words[0] == "folds" else partial(_stopping, folder))
         assert code in (0, 75), said
-    for name, words in (("stopped", ()), ("trained", ("train", "toy/photo")), ("whole", ("submission", "toy/photo"))):
+    for name, words in (("stopped", ()), ("trained", ("train", "toy/nets")), ("whole", ("submission", "toy/nets"))):
         if words:
             code, said = toy.command(words, begin)
             assert code == 0, said
@@ -130,14 +129,13 @@ def case(home: Path, whole: dict[str, Path], name: str, change: Damage, rng: np.
     if damaged == content:
         return "harmless"
     (folder / name).write_bytes(damaged)
-    code, said = toy.command(("submission", "toy/photo"), partial(os.chdir, folder))
+    code, said = toy.command(("submission", "toy/nets"), partial(os.chdir, folder))
     if code is None or code not in (0, 3, 4):
         return f"exit code {code}: {said[-1200:]}"
     if TOLD.search(said):
         return "noticed"
-    expected = {path: (whole["whole"] / path).read_bytes() for path in RESULTS}
-    found = {path: (folder / path).read_bytes() for path in RESULTS if (folder / path).exists()}
-    wrong = differing(found, expected)
+    wrong = toy.differing(*({path: found[path] for path in RESULTS if path in found}
+                            for found in (toy.results(whole["whole"]), toy.results(folder))))  # fmt: skip
     return f"used in silence, exit code {code}: {wrong}" if wrong or code else "harmless"
 
 

@@ -47,7 +47,7 @@ class Case:
 
     words: tuple[str, ...]
     before: Path
-    after: dict[str, bytes]
+    after: dict[str, str]
     calls: int
 
 
@@ -59,7 +59,7 @@ def cases(home: Path, commands: Sequence[tuple[str, ...]]) -> Iterator[Case]:
         before = home / f"before{n}"
         shutil.copytree(folder, before)
         calls = counted(folder, words)
-        yield Case(words, before, toy.files(folder), calls)
+        yield Case(words, before, toy.results(folder), calls)
 
 
 def counted(folder: Path, words: tuple[str, ...]) -> int:
@@ -90,7 +90,7 @@ def fail(case: Case, at: int, number: int, folder: Path) -> tuple[str, str]:
     if again != 0:
         wrong += f"; the same command then ends with {again}: {then[-300:]}"
     else:
-        wrong += "; ".join(["", *differing(toy.files(folder), case.after)])
+        wrong += "; ".join(["", *toy.differing(case.after, toy.results(folder))])
     return ("in order" if code else "went on"), wrong and f"{note.read_text()}: {wrong}"
 
 
@@ -100,21 +100,12 @@ def judged(case: Case, folder: Path, code: int | None, said: str, left: bool) ->
     if code not in (0, 4) or (code == 4 and not re.search(r"error (ENV|HPO|CKPT)-\w+:", said)):
         wrong.append(f"exit code {code}: {said[-1500:]}")
     if code == 0:  # the call did not matter
-        wrong += differing(toy.files(folder), case.after)
-    before = toy.files(case.before)
-    for name, content in toy.files(folder).items():
-        if name.endswith(".tmp"):
-            wrong += [f"{name} is left"] if left else []
-        elif content not in (before.get(name), case.after.get(name)) and not toy.whole(folder / name):
-            wrong.append(f"{name} is neither old nor new")
-    wrong += [f"{name} is gone" for name in before
-              if not (folder / name).exists() and name in case.after and not name.startswith("runs/.cache")]  # fmt: skip
+        wrong += toy.differing(case.after, toy.results(folder))
+    wrong += toy.torn(folder)
+    wrong += [f"{path.relative_to(folder)} is left" for path in folder.rglob("*.tmp") if left]
+    wrong += [f"{name} is gone" for name in toy.results(case.before)
+              if not (folder / name).exists() and (name in case.after) > (".cache" in name)]  # fmt: skip
     return "; ".join(wrong)
-
-
-def differing(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
-    names = [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
-    return [f"{len(names)} files are others than undisturbed: {', '.join(names[:6])}"] if names else []
 
 
 def calls(home: Path, options: argparse.Namespace) -> list[str]:
@@ -219,7 +210,7 @@ def _then(golden: Path, folder: Path) -> str:
     code, said = chain(folder)
     if code != 0:
         return f"; then {code}: {said[-1500:]}"
-    return "".join(f"; {text}" for text in differing(toy.files(folder), toy.files(golden)))
+    return "".join(f"; {text}" for text in toy.differing(toy.results(golden), toy.results(folder)))
 
 
 def under_a_limit(golden: Path, home: Path, size: int) -> str:
@@ -238,15 +229,15 @@ def read_only(golden: Path, home: Path, place: str, done: int) -> str:
         toy.command(words, partial(_begin, folder))
     where = folder / place
     where.mkdir(exist_ok=True)
-    before = toy.files(folder)
+    before = toy.results(folder)
     mounted(b"none", os.fsencode(where), where, BIND)
     mounted(b"none", b"none", where, BIND | REMOUNT | READ_ONLY)
     code, said = chain(folder)
     if code == 0:  # nothing of it needed to be written
-        return "through" + "".join(differing(toy.files(folder), toy.files(golden)))
+        return "through" + "".join(toy.differing(toy.results(golden), toy.results(folder)))
     wrong = in_order(code, said)
     wrong += "".join(f"; {name} is gone or changed" for name in before if name.startswith(place)
-                     and toy.files(folder).get(name) != before[name])  # fmt: skip
+                     and toy.results(folder).get(name) != before[name])  # fmt: skip
     mounted(b"none", b"none", where, BIND | REMOUNT)
     return wrong + _then(golden, folder)
 

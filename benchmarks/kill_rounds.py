@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import kill_points, kill_state
+from benchmarks import kill_points, toy
 from benchmarks.kill_points import Points
 from competition import board
 from competition.errors import Stopped
@@ -35,7 +35,7 @@ STAGES = {
     "predict table": "predict toy/table",
     "ensemble": f"ensemble toy {BLEND}",
     "submission": "submission toy/blend",
-    "tune table": f"tune toy/trees --trials {kill_state.TRIALS}",
+    "tune table": f"tune toy/trees --trials {toy.TRIALS}",
     "tune image": "tune toy/nets --trials 2",
     "submission of all": "submission toy/blend",  # from nothing
 }
@@ -83,7 +83,7 @@ class Loop:
         """Each stage once, uninterrupted, as a fork and where commands are asked for as one too: with the same results."""
         self.server.set_forkserver_preload(["benchmarks.kill_points"])
         now, empty = self.folder / "now", self.folder / "empty"
-        kill_state.make(empty)
+        toy.make(empty)
         shutil.copytree(empty, now)
         shutil.copytree(empty, self.folder / "first")
         self.start("forked", self.folder / "first", "folds", Points())[
@@ -98,14 +98,14 @@ class Loop:
                 code = self.start(mode, work, stage, Points())[1]()
                 self.seconds[mode, stage] = time.monotonic() - began
                 assert code == 0, (work / "err.txt").read_text()
-                found = kill_state.results(work)
+                found = toy.results(work)
                 if mode == "forked":
                     self.results[stage] = found
                     self.passed[stage] = kill_points.read_passed(work)
-                why = differing(self.results[stage], found) + kill_state.torn(work) + kill_state.left(work)
+                why = toy.differing(self.results[stage], found) + toy.torn(work) + toy.left(work)
                 assert not why, f"{stage}: {why}"
         stepwise, at_once = self.results["submission"], self.results["submission of all"]
-        assert not differing(stepwise, at_once), "stage by stage and all at once are not the same"
+        assert not toy.differing(stepwise, at_once), "stage by stage and all at once are not the same"
 
     def copy(self, stage: str, name: str) -> Path:
         work = self.folder / name
@@ -151,7 +151,7 @@ class Loop:
             for before in ends[-1:]:
                 before.resumed = True
             ends.append(end)
-            end.torn, end.round = kill_state.torn(work), name
+            end.torn, end.round = toy.torn(work), name
             wrong += [*end.torn, *unlike_a_stop(mode, end), *self.lost(work, kept)]
             kept |= self.trials(work)
         code = self.start(mode, work, stage, Points())[1](HANG)
@@ -160,12 +160,10 @@ class Loop:
         if code != 0:
             wrong.append(f"the same command ends with {code}: {(work / 'err.txt').read_text()[-2000:]}")
         else:
-            different = differing(self.results[stage], kill_state.results(work))
-            wrong += [*different, *self.lost(work, kept), *kill_state.torn(work)]
-            wrong += [f"{path} is left" for path in kill_state.left(work)]
-            wrong += [
-                f"{path}: unfinished trials" for path in work.glob("runs/**/study.db") if kill_state.unfinished(path)
-            ]
+            different = toy.differing(self.results[stage], toy.results(work))
+            wrong += [*different, *self.lost(work, kept), *toy.torn(work)]
+            wrong += [f"{path} is left" for path in toy.left(work)]
+            wrong += [f"{path}: unfinished trials" for path in work.glob("runs/**/study.db") if toy.unfinished(path)]
         for end in ends:
             end.equal = not wrong
         if wrong:
@@ -176,7 +174,7 @@ class Loop:
         return ends
 
     def trials(self, work: Path) -> dict[str, Any]:
-        return {k: v for path in work.glob("runs/**/study.db") for k, v in kill_state.finished(path).items()}
+        return {k: v for path in work.glob("runs/**/study.db") for k, v in toy.finished(path).items()}
 
     def lost(self, work: Path, kept: dict[str, Any]) -> list[str]:
         """Trials that had come to an end and have not any more, or with another score."""
@@ -253,9 +251,3 @@ def unlike_a_stop(mode: str, end: Ended) -> list[str]:
     lines = end.said.splitlines()
     good = end.code == Stopped.exit_code and len(lines) == 1 and lines[0].endswith("The same command continues.")
     return [] if good else [f"{end.point}: exit code {end.code}, error stream {end.said[-2000:]!r}"]
-
-
-def differing(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    names = [name for name in expected | found if expected.get(name) != found.get(name)]
-    return [f"{name} is {'another' if name in expected and name in found else 'missing' if name in expected else 'new'}"
-            for name in names]  # fmt: skip

@@ -176,6 +176,28 @@ def test_a_resumed_study_goes_on_with_new_values(kind: str):
     assert whole == values(5, 9) and len(set(whole)) == 14
 
 
+@pytest.mark.parametrize("after_its_values", [True, False])
+def test_a_trial_cut_short_changes_nothing_but_numbers(after_its_values: bool):
+    def score(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1)
+
+    def cut_short(trial: optuna.Trial) -> None:
+        if after_its_values:
+            score(trial)
+        study.give_back(one, one.get_trials()[trial.number])
+        one.tell(trial.number, state=TrialState.FAIL)
+
+    def drawn(at: optuna.Study) -> list[float]:
+        return [t.params["x"] for t in study.distinct(at.get_trials())]
+
+    whole, one = (optuna.create_study(sampler=study.Numbered("random", 3)) for _ in range(2))
+    whole.optimize(score, n_trials=5)
+    one.optimize(score, n_trials=2)
+    cut_short(one.ask())
+    one.optimize(score, n_trials=3)
+    assert drawn(one) == drawn(whole) and [t.number for t in study.distinct(one.get_trials())] == [0, 1, 3, 4, 5]
+
+
 def test_a_search_from_end_to_end(toy: Callable[..., str], capsys: pytest.CaptureFixture):
     run = toy(tune={"stop": "none"})
     assert tune(run, "--trials", "3") == 0

@@ -162,8 +162,15 @@ def join(name: str, url: str, sampler: str, seed: int) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage(url), sampler=Numbered(sampler, seed), pruner=pruner)
 
 
+def origin(trial: FrozenTrial) -> int:
+    """The number under which its values were drawn: of a copy, that of the first that had them."""
+    return (trial.system_attrs.get(HISTORY) or [trial.number])[0]
+
+
 class Numbered(BaseSampler):
-    """A sampler whose seed depends on the number of the trial: a seeded one that starts anew repeats its first trials."""
+    """A sampler whose seed depends on how many trials were drawn before: a seeded one that starts anew repeats its first
+    trials, and the number counts the copies of trials that a stop or a fault cut short.
+    """
 
     def __init__(self, kind: str, seed: int):
         make: dict[str, Callable[[int], BaseSampler]] = {
@@ -176,7 +183,8 @@ class Numbered(BaseSampler):
         self.now = self.make(seed)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self.now = self.make(int(artifacts.digest(str(self.seed), str(trial.number))[:8], 16))
+        drawn = sum(origin(t) == t.number < origin(trial) for t in trials(study))
+        self.now = self.make(int(artifacts.digest(str(self.seed), str(drawn))[:8], 16))
         self.now.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
@@ -225,7 +233,7 @@ def distinct(some: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     kept: dict[str, FrozenTrial] = {}
     for t in sorted(ended, key=lambda t: (t.state is not TrialState.COMPLETE, t.number)):
         kept.setdefault(_key(t), t)
-    return sorted(kept.values(), key=lambda t: t.number)
+    return sorted(kept.values(), key=origin)
 
 
 def _key(trial: FrozenTrial) -> str:
