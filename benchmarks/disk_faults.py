@@ -35,9 +35,11 @@ from rich.table import Table
 from benchmarks import toy
 from benchmarks.failing import Disk
 from competition import board
+from competition.tuning import study
 
 NEWNS, NEWUSER = 0x00020000, 0x10000000  # of clone(2)
 READ_ONLY, REMOUNT, BIND = 1, 32, 4096  # of mount(2)
+SHOWN = 6  # files that are told
 PLACES = ("configs", "folds", "runs", "submissions")
 
 
@@ -90,7 +92,7 @@ def fail(case: Case, at: int, number: int, folder: Path) -> tuple[str, str]:
     if again != 0:
         wrong += f"; the same command then ends with {again}: {then[-300:]}"
     else:
-        wrong += "; ".join(["", *toy.differing(case.after, toy.results(folder))])
+        wrong += "; ".join(["", *toy.differing(case.after, toy.results(folder))[:SHOWN]])
     return ("in order" if code else "went on"), wrong and f"{note.read_text()}: {wrong}"
 
 
@@ -100,7 +102,7 @@ def judged(case: Case, folder: Path, code: int | None, said: str, left: bool) ->
     if code not in (0, 4) or (code == 4 and not re.search(r"error (ENV|HPO|CKPT)-\w+:", said)):
         wrong.append(f"exit code {code}: {said[-1500:]}")
     if code == 0:  # the call did not matter
-        wrong += toy.differing(case.after, toy.results(folder))
+        wrong += toy.differing(case.after, toy.results(folder))[:SHOWN]
     wrong += toy.torn(folder)
     wrong += [f"{path.relative_to(folder)} is left" for path in folder.rglob("*.tmp") if left]
     wrong += [f"{name} is gone" for name in toy.results(case.before)
@@ -293,6 +295,7 @@ def main() -> None:
     options = parser.parse_args()
     began, wrong = time.monotonic(), []
     toy.warm()
+    study.HEARTBEAT, study.GRACE, study.POLL = 1, 3, 0.1  # a trial that the full disk cut short is missed soon
     with tempfile.TemporaryDirectory() as home, board.board():
         for part in options.parts:
             (place := Path(home) / part).mkdir()

@@ -8,8 +8,11 @@ weights.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import gc
 import math
+import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +37,8 @@ from competition.meter import Meter
 from competition.task import Fold
 
 VALIDATIONS = 10
+MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3}  # of glibc's malloc.h
+KEPT = 2**30  # bytes: an allocation, or memory that is free, is given back from this size on
 
 
 class Batch(Protocol):
@@ -115,8 +120,20 @@ def keep(model: nn.Module, job: Job, fold: Fold) -> None:
     artifacts.write_bytes(fold.folder / "model.safetensors", to_bytes(weights, metadata=notes))
 
 
+@functools.cache
+def keep_freed_memory() -> None:
+    """Has glibc keep what a step frees for the next one: else it returns each large tensor to the system, and the next step
+    has it zeroed anew, page by page: 4 to 9% of a step's time (resnet18, mobilenetv4_conv_small, a core)."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for option in MALLOPT.values():
+            libc.mallopt(option, KEPT)
+
+
 def begin(job: Job, knobs: Training, device: torch.device) -> State:
     """Before the first step. With `swa` there is no moving average."""
+    if device.type == "cpu":
+        keep_freed_memory()
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(knobs.amp, device) is torch.float16)
     swa = AveragedModel(job.model) if knobs.swa else None
     ema = ModelEmaV3(job.model, decay=knobs.ema, use_warmup=True) if knobs.ema and not knobs.swa else None

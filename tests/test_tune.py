@@ -405,6 +405,17 @@ def test_a_search_begins_at_our_defaults_where_the_run_sets_nothing(kind: Kind, 
     assert set(own) == set(tried), "every key has a value within its range"
 
 
+def test_a_trial_cut_short_is_taken_before_what_was_queued_after_it(toy: Callable[..., str]):
+    run = toy(search={"params.min_samples_leaf": [1, 2, 4, 8]}, tune=TUNE | {"sampler": "grid", "stop": "none"})
+    assert tune(run, "--trials", "1") == 0
+    at = joined(run)
+    taken = at.ask()
+    study.give_back(at, at.get_trials()[taken.number])
+    at.tell(taken.number, state=TrialState.FAIL)
+    assert study.origin(at.get_trials()[at.ask().number]) == taken.number
+    assert at.ask().number == taken.number + 1
+
+
 def test_what_a_trial_is_worth_on_a_rung():
     assert rules.promising(0.5, []) and rules.promising(0.5, [0.6]), "two tell nothing"
     assert rules.promising(0.5, [0.5, 0.4]) and not rules.promising(0.5, [0.6, 0.4])

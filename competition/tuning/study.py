@@ -158,8 +158,18 @@ def _differs(name: str, url: str, key: str, there: Any, now: Any) -> Finding:
 
 def join(name: str, url: str, sampler: str, seed: int) -> optuna.Study:
     """The study in a worker."""
-    pruner = optuna.pruners.NopPruner()
-    return optuna.load_study(study_name=name, storage=storage(url), sampler=Numbered(sampler, seed), pruner=pruner)
+    return InOrder(name, storage(url), Numbered(sampler, seed), optuna.pruners.NopPruner())
+
+
+class InOrder(optuna.Study):
+    """A trial that was cut short is taken again in its own place, where Optuna takes it after all that was queued since."""
+
+    def _pop_waiting_trial_id(self) -> int | None:
+        for t in sorted(trials(self, TrialState.WAITING), key=origin):
+            with suppress(UpdateFinishedTrialError):
+                if self._storage.set_trial_state_values(t._trial_id, TrialState.RUNNING):
+                    return t._trial_id
+        return None
 
 
 def origin(trial: FrozenTrial) -> int:
