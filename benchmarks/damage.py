@@ -62,9 +62,10 @@ def empty(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def zeroed(content: bytes, rng: np.random.Generator) -> bytes:
-    """A block of the disk, or the half of a smaller file."""
+    """A block of the disk, or the half of a smaller file; one that is not zero as it is."""
     size = min(512, len(content) // 2)
-    at = int(rng.integers(len(content) - size + 1))
+    places = iter(lambda: int(rng.integers(len(content) - size + 1)), None)
+    at = next(at for at in places if any(content[at : at + size]))
     return content[:at] + bytes(size) + content[at + size :]
 
 

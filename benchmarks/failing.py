@@ -16,7 +16,8 @@ from typing import Any
 
 OF_PATHS = ("replace", "rename", "link", "symlink", "mkdir", "truncate", "open")
 OF_FILES = ("fsync", "fdatasync", "ftruncate", "posix_fallocate", "write")
-REMOVING = ("unlink", "rmdir")  # a full disk does not fail in these
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REMOVING = ("unlink", "rmdir")  # a full disk does not fail in these, nor in opening a folder
 CHANGING = ("insert", "update", "delete", "create", "replace", "alter", "drop")
 SQLITE = {errno.ENOSPC: "database or disk is full", errno.EDQUOT: "database or disk is full", errno.EIO: "disk I/O error",
           errno.EACCES: "attempt to write a readonly database"}  # fmt: skip
@@ -51,14 +52,15 @@ class Disk:
 
     def install(self) -> None:
         """In a process that ends soon: nothing is put back."""
-        for name in (*OF_PATHS, *OF_FILES, *(REMOVING if self.number not in (errno.ENOSPC, errno.EDQUOT) else ())):
+        for name in (*OF_PATHS, *OF_FILES, *(REMOVING if self.number not in FULL else ())):
             setattr(os, name, self._guarded(name, getattr(os, name)))
         builtins.open = io.open = self._open  # ty: ignore[invalid-assignment]
         sqlite3.dbapi2.connect = sqlite3.connect = self._connect  # ty: ignore[invalid-assignment, unresolved-attribute]
 
     def _guarded(self, name: str, call: Any) -> Any:
         def guarded(path: Any, *rest: Any, **more: Any) -> Any:
-            reads = name == "open" and not rest[0] & (os.O_WRONLY | os.O_RDWR) and not os.path.isdir(path)
+            reads = name == "open" and not rest[0] & (os.O_WRONLY | os.O_RDWR)
+            reads = reads and (self.number in FULL or not os.path.isdir(path))
             if not reads and self.fails(name, path):
                 raise self.refuse(path)
             return call(path, *rest, **more)

@@ -263,13 +263,26 @@ def adopt(search: Search, run: Run, trained: Run) -> None:
             pseudo.copy(trained, at)
         found = [split for split in both if trial.whole(source / split.name) and not train.done(run, split)]
         for split in found:
-            target, partial = at.folder / split.name, at.folder / f".{split.name}.tmp"
-            shutil.rmtree(partial, ignore_errors=True)
-            with disk.faults(target):
-                shutil.copytree(source / split.name, partial, ignore=shutil.ignore_patterns("oof.parquet", ".lock"))
-                shutil.rmtree(target, ignore_errors=True)
-                partial.rename(target)
+            with disk.faults(target := at.folder / split.name):
+                _copy_fold(source / split.name, target)
         at.say(f"took over {len(found)} trained folds from {source}")
+
+
+def _copy_fold(source: Path, target: Path) -> None:
+    """All or nothing of what is trained; predictions are of other views."""
+    partial = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        for file in source.iterdir():
+            if file.name not in ("oof.parquet", ".lock"):
+                shutil.copy2(
+                    file, partial
+                )  # `copytree` raises an error of its own, which does not say that a disk is full
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
