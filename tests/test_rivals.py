@@ -160,16 +160,18 @@ def test_a_program_that_fails_is_told_once_and_the_others_go_on(rows: pd.DataFra
     assert [r.rate for r in results["works"]] == [32, 32] and "fails" not in results
 
 
-def test_memory_is_that_of_all_processes_together():
-    """A child that a thread of a child starts holds 80 MB of its own."""
-    hold = "import sys; kept = b'1' * 80_000_000; print('there', flush=True); sys.stdin.read()"
+def test_memory_and_cores_are_those_of_all_processes_together():
+    """A child that a thread of a child starts holds 80 MB of its own, and has worked for 0.2 s."""
+    hold = "import sys, time; kept = b'1' * 80_000_000\nwhile time.process_time() < 0.2: pass\nprint('there', flush=True); sys.stdin.read()"
     start = f"import sys, threading; from subprocess import run; keep = [sys.executable, '-c', {hold!r}]; "
     start += "threading.Thread(target=run, args=(keep,)).start()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", start], text=True, **pipes) as process:
         assert process.stdin and process.stdout
         assert process.stdout.readline() == "there\n"
-        assert 0.08 < processes.family(process.pid) < 0.2
+        taken: dict[str, float] = {}
+        assert 0.08 < processes.family(process.pid, taken) < 0.2
+        assert len(taken) == 2 and sum(taken.values()) > 0.19
         process.stdin.close()
 
 
