@@ -162,7 +162,8 @@ def test_a_program_that_fails_is_told_once_and_the_others_go_on(rows: pd.DataFra
 
 def test_memory_and_cores_are_those_of_all_processes_together():
     """A child that a thread of a child starts holds 80 MB of its own, and has worked for 0.2 s."""
-    hold = "import sys, time; kept = b'1' * 80_000_000\nwhile time.process_time() < 0.2: pass\nprint('there', flush=True); sys.stdin.read()"
+    hold = "import sys, time; kept = b'1' * 80_000_000\nwhile time.process_time() < 0.2: pass\n"
+    hold += "print('there', flush=True); sys.stdin.read()"
     start = f"import sys, threading; from subprocess import run; keep = [sys.executable, '-c', {hold!r}]; "
     start += "threading.Thread(target=run, args=(keep,)).start()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
