@@ -556,9 +556,9 @@ def test_an_earlier_winner_stays(toy: Callable[..., str], capsys: pytest.Capture
     if not path.exists():
         pytest.fail("the toy's first winner must not be the run's own values")
     record = Path("runs/toy/base-tuned/run.json")
-    values = json.loads(record.read_text())
+    values = artifacts.read_json(record)
     values["config"]["params"]["min_samples_leaf"] = 19  # as of another search
-    record.write_text(json.dumps(values))
+    artifacts.write_json(record, values)
     before = path.read_text()
     assert tune(run, "--trials", "3") == 0
     assert "holds an earlier winner" in said(capsys) and path.read_text() == before
