@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from conftest import write
 
-from competition import cli, data, submit
+from competition import artifacts, cli, data, submit
 from competition.errors import DataFault
 from faults.case import Case, Make
 from faults.making import SAMPLE, SUBMIT, afresh, after, at, boxes, cells, finished, parquet, put, submitted, table
@@ -51,8 +50,8 @@ def weights_gone_wrong() -> None:
     assert cli.main(BLEND) == 0
     afresh()
     path = Path("runs/toy/a/score.json")
-    score = json.loads(path.read_text())
-    path.write_text(json.dumps(score | {"weights_by_fold": {k: {"plain": -1} for k in score["weights_by_fold"]}}))
+    score = artifacts.read_json(path)
+    artifacts.write_json(path, score | {"weights_by_fold": {k: {"plain": -1} for k in score["weights_by_fold"]}})
     Path("runs/toy/blend/score.json").unlink()
 
 
