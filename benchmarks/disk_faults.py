@@ -33,12 +33,13 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks import toy
-from benchmarks.failing import Disk
+from benchmarks.failing import FULL, Disk
 from competition import board
 from competition.tuning import study
 
 NEWNS, NEWUSER = 0x00020000, 0x10000000  # of clone(2)
 READ_ONLY, REMOUNT, BIND = 1, 32, 4096  # of mount(2)
+TEXTS = (".csv", ".yaml", ".txt")
 SHOWN = 6  # files that are told
 PLACES = ("configs", "folds", "runs", "submissions")
 
@@ -82,12 +83,12 @@ def fail(case: Case, at: int, number: int, folder: Path) -> tuple[str, str]:
     """How the command ended whose call `at` failed, and what was wrong with that, empty where nothing was."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(case.before, folder)
-    stays = number in (errno.ENOSPC, errno.EDQUOT)
+    stays = number in FULL
     disk, note = Disk(folder, at, number, stays), folder.parent / "failed"
     code, said = toy.command(case.words, partial(_begin, folder, disk), lambda: note.write_text(disk.failed))
     if not note.read_text():
         return "through", ""
-    wrong = judged(case, folder, code, said, left=number in (errno.ENOSPC, errno.EDQUOT))
+    wrong = judged(case, folder, code, said, left=stays)
     again, then = toy.command(case.words, partial(_begin, folder))
     if again != 0:
         wrong += f"; the same command then ends with {again}: {then[-300:]}"
@@ -104,8 +105,13 @@ def judged(case: Case, folder: Path, code: int | None, said: str, left: bool) ->
     if code == 0:  # the call did not matter
         wrong += toy.differing(case.after, toy.results(folder))[:SHOWN]
     wrong += toy.torn(folder)
+    if wrong:  # what is torn can't be read
+        return "; ".join(wrong)
+    before, now = toy.results(case.before), toy.results(folder)
+    wrong += [f"{name} is neither old nor new" for name, digest in now.items()  # a text that is cut still reads
+              if name.endswith(TEXTS) and digest not in (before.get(name), case.after.get(name))]  # fmt: skip
     wrong += [f"{path.relative_to(folder)} is left" for path in folder.rglob("*.tmp") if left]
-    wrong += [f"{name} is gone" for name in toy.results(case.before)
+    wrong += [f"{name} is gone" for name in before
               if not (folder / name).exists() and (name in case.after) > (".cache" in name)]  # fmt: skip
     return "; ".join(wrong)
 
