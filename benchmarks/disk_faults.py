@@ -2,6 +2,7 @@
 
     make bench-disk                       # or: python -m benchmarks.disk_faults --errno ENOSPC EIO
     python -m benchmarks.disk_faults --commands folds tune --errno EACCES EDQUOT --every 5
+    python -m benchmarks.disk_faults --parts calls --kinds write fsync rename
     python -m benchmarks.disk_faults --parts disks readonly
 
 calls: each command of a small competition (folds, training, two submissions, a blend, a search) is run with its call 1, 2,
@@ -25,7 +26,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks import toy
-from benchmarks.failing import FULL, Disk
+from benchmarks.failing import FULL, KINDS, Disk
 from competition import board
 from competition.tuning import study
 
@@ -41,6 +42,7 @@ NEWNS, NEWUSER = 0x00020000, 0x10000000  # of clone(2)
 READ_ONLY, REMOUNT, BIND = 1, 32, 4096  # of mount(2)
 TEXTS = (".csv", ".yaml", ".txt")
 SHOWN = 6  # files that are told
+FOLDS = 2  # each more is more calls of the same kinds
 PLACES = ("configs", "folds", "runs", "submissions")
 
 
@@ -52,22 +54,23 @@ class Case:
     before: Path
     after: dict[str, str]
     calls: int
+    kinds: Collection[str]
 
 
-def cases(home: Path, commands: Sequence[tuple[str, ...]]) -> Iterator[Case]:
+def cases(home: Path, commands: Sequence[tuple[str, ...]], kinds: Collection[str]) -> Iterator[Case]:
     """The chain, undisturbed, in a folder of its own."""
     folder = home / "golden"
-    toy.make(folder)
+    toy.make(folder, FOLDS)
     for n, words in enumerate(commands):
         before = home / f"before{n}"
         shutil.copytree(folder, before)
-        calls = counted(folder, words)
-        yield Case(words, before, toy.results(folder), calls)
+        calls = counted(folder, words, kinds)
+        yield Case(words, before, toy.results(folder), calls, kinds)
 
 
-def counted(folder: Path, words: tuple[str, ...]) -> int:
+def counted(folder: Path, words: tuple[str, ...], kinds: Collection[str]) -> int:
     """Runs a command and counts its calls."""
-    note, disk = folder.parent / "count", Disk(folder)
+    note, disk = folder.parent / "count", Disk(folder, kinds=kinds)
     code, said = toy.command(words, partial(_begin, folder, disk), lambda: note.write_text(str(disk.count)))
     assert code == 0, said
     return int(note.read_text())
@@ -84,7 +87,7 @@ def fail(case: Case, at: int, number: int, folder: Path) -> tuple[str, str]:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(case.before, folder)
     stays = number in FULL
-    disk, note = Disk(folder, at, number, stays), folder.parent / "failed"
+    disk, note = Disk(folder, at, number, stays, case.kinds), folder.parent / "failed"
     code, said = toy.command(case.words, partial(_begin, folder, disk), lambda: note.write_text(disk.failed))
     if not note.read_text():
         return "through", ""
@@ -108,8 +111,9 @@ def judged(case: Case, folder: Path, code: int | None, said: str, left: bool) ->
     if wrong:  # what is torn can't be read
         return "; ".join(wrong)
     before, now = toy.results(case.before), toy.results(folder)
+    kept = before | case.after  # others are of trials, dropped in the end: whole by their records
     wrong += [f"{name} is neither old nor new" for name, digest in now.items()  # a text that is cut still reads
-              if name.endswith(TEXTS) and digest not in (before.get(name), case.after.get(name))]  # fmt: skip
+              if name.endswith(TEXTS) and name in kept and digest not in (before.get(name), case.after.get(name))]  # fmt: skip
     wrong += [f"{path.relative_to(folder)} is left" for path in folder.rglob("*.tmp") if left]
     wrong += [f"{name} is gone" for name in before
               if not (folder / name).exists() and (name in case.after) > (".cache" in name)]  # fmt: skip
@@ -119,7 +123,7 @@ def judged(case: Case, folder: Path, code: int | None, said: str, left: bool) ->
 def calls(home: Path, options: argparse.Namespace) -> list[str]:
     table = Table("command", "fault", "calls", "tried", "in order", "went on", "wrong", title="a call that fails")
     wrong: list[str] = []
-    made = [case for case in cases(home, toy.COMMANDS) if case.words[0] in options.commands]
+    made = [case for case in cases(home, toy.COMMANDS, options.kinds) if case.words[0] in options.commands]
     with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
         for case in made:
             for name in options.errno:
@@ -202,7 +206,7 @@ def in_order(code: int | None, said: str) -> str:
 def on_a_small_disk(golden: Path, home: Path, size: int) -> str:
     """runs/ on a disk of `size` bytes, then on a large one. "through" where it was enough."""
     folder = home / "small"
-    toy.make(folder)
+    toy.make(folder, FOLDS)
     (folder / "runs").mkdir()
     mounted(b"tmpfs", b"none", folder / "runs", 0, f"size={size}".encode())
     code, said = chain(folder)
@@ -224,7 +228,7 @@ def _then(golden: Path, folder: Path) -> str:
 def under_a_limit(golden: Path, home: Path, size: int) -> str:
     """No file may grow beyond `size` bytes, then any may."""
     folder = home / "limited"
-    toy.make(folder)
+    toy.make(folder, FOLDS)
     code, said = chain(folder, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
     return "through" if code == 0 else in_order(code, said) + _then(golden, folder)
 
@@ -232,7 +236,7 @@ def under_a_limit(golden: Path, home: Path, size: int) -> str:
 def read_only(golden: Path, home: Path, place: str, done: int) -> str:
     """A folder that can't be written, after the first `done` commands; then it can."""
     folder = home / "readonly"
-    toy.make(folder)
+    toy.make(folder, FOLDS)
     for words in toy.COMMANDS[:done]:
         toy.command(words, partial(_begin, folder))
     where = folder / place
@@ -252,7 +256,7 @@ def read_only(golden: Path, home: Path, place: str, done: int) -> str:
 
 def disks(home: Path, options: argparse.Namespace) -> list[str]:
     golden = home / "whole"
-    toy.make(golden)
+    toy.make(golden, FOLDS)
     chain(golden)
     largest = max(p.stat().st_size for p in golden.rglob("*") if p.is_file())
     total = sum(p.stat().st_size for p in (golden / "runs").rglob("*") if p.is_file())
@@ -265,7 +269,7 @@ def disks(home: Path, options: argparse.Namespace) -> list[str]:
 
 def readonly(home: Path, options: argparse.Namespace) -> list[str]:
     golden = home / "sound"
-    toy.make(golden)
+    toy.make(golden, FOLDS)
     chain(golden)
     tried = {f"{place} read-only after {done} commands": partial(read_only, golden, place=place, done=done)
              for place in PLACES for done in (0, 1, 2, 5)}  # fmt: skip
@@ -295,6 +299,7 @@ def main() -> None:
     parser.add_argument("--errno", nargs="+", default=["ENOSPC", "EIO"], choices=["ENOSPC", "EIO", "EACCES", "EDQUOT"])
     words = sorted({words[0] for words in toy.COMMANDS})
     parser.add_argument("--commands", nargs="+", default=words, choices=words)
+    parser.add_argument("--kinds", nargs="+", default=[*KINDS], choices=[*KINDS], help="of calls (SQL is a write)")
     parser.add_argument("--every", type=int, default=1, help="only every so many-th call")
     parser.add_argument("--sizes", type=int, default=20, help="of disks, and of limits")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once")

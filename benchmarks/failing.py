@@ -11,12 +11,19 @@ import errno
 import io
 import os
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 OF_PATHS = ("replace", "rename", "link", "symlink", "mkdir", "truncate", "open")
 OF_FILES = ("fsync", "fdatasync", "ftruncate", "posix_fallocate", "write")
 FULL = (errno.ENOSPC, errno.EDQUOT)
+KINDS = {
+    "write": ("write", "posix_fallocate", "truncate", "ftruncate", "sql"),
+    "fsync": ("fsync", "fdatasync"),
+    "rename": ("replace", "rename", "link", "symlink"),
+    "open": ("open", "mkdir", "unlink", "rmdir"),
+}
 REMOVING = ("unlink", "rmdir")  # a full disk does not fail in these, nor in opening a folder
 CHANGING = ("insert", "update", "delete", "create", "replace", "alter", "drop")
 SQLITE = {errno.ENOSPC: "database or disk is full", errno.EDQUOT: "database or disk is full", errno.EIO: "disk I/O error",
@@ -24,10 +31,20 @@ SQLITE = {errno.ENOSPC: "database or disk is full", errno.EDQUOT: "database or d
 
 
 class Disk:
-    """Fails the call number `at` below `folder` with `number`, and all after it where `stays` says so. at: 0: none."""
+    """Fails the call number `at` of `kinds` below `folder` with `number`, and all after it, of any kind, where `stays` says
+    so. at: 0: none.
+    """
 
-    def __init__(self, folder: Path, at: int = 0, number: int = errno.EIO, stays: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        at: int = 0,
+        number: int = errno.EIO,
+        stays: bool = False,
+        kinds: Collection[str] = tuple(KINDS),
+    ):
         self.folder, self.at, self.number, self.stays = str(folder.resolve()), at, number, stays
+        self.counted = {name for kind in kinds for name in KINDS[kind]}
         self.count, self.failed = 0, ""
         self.real_open = builtins.open
 
@@ -35,8 +52,10 @@ class Disk:
         """Counts a call."""
         if not self.inside(path):
             return False
-        self.count += 1
-        if not self.at or self.count < self.at or (self.count > self.at and not self.stays):
+        self.count += name in self.counted
+        if not self.failed and (not self.at or self.count < self.at or name not in self.counted):
+            return False
+        if self.failed and not self.stays:
             return False
         self.failed = self.failed or f"{name} {self.named(path)}"
         return True

@@ -57,7 +57,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "blend": {"members": ["toy/image", "toy/table"]},
     "both": {"members": ["toy/nets", "toy/table"]},
     "trees": TABLE | {
-        "search": {"params.learning_rate": [0.03, 0.07, 0.15, 0.3]},
+        "bag": 1, "search": {"params.learning_rate": [0.03, 0.07, 0.15, 0.3]},
         "tune": {"sampler": "grid", "stop": "none", "finalists": 1},
     },
     "nets": IMAGE | {
@@ -77,15 +77,18 @@ HEAVY = (
     "torch",
     "timm",
     "lightgbm",
-    "optuna",
+    "optuna.storages._rdb.models",
+    "alembic.config",
     "sqlalchemy.dialects.sqlite",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
     "skops.io",
     "sklearn.ensemble",
     "pyarrow.parquet",
 )
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, folds: int = FOLDS) -> None:
     """The toy competition: noise of three levels of brightness, and columns that tell them roughly."""
     rng, n = np.random.default_rng(0), TRAIN + TEST
     level, ids = np.arange(n) % 3, [f"{i:03d}" for i in range(n)]
@@ -102,7 +105,7 @@ def make(folder: Path) -> None:
     sample = pd.DataFrame({"id": ids[TRAIN:]} | dict.fromkeys(("dark", "grey", "light"), 1 / 3))
     sample.to_csv(folder / "data" / "sample_submission.csv", index=False)
     contest = {"data": "data", "id": "id", "target": "label", "kind": "multiclass", "metric": "logloss",
-                   "image": "images/{id}.png", "folds": {"n": FOLDS}}  # fmt: skip
+                   "image": "images/{id}.png", "folds": {"n": folds}}  # fmt: skip
     home = folder / "configs" / "toy"
     home.mkdir(parents=True)
     for name, values in ({"competition": contest} | RUNS).items():
