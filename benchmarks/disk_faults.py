@@ -111,7 +111,9 @@ def judged(case: Case, folder: Path, code: int | None, said: str, left: bool) ->
     if wrong:  # what is torn can't be read
         return "; ".join(wrong)
     before, now = toy.results(case.before), toy.results(folder)
-    texts = {name for name in before | case.after if name.endswith(TEXTS)}  # of trials that are dropped: by their records
+    texts = {
+        name for name in before | case.after if name.endswith(TEXTS)
+    }  # of trials that are dropped: by their records
     wrong += [f"{name} is neither old nor new" for name in texts & set(now)  # a text that is cut still reads
               if now[name] not in (before.get(name), case.after.get(name))]  # fmt: skip
     wrong += [f"{path.relative_to(folder)} is left" for path in folder.rglob("*.tmp") if left]
