@@ -19,7 +19,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare reproduce lr look describe plan guard upload score \
+	tabular detect tune import portfolio importance compare reproduce lr look describe onnx plan guard upload score \
 	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
 	bench-stages bench-disk bench-damage docs
 
@@ -167,6 +167,10 @@ look: setup ## RUN=<name>/<run> [SET=]: training pictures as the network is give
 describe: setup ## RUN=<name>/<run>: a trained network: its layers, throughput, feature maps, and where it looks
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) describe "$$RUN"
+
+onnx: setup ## RUN=<name>/<run>: a trained image run's networks as ONNX and torch.export, checked, and their speed here
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) onnx "$$RUN"
 
 plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
 	$(call need,RUN,RUN=<name>/<run>)

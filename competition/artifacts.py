@@ -58,6 +58,11 @@ def again_folder(run: str) -> Path:
     return RUNS / ".reproduce" / run
 
 
+def onnx_folder(run: str) -> Path:
+    """Its networks as ONNX and torch.export; may be deleted at any time."""
+    return run_folder(run) / "onnx"
+
+
 def submission_csv(run: str) -> Path:
     return SUBMISSIONS / f"{run}.csv"
 
@@ -235,6 +240,8 @@ def _remade(path: Path) -> str:
     again = "and give the same command again"
     if RUNS / ".cache" in path.parents:
         return f"delete {path.parent} {again}: it is made anew"
+    if "onnx" in path.parts:
+        return f"delete {path} {again}: it is made anew"
     if path.name == "run.json":
         return f"bring it back from a copy; or delete {path.parent} {again}: the run is trained anew"
     if path.suffix == ".parquet" or path in (predicted, score):

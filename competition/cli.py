@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     verb("look", "the first training pictures as the network is given them, with their targets, before training", run,
          overrides)  # fmt: skip
     verb("describe", "a trained network: its layers, throughput, feature maps, and where it looks", run)
+    verb("onnx", "the networks of a trained image run as ONNX and torch.export, checked, and their speed", run)
     verb("plan", "what a run takes on this machine, and what of it fits a time", run,
          ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
     verb("guard", "is a CSV a valid submission? by a sample alone, or by a competition and a run",
@@ -276,6 +277,12 @@ def describe(options: argparse.Namespace) -> None:
     stages.describe(runs.resolve(options.run))
 
 
+def onnx(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.onnx(runs.resolve(options.run))
+
+
 def plan(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
@@ -342,7 +349,7 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, reproduce, lr, look, describe, plan, guard, upload, score, leaderboard,
-                                report, sync, demo, schema)}  # fmt: skip
+                                importance, compare, reproduce, lr, look, describe, onnx, plan, guard, upload, score,
+                                leaderboard, report, sync, demo, schema)}  # fmt: skip
 LIMITED = ("submission", "tabular", "detect")
 VERBS |= {"import": bring, "demo-detect": demo_detect}

@@ -26,6 +26,7 @@ from competition import (
     late,
     ledger,
     limit,
+    onnxfile,
     portfolio,
     predictions,
     prior,
@@ -128,6 +129,13 @@ def describe(run: Run) -> None:
         _predict(run, engine)
         with runs.opened(run) as at:
             describing.describe(at, engine)
+
+
+def onnx(run: Run) -> None:
+    """The networks of a trained image run as files of ONNX and torch.export, and how fast they are."""
+    onnxfile.refuse(run)
+    with working() as engine, runs.opened(run) as at:
+        onnxfile.export(at, engine)
 
 
 def plan(run: Run, time: str | None = None) -> None:

@@ -17,6 +17,8 @@ from competition.keys import Kind
 from competition.metrics import Metric
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from competition.loop import Job
 
 Progress = Callable[[int, int, str], None]  # done, total, text
@@ -115,6 +117,25 @@ class Strip:
     title: str
     sights: Sequence[Sight]
     across: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A trained network on the CPU and all that is done around it, as one module, beside what the run says of some rows.
+
+    module: tensors as `inputs` has them, in its order, [b, ...] -> [b, columns] float32. eager: the same as the run computes
+    it. inputs: arrays by name, [rows, ...]. expected: [rows, columns], the run's own predictions. unit(predictions): in
+    which two of them are compared: probabilities as they are, values in deviations of the training rows. batch: rows that
+    the run predicts at once. about: what whoever runs the module must know, as JSON.
+    """
+
+    module: nn.Module
+    eager: Callable[..., Any]
+    inputs: dict[str, np.ndarray]
+    expected: np.ndarray
+    unit: Callable[[np.ndarray], np.ndarray]
+    batch: int
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -238,6 +259,15 @@ class Mapped(Stepped, Protocol):
     def maps(self, fold: Fold, rows: Rows) -> pd.DataFrame | None:
         """By id: image (WebP: the picture as the network sees it and what it looks at) and about (the class or value that
         this is of). None where the network's layers keep no places apart."""
+        ...
+
+
+@runtime_checkable
+class Portable(Stepped, Protocol):
+    """A task whose trained networks can leave Podium as graphs; the folds are trained ones."""
+
+    def graph(self, fold: Fold, rows: Rows) -> Graph:
+        """Of the fold's network; rows: some that it can predict."""
         ...
 
 

@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 from competition.keys import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
 from competition.tabular.columns import Columns
-from competition.task import Fold, Problem, Progress, Rows, Strip
+from competition.task import Fold, Graph, Problem, Progress, Rows, Strip
 
 if TYPE_CHECKING:
     from competition.loop import Job
@@ -124,6 +124,11 @@ class ImageTask(Training):
         from competition.image import inside
 
         return inside.maps(self, fold, rows)
+
+    def graph(self, fold: Fold, rows: Rows) -> Graph:
+        from competition.image import graph
+
+        return graph.graph(self, fold, rows)
 
     def predict(self, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
         from competition.image import predicting

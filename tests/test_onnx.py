@@ -1,0 +1,187 @@
+"""A run's networks as ONNX and torch.export: equal to the run's predictions, whatever it predicts; or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from conftest import KINDS
+
+from competition import artifacts, cli, data, onnxfile
+from competition.errors import ConfigFault, SafetyFault
+from competition.image.graph import Whole
+from competition.image.scale import Scale
+from competition.task import Graph
+
+PAGE = Path(__file__).parent.parent / "docs" / "onnx.md"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def podium(*words: str) -> int:
+    data.load.cache_clear()
+    return cli.main(list(words))
+
+
+def graph(
+    network: torch.nn.Module, kind: str = "multiclass", scale: Scale = Scale(), size: int = 64, rows: int = 5
+) -> Graph:
+    """Of random pictures; what is expected is the module's own, as the run computes it."""
+    side = round(1.15 * size)
+    whole = Whole(network.eval(), kind, scale, (MEAN, STD), side, size).eval()
+    images = np.random.default_rng(0).integers(0, 256, (rows, side, side, 3), np.uint8)
+    expected = whole.eager(torch.from_numpy(images)).double().numpy()
+    return Graph(whole, whole.eager, {"images": images}, expected, scale.forward, rows, {})
+
+
+class Mean(torch.nn.Module):
+    """The mean of each colour."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("kind, said", [
+    ("multiclass", lambda x: torch.softmax(x, 1)), ("ordinal", lambda x: torch.softmax(x, 1)), ("binary", torch.sigmoid),
+    ("multilabel", torch.sigmoid), ("regression", lambda x: torch.expm1(x * 2 + 3)),
+])  # fmt: skip
+def test_outputs_are_predictions(kind: str, said: Callable):
+    made = graph(Mean(), kind, Scale((3.0,) * 3, (2.0,) * 3, log=True) if kind == "regression" else Scale(), size=33)
+    images = torch.from_numpy(made.inputs["images"])
+    seen = (images.double() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+    expected = said(seen.mean(dim=(1, 2))).numpy()  # a picture's mean survives its scaling but for the margins' weights
+    assert np.abs(made.unit(made.expected) - made.unit(expected)).max() < 0.02
+    with torch.no_grad():
+        assert np.abs(made.unit(made.module(images).numpy()) - made.unit(made.expected)).max() < 1e-5
+
+
+def test_differences_beyond_the_tolerance_are_refused_and_so_is_nan():
+    made = graph(Mean(), size=33)
+    near, far = made.expected + 0.5 * onnxfile.TOLERANCE, made.expected + 2 * onnxfile.TOLERANCE
+    assert onnxfile.compared(made, {"a": near}, "toy")["a"] == pytest.approx(0.5 * onnxfile.TOLERANCE)
+    for spoiled in (far, np.where(np.arange(3) == 1, np.nan, made.expected)):
+        with pytest.raises(SafetyFault, match="ONNX-DIFFERS") as fault:
+            onnxfile.compared(made, {"a": near, "b": spoiled}, "toy/base fold0")
+        assert "nothing was written" in str(fault.value) and "toy/base fold0" in str(fault.value)
+
+
+class Moody(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3)) if images.sum() > 0 else images.amax(dim=(2, 3))
+
+
+class Pairs(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.reshape(2, -1)[:, :3]
+
+
+@pytest.mark.parametrize("network, told", [(Moody(), "data-dependent"), (Pairs(), "Constraints violated")])
+def test_what_hangs_on_values_or_on_the_number_of_pictures_can_not_be_exported(network: torch.nn.Module, told: str):
+    with pytest.raises(ConfigFault, match="MODEL-EXPORT") as fault:
+        onnxfile.traced(graph(network, size=33, rows=2), "toy")
+    assert told in str(fault.value)
+
+
+@pytest.mark.parametrize("what", ["untrained", "tabular", "blend", "boxes", "missing"])
+def test_what_can_not_be_exported_is_refused(
+    what: str, competition: Callable[..., str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    task = {"tabular": "tabular", "boxes": "detection"}.get(what, "image")
+    run = competition("boxes" if what == "boxes" else "multiclass", task=task)
+    if what == "blend":
+        Path("configs/toy/other.yaml").write_text("extends: base.yaml\nseed: 1\n")
+        Path("configs/toy/blend.yaml").write_text("members: [toy/base, toy/other]\n")
+        run = "toy/blend"
+    if what == "missing":
+        monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    assert podium("onnx", run) == (4 if what == "missing" else 2)
+    said = capsys.readouterr().err
+    code, word = {
+        "untrained": ("RUN-PARTIAL", "make train RUN=toy/base"),
+        "tabular": ("CFG-TASK", "task: tabular"),
+        "blend": ("CFG-TASK", "toy/base, toy/other"),
+        "boxes": ("CFG-TASK", "task: detection"),
+        "missing": ("ENV-EXTRA", "--extra onnx"),
+    }[what]
+    assert f"error {code}" in said and word in said and said.count("error") == 1
+    assert not Path("runs/toy/base/onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "resnet18", "mobilenetv4_conv_small", "test_vit", "convnext_atto", "swin_s3_tiny_224"]
+)
+def test_backbones_predict_the_same_in_every_batch(name: str):
+    torch.manual_seed(0)
+    size = 224 if name.startswith("swin") else 64
+    made = graph(timm.create_model(name, num_classes=4, **({"img_size": 64} if name == "test_vit" else {})), size=size)
+    program = onnxfile.traced(made, name)
+    content, archive = onnxfile.onnx_of(program, made, name), onnxfile.archived(program)
+    for rows in (1, 5):
+        some = {"images": made.inputs["images"][:rows]}
+        part = Graph(**vars(made) | {"expected": made.expected[:rows]})
+        gaps = onnxfile.compared(part, {"onnxruntime": onnxfile.by_onnxruntime(content, some),
+                                        "torch.export": onnxfile.by_torch(archive, some)}, name)  # fmt: skip
+        print(name, rows, gaps)
+    assert made.expected.std() > 1e-9 and made.expected.shape == (5, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_is_exported_and_predicts_the_same(kind: str, competition: Callable[..., str]):
+    import onnxruntime
+
+    run = competition(kind, run="epochs=1 size=16 views=[plain]" + " columns=all" * (kind == "binary"), columns=True)
+    assert podium("predict", run) == 2 and podium("train", run) == 0 and podium("predict", run) == 0
+    assert podium("onnx", run) == 0
+    folder = Path("runs/toy/base/onnx")
+    about = artifacts.read_json(folder / "fold0" / "model.json")
+    oof = pd.read_parquet("runs/toy/base/fold0/oof.parquet")
+    assert about["columns"] == [c for c in oof if c != "view"] and about["side"] == 19 and about["kind"] == kind
+    assert about["files"]["model.onnx"] == onnxfile.sha256(folder / "fold0" / "model.onnx")
+    assert max(about["gaps"].values()) < onnxfile.TOLERANCE and about["rows"] == len(oof)
+    given = onnxruntime.InferenceSession(folder / "fold0" / "model.onnx").get_inputs()
+    assert [one.name for one in given] == ["images", "cells"][: 1 + (kind == "binary")]
+    rates = artifacts.read_json(folder / "speed.json")["rates"]
+    assert [(r["way"], r["batch"]) for r in rates[:3]] == [("run", 1), ("torch.export", 1), ("onnxruntime", 1)]
+    assert all(0 < r["ratio"][1] <= r["ratio"][0] <= r["ratio"][2] and r["per_second"] > 0 for r in rates)
+
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    assert podium("onnx", run) == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before, "nothing is made twice"
+    (folder / "fold1" / "model.onnx").write_bytes(b"damaged")
+    assert podium("onnx", run) == 0
+    changed = {p.parent.name for p, time in before.items() if p.stat().st_mtime_ns != time}
+    assert changed == {"fold1"}, "only what is not whole is made anew"
+    if kind in ("multiclass", "regression"):
+        follow_the_page(oof)
+
+
+def follow_the_page(oof: pd.DataFrame) -> None:
+    """The very block of docs/onnx.md, on a picture of this run."""
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    name = oof.index[0]
+    here = block.replace("leaves/baseline", "toy/base").replace("data/leaves/images/a17.jpg", f"data/images/{name}.png")
+    assert here != block and len(block.strip().splitlines()) <= 12
+    said: dict = {}
+    exec(here, {"print": lambda values: said.update(values)})
+    for column, value in said.items():
+        assert value == pytest.approx(oof.loc[name, column], abs=1e-3 * max(1, oof[column].std()))
+    assert list(said) == [c for c in oof if c != "view"]
+
+
+@pytest.mark.slow
+def test_nothing_is_written_where_predictions_differ(
+    competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    run = competition("multiclass", run="epochs=1 size=16")
+    assert podium("train", run) == 0
+    monkeypatch.setattr(onnxfile, "TOLERANCE", -1.0)
+    assert podium("onnx", run) == 5
+    assert "error ONNX-DIFFERS" in capsys.readouterr().err
+    assert not [p for p in Path("runs/toy/base/onnx").rglob("*") if p.is_file()]
