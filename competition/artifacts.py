@@ -240,7 +240,7 @@ def _remade(path: Path) -> str:
     again = "and give the same command again"
     if RUNS / ".cache" in path.parents:
         return f"delete {path.parent} {again}: it is made anew"
-    if "onnx" in path.parts:
+    if path.parts[3:4] == ("onnx",):
         return f"delete {path} {again}: it is made anew"
     if path.name == "run.json":
         return f"bring it back from a copy; or delete {path.parent} {again}: the run is trained anew"

@@ -1,6 +1,7 @@
 """How much faster one way of doing the same is than another: measured in turns, told as ratios within a turn.
 
-Rates on a machine that others use drift by half within minutes; a ratio within a second or two hardly does.
+Rates on a machine that others use drift by half within minutes; a ratio within a second or two hardly does, and least of all
+that of the processor's seconds, which others' work does not count in.
 """
 
 from __future__ import annotations
@@ -22,47 +23,50 @@ Rate = dict[str, Any]
 
 
 def measure(ways: Mapping[str, Callable[[], Any]], batch: int, label: str) -> list[Rate]:
-    """Of each way way, batch, per_second (median), ratio (median, least and greatest of the turns) to the first way.
+    """Of each way: way, batch, per_second (median); ratio and cpu_ratio to the first way, by the clock and by the seconds of
+    the processor, of all threads (median, least and greatest of the turns).
 
     ways: calls that take `batch` pictures. Raises Stopped.
     """
-    turns = np.array([_turn(ways, batch, label, n) for n in range(TURNS)])
-    ratios = turns / turns[:, :1]
+    turns = np.array([_turn(ways, label, n) for n in range(TURNS)])  # [turns, ways, 2] seconds of a call
+    faster = turns[:, :1] / turns
     board.show(label, TURNS, TURNS, "turns")
     return [
-        {"way": way, "batch": batch, "per_second": round(float(np.median(turns[:, n])), 1)}
-        | {"ratio": [round(float(f(ratios[:, n])), 3) for f in (np.median, np.min, np.max)]}
+        {"way": way, "batch": batch, "per_second": round(batch / float(np.median(turns[:, n, 0])), 1)}
+        | {"ratio": _spread(faster[:, n, 0]), "cpu_ratio": _spread(faster[:, n, 1])}
         for n, way in enumerate(ways)
     ]
 
 
-def _turn(ways: Mapping[str, Callable[[], Any]], batch: int, label: str, n: int) -> list[float]:
+def _spread(ratios: np.ndarray) -> list[float]:
+    return [round(float(f(ratios)), 3) for f in (np.median, np.min, np.max)]
+
+
+def _turn(ways: Mapping[str, Callable[[], Any]], label: str, n: int) -> list[tuple[float, float]]:
     if stopping():
         raise Stopped(f"{label} stopped")
     board.show(label, n, TURNS, "turns")
-    return [batch / _seconds(call) for call in ways.values()]
+    return [_seconds(call) for call in ways.values()]
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    """Of a call, the mean of some, after one whose caches are cold and beside which the last way's threads still wait."""
+def _seconds(call: Callable[[], Any]) -> tuple[float, float]:
+    """Of a call by the clock and by the processor, after one whose caches are cold and beside which the last way's threads
+    still wait."""
     call()
-    began, calls = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < SECONDS:
+    began, worked, calls, passed = time.perf_counter(), time.process_time(), 0, 0.0
+    while passed < SECONDS:
         call()
-        calls += 1
-    return passed / calls
+        calls, passed = calls + 1, time.perf_counter() - began
+    return passed / calls, (time.process_time() - worked) / calls
 
 
 def show(at: Opened, record: dict[str, Any]) -> None:
     """The table on the screen."""
     kind = f"{record['backbone']}, pictures of {record['side']}, {record['threads']} threads"
-    title = f"{at.run.name} {record['fold']}: {kind}"
-    table = Table("way", title=title)
-    for name in ("batch", "images/s", "ratio", "of turns"):
+    table = Table("way", title=f"{at.run.name} {record['fold']}: {kind}")
+    for name in ("batch", "images/s", "times as fast", "by CPU seconds"):
         table.add_column(name, justify="right")
     for rate in record["rates"]:
-        middle, least, most = rate["ratio"]
-        table.add_row(
-            rate["way"], str(rate["batch"]), f"{rate['per_second']:.4g}", f"{middle:.2f}", f"{least:.2f} to {most:.2f}"
-        )
+        ratios = ("{:.2f} ({:.2f} to {:.2f})".format(*rate[name]) for name in ("ratio", "cpu_ratio"))
+        table.add_row(rate["way"], str(rate["batch"]), f"{rate['per_second']:.4g}", *ratios)
     board.console.print(table)

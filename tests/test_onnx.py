@@ -14,7 +14,7 @@ import timm
 import torch
 from conftest import KINDS, TRAIN
 
-from competition import artifacts, cli, data, onnxfile, runs
+from competition import artifacts, cli, data, onnxfile, runs, speedup
 from competition.config import Run
 from competition.errors import ConfigFault, SafetyFault
 from competition.image.graph import Whole
@@ -117,6 +117,13 @@ def test_what_can_not_be_exported_is_refused(
     assert not Path("runs/toy/base/onnx").exists()
 
 
+@pytest.mark.parametrize("name, anew", [("onnx/speed.json", "it is"), ("onnx/fold0/model.json", "it is"),
+                                        ("fold0/fit.json", "that fold is trained")])  # fmt: skip
+def test_a_damaged_record_of_an_export_costs_no_training(name: str, anew: str):
+    finding = artifacts.corrupt(artifacts.run_folder("onnx/onnx") / name, "digest")
+    assert f": {anew}" in finding.mend and "onnx" in finding.mend
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["test_resnet", "resnet18", "mobilenetv4_conv_small", "test_vit", "convnext_atto", "swin_s3_tiny_224"]
@@ -182,6 +189,19 @@ def test_a_run_with_columns_is_exported_once_until_it_is_another(competition: Ca
     assert changed == {"fold1"}, "only what is not whole is made anew"
 
 
+@pytest.mark.slow
+def test_a_soup_of_image_runs_is_exported(competition: Callable[..., str]):
+    competition("multiclass", run="epochs=1 size=16 views=[plain]")
+    Path("configs/toy/other.yaml").write_text("extends: base.yaml\nseed: 1\n")
+    Path("configs/toy/soup.yaml").write_text("task: soup\nof: [toy/base, toy/other]\n")
+    assert [podium("train", f"toy/{name}") for name in ("base", "other", "soup")] == [0, 0, 0]
+    soup = runs.resolve("toy/soup")
+    onnxfile.refuse(soup)
+    onnxfile.export_fold(soup, Split(0))
+    about = artifacts.read_json(Path("runs/toy/soup/onnx/fold0/model.json"))
+    assert about["backbone"] == "test_resnet" and max(about["gaps"].values()) < onnxfile.TOLERANCE
+
+
 def follow_the_page(oof: pd.DataFrame) -> None:
     """The very block of docs/onnx.md, on a picture of this run."""
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
@@ -203,3 +223,16 @@ def test_nothing_is_written_where_predictions_differ(
     assert podium("onnx", run) == 5
     assert "error ONNX-DIFFERS" in capsys.readouterr().err
     assert not [p for p in Path("runs/toy/base/onnx").rglob("*") if p.is_file()]
+
+
+def test_a_way_that_works_twice_as_long_is_half_as_fast(monkeypatch: pytest.MonkeyPatch):
+    """By the processor's seconds at least: how long the clock says depends on what else is at work here."""
+    monkeypatch.setattr(speedup, "SECONDS", 0.02)
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            np.sort(np.arange(20_000)[::-1] % 977)
+
+    first, second = speedup.measure({"once": lambda: work(1), "twice": lambda: work(2)}, 4, "toy")
+    assert first["ratio"] == first["cpu_ratio"] == [1, 1, 1] and second["batch"] == 4
+    assert second["cpu_ratio"][0] == pytest.approx(0.5, abs=0.15)
