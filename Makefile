@@ -19,7 +19,7 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare reproduce lr look describe plan guard upload score \
+	tabular detect tune import portfolio importance compare reproduce lr look describe plan export export-test guard upload score \
 	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
 	bench-stages bench-disk bench-damage docs
 
@@ -171,6 +171,14 @@ describe: setup ## RUN=<name>/<run>: a trained network: its layers, throughput, 
 plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"}
+
+export: setup ## RUN=<name>/<run>: a trained run as a folder for a notebook without network: exports/<name>/<run>/
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) export "$$RUN"
+
+export-test: setup ## RUN=<name>/<run>: runs that folder without a network, and compares its CSV with ours
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) export-test "$$RUN"
 
 guard: setup ## FILE=<csv> [SAMPLE=<csv> | COMP=<name>]: is a CSV a valid submission? by a sample alone, or by its run's OOF
 	$(call need,FILE,FILE=<csv> SAMPLE=<sample_submission.csv>)

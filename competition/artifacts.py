@@ -20,6 +20,7 @@ CONFIGS = Path("configs")
 FOLDS = Path("folds")
 RUNS = Path("runs")
 SUBMISSIONS = Path("submissions")
+EXPORTS = Path("exports")
 LEDGER = SUBMISSIONS / "ledger.csv"
 DIGEST_SIZE = 16
 SEAL = "seal"  # key of a JSON object that holds the digest of the others
@@ -56,6 +57,11 @@ def cache_folder(competition: str) -> Path:
 def again_folder(run: str) -> Path:
     """Where `make reproduce` makes a run again: configs/, folds/, runs/ and submissions/ of its own."""
     return RUNS / ".reproduce" / run
+
+
+def export_folder(run: str) -> Path:
+    """The run as a folder that predicts without a network."""
+    return EXPORTS / run
 
 
 def submission_csv(run: str) -> Path:
