@@ -98,7 +98,11 @@ def _copy_configs(at: Opened, into: Path, values: dict[str, Any]) -> None:
     """competition.yaml, the runs' files with all that stands beside them for functions of the user, and the fold table."""
     home = artifacts.competition_yaml(at.data.name).parent
     names = {name.partition("/")[2].partition("+")[0] for name in (*values["leaves"], *values["members"], at.run.name)}
-    wanted = [home / "competition.yaml", *(home / f"{name}.yaml" for name in sorted(names)), *sorted(home.glob("*.py"))]
+    wanted = [
+        home / "competition.yaml",
+        *(home / f"{name}.yaml" for name in sorted(names)),
+        *sorted(home.rglob("*.py")),
+    ]
     for file in filter(Path.is_file, (*wanted, artifacts.fold_table(at.data.name))):
         _copy(file, into / file)
 
@@ -138,35 +142,42 @@ def _replace(folder: Path, new: Path) -> None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: of a row, by all models and views, here. rows: of the public test. device: in words."""
+    """start: seconds to read the models, a chunk. each: of a row, by all models and views, here. rows: of the public test;
+    timed: of them. device: in words."""
 
-    seconds: float
+    start: float
+    each: float
     rows: int
     timed: int
     device: str
 
+    def seconds(self, rows: int) -> float:
+        return self.start + rows * self.each
+
     @property
     def most(self) -> int:
         """Rows that fit into HOURS."""
-        return int(HOURS * 3600 / max(self.seconds, 1e-9))
+        return int((HOURS * 3600 - self.start) / max(self.each, 1e-9))
 
 
 def timed(made: Recipe, data: Data) -> Estimate:
-    """By the first rows of the public test, in this process; what is read once is paid before."""
-    few = [replace(data, test=data.test.take(data.test.ids[:rows])) for rows in (2, TIMED)]
-    seconds = 0.0
-    for some in few:
-        stream, before = Stream(made, some, Budget(made, len(some.test))), time.monotonic()
-        stream.run()
-        seconds = (time.monotonic() - before) / len(some.test)
-    gpu = engine.accelerators()
-    return Estimate(seconds, len(data.test), len(few[-1].test), "a GPU" if gpu else f"{engine.cores()} CPU cores")
+    """By the first rows of the public test, in this process; libraries are read before."""
+
+    def seconds(rows: int) -> float:
+        some, before = replace(data, test=data.test.take(data.test.ids[:rows])), time.monotonic()
+        Stream(made, some, Budget(made, len(some.test))).run()
+        return time.monotonic() - before
+
+    most = min(TIMED, len(data.test))
+    _, few, many = seconds(1), seconds(1), seconds(most)
+    device = "a GPU" if engine.accelerators() else f"{engine.cores()} CPU cores"
+    return Estimate(few, max(0.0, many - few) / max(1, most - 1), len(data.test), most, device)
 
 
 def told(estimate: Estimate) -> list[str]:
-    thousand, public = board.spoken(1000 * estimate.seconds), board.spoken(estimate.rows * estimate.seconds)
-    how = f"by the first {estimate.timed} rows on {estimate.device}"
+    public, thousand = (board.spoken(estimate.seconds(rows)) for rows in (estimate.rows, 1000))
+    how = f"by {estimate.timed} rows on {estimate.device}"
     return [
         f"its {estimate.rows:,} rows of test take {public} here, 1,000 hidden rows {thousand} ({how}); {HOURS:.0f} h are "
-        f"enough for {estimate.most:,} rows at that rate"
+        f"enough for {estimate.most:,} rows"
     ]

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from competition import adjustment, artifacts, config, decide, metrics, runs, stacked
+from competition import adjustment, artifacts, config, decide, metrics, portfolio, runs, stacked
 from competition.adjustment import Adjustment
 from competition.blending.means import Decision
 from competition.config import Run
@@ -36,7 +36,7 @@ RECIPE, TRUTH, MODELS = "recipe.json", "truth.parquet", "models"
 def check(run: Run) -> None:
     """Raises ConfigFault EXP-TASK where a part of the run can't predict rows that it has not been shown yet."""
     problems = []
-    for leaf in runs.leaves(run):
+    for leaf in _leaves(run):
         why, mend = "", "export a blend without it"
         if stacked.given(leaf):
             why, mend = (
@@ -50,7 +50,13 @@ def check(run: Run) -> None:
             problems.append(
                 Finding("EXP-TASK", what, f"RUN={leaf.name}", why, mend, "hidden rows would have no columns")
             )
-    if config.load_competition(run.competition).read is not None:
+    contest, home = config.load_competition(run.competition), artifacts.competition_yaml(run.competition).parent
+    own = [contest.metric.name, *(getattr(leaf.task, "features", None) or "" for leaf in _leaves(run))]
+    for reference in own:
+        if ".py" in reference and not (home / reference.partition(":")[0]).resolve().is_relative_to(home.resolve()):
+            what, mend = "a function of yours lies elsewhere", f"move its file below {home}, and name it from there"
+            problems.append(Finding("EXP-TASK", what, reference, f"it is not below {home}, which is exported", mend))
+    if contest.read is not None:
         found, mend = "read: makes the tables of train and test together", "write test.csv as it does, in the notebook"
         where = f"{artifacts.competition_yaml(run.competition)}, key read"
         problems.append(
@@ -62,24 +68,32 @@ def check(run: Run) -> None:
 
 def of(at: Opened) -> dict[str, Any]:
     """The recipe of a run that has a score."""
-    problem, leaves = at.data.problem, {leaf.name: leaf for leaf in runs.leaves(at.run)}
+    problem, leaves = at.data.problem, {leaf.name: leaf for leaf in _leaves(at.run)}
     blends = _blends(at.run)
     return {
         "run": at.run.name,
         "competition": at.run.competition,
         "problem": {key: list(getattr(problem, key)) for key in ("targets", "classes", "columns", "inputs")},
         "leaves": {name: _leaf(at, leaf, n) for n, (name, leaf) in enumerate(leaves.items())},
-        "members": {blend.name: [member.name for member in runs.members(blend)] for blend in blends},
+        "members": {blend.name: [member.name for member in _members(blend)] for blend in blends},
         "nodes": {name: _node(name) for name in (*leaves, *(blend.name for blend in blends))},
         "adjustment": _score(at.run.name)["adjustment"],
         "test": len(at.data.test),
     }
 
 
+def _members(run: Run) -> list[Run]:
+    """Of a preset those that its time allowed."""
+    members = runs.members(run) if run.members is not None else []
+    return [member if member.preset is None else portfolio.finished(member) for member in members]
+
+
 def _blends(run: Run) -> list[Run]:
-    if run.members is None:
-        return []
-    return [run] + [blend for member in runs.members(run) for blend in _blends(member)]
+    return [] if run.members is None else [run, *(blend for member in _members(run) for blend in _blends(member))]
+
+
+def _leaves(run: Run) -> list[Run]:
+    return [run] if run.members is None else [leaf for member in _members(run) for leaf in _leaves(member)]
 
 
 def _leaf(at: Opened, leaf: Run, number: int) -> dict[str, Any]:

@@ -90,13 +90,13 @@ class Stream:
 
     def _predict(self, name: str, rows: Rows) -> None:
         grid = self.budget.grid(name)
-        if not grid.folds:
-            return
         tables: dict[tuple[str, str], pd.DataFrame] = {}
         try:
             for fold in grid.folds:
                 for view in grid.views:
-                    tables[fold, view] = self._one(name, rows, fold, view)
+                    tables[fold, view] = self._one(
+                        name, rows, fold, view, len(tables), len(grid.folds) * len(grid.views)
+                    )
         finally:  # what is whole when time is up counts
             done = _whole(grid, tables)
             if done.folds:
@@ -105,13 +105,15 @@ class Stream:
                 said = self.said.setdefault(name, Said())
                 said.tables.append(fewer(leaf.decision, done.views).combine(stack))
                 said.ids.append(rows.ids)
-                self.budget.told(name, len(rows))
+            self.budget.told(name, len(rows))
 
-    def _one(self, name: str, rows: Rows, fold: str, view: str) -> pd.DataFrame:
-        leaf, began = self.recipe.leaves[name], time.monotonic()
+    def _one(self, name: str, rows: Rows, fold: str, view: str, place: int, places: int) -> pd.DataFrame:
+        """place: of this model and view among those that look at the rows."""
+        leaf, began, every = self.recipe.leaves[name], time.monotonic(), len(self.data.test)
+        before = (every - self.budget.left[name]) * places + place * len(rows)
 
         def progress(done: int, total: int, text: str) -> None:
-            board.show(f"{name} {fold} {view}", done, total, f"of {len(self.data.test):,} rows")
+            board.show(name, (before + done) // places, every, f"{fold} {view}")
             if stopping():
                 raise Stopped("time is up")
 
@@ -143,17 +145,18 @@ class Stream:
         if not hows:
             return rows, {}, 0.0
         assert rows.pictures is not None
-        paths = rows.pictures.drop_duplicates()
+        paths, lost = [*rows.pictures.unique()], {}
+        kept = {folder: np.empty((len(paths), *how.shape, 3), np.uint8) for folder, how in hows.items()}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = dict(zip(paths, ahead(pool, lambda path: _decoded(path, hows), paths, 256), strict=True))
-        lost = {path: picture for path, picture in found.items() if isinstance(picture, BadPicture)}
+            for n, found in enumerate(ahead(pool, lambda path: _decoded(path, hows), paths, 256)):
+                if isinstance(found, BadPicture):
+                    lost[paths[n]] = found
+                    continue
+                for folder, picture in found.items():
+                    kept[folder][n] = picture
         self.bad |= {str(i): f"{lost[p].code} ({lost[p].found})" for i, p in rows.pictures.items() if p in lost}
-        there = {path: pictures for path, pictures in found.items() if not isinstance(pictures, BadPicture)}
-        row = pd.Series(np.arange(len(there)), [*there])
-        caches = {
-            folder: Cache(np.stack([p[folder] for p in there.values()]) if there else _nothing(how), row, "")
-            for folder, how in hows.items()
-        }
+        row = pd.Series(np.arange(len(paths)), paths)
+        caches = {folder: Cache(pictures, row, "") for folder, pictures in kept.items()}
         rows = replace(rows, pictures=rows.pictures.mask(rows.pictures.isin(lost), ""))
         return rows, caches, time.monotonic() - began
 
@@ -164,10 +167,6 @@ def _decoded(path: str, hows: dict[Path, How]) -> dict[Path, np.ndarray] | BadPi
         return {folder: how(data) for folder, how in hows.items()}
     except BadPicture as e:
         return e
-
-
-def _nothing(how: How) -> np.ndarray:
-    return np.empty((0, *how.shape, 3), np.uint8)
 
 
 def _rowwise(leaf: Leaf) -> bool:

@@ -21,6 +21,7 @@ import pandas as pd
 from competition import artifacts, board, config, disk, prepared
 from competition.errors import ConfigFault, EnvironmentFault, Finding
 from competition.export import wheels
+from competition.export.recipe import RECIPE
 
 ISOLATED = ("unshare", "--net", "--map-root-user")
 ROUNDED = 1e-5  # of a float32 network whose sums are added in another order
@@ -95,7 +96,8 @@ def _without_network() -> list[str]:
 
 def _threads(name: str) -> str:
     """Of the processes that predicted, for sums are added in another order by others."""
-    records = [artifacts.read_json(path) for path in artifacts.run_folder(name).glob("fold*/predicted.json")]
+    leaf = next(iter(artifacts.read_json(artifacts.export_folder(name) / RECIPE)["leaves"]))
+    records = [artifacts.read_json(path) for path in artifacts.run_folder(leaf).glob("fold*/predicted.json")]
     return str(records[0].get("threads", 1) if records else 1)
 
 
