@@ -46,7 +46,7 @@ def combined(recipe: Recipe, said: Mapping[str, Told], name: str = "") -> Told |
         return None
     parts, every = [], pd.Index([])
     for names, ids in _by_members(told):
-        stack = {member: pick(_columns(recipe, told[member][0]), ids) for member in names}
+        stack = {member: pick(told[member][0], ids) for member in names}
         parts.append(fewer(blend.decision, names).combine(stack))
         every = every.append(ids)
     return pd.concat(parts) if parts else empty(), every
@@ -57,7 +57,3 @@ def _by_members(told: Mapping[str, Told]) -> Iterator[tuple[list[str], pd.Index]
     knows = pd.DataFrame({member: pd.Series(True, ids) for member, (_, ids) in told.items()}).fillna(False)
     for _, rows in knows.groupby(list(knows), sort=False):
         yield [member for member in told if rows[member].iloc[0]], rows.index
-
-
-def _columns(recipe: Recipe, table: pd.DataFrame) -> pd.DataFrame:
-    return table if recipe.problem.kind == "boxes" else table[list(recipe.problem.columns)]

@@ -27,10 +27,10 @@ from competition.task import Rows
 def read(recipe: Recipe, root: Path) -> Data:
     """The rows of test below `root`, with the training labels of the recipe. `notes` are what a user should see.
 
-    Raises DataFault CSV-FILE, CSV-HEADER, CSV-EMPTYID and what else can't be read.
+    Raises DataFault DATA-FOLDER, CSV-HEADER, CSV-EMPTYID, and what `read_rows` raises.
     """
     config = recipe.config.model_copy(update={"data": str(root)})
-    _there(root, config)
+    _there(root)
     test, sample = read_rows(root, config.test), read_csv(root / config.sample)
     sample_id = config.id if config.id in sample.columns else sample.columns[0]
     if config.id not in test.columns and config.test == config.sample:
@@ -64,16 +64,11 @@ def read(recipe: Recipe, root: Path) -> Data:
     )
 
 
-def _there(root: Path, config: Competition) -> None:
-    """Raises DataFault DATA-FOLDER, CSV-FILE."""
+def _there(root: Path) -> None:
+    """Raises DataFault DATA-FOLDER."""
     if not root.is_dir():
         what, mend = "the data folder is missing", "--data names the competition's folder, which holds its sample"
         raise DataFault(Finding("DATA-FOLDER", what, "--data", f"no folder {root}", mend))
-    for name in (config.sample, *(() if set("{*") & set(config.test) else (config.test,))):
-        if not (root / name).is_file():
-            have = examples(sorted(path.name for path in root.iterdir()), 8)
-            what, mend = "a file of the competition is missing", "--data names the folder that holds it"
-            raise DataFault(Finding("CSV-FILE", what, str(root / name), f"there are {have}", mend))
 
 
 def _lacking(recipe: Recipe, config: Competition, test: pd.DataFrame) -> Iterator[Finding]:
