@@ -2,7 +2,7 @@
 
     python -m benchmarks.export [--rows 1000,8000] [--side 256] [--times 40s]
 
-The run is the blend of pictures and columns of toy.py; the pictures are JPEGs of noise, of which there are 100 different ones.
+The run is the blend of pictures and columns of toy.py; the pictures are JPEGs of noise, 100 different ones.
 """
 
 from __future__ import annotations

@@ -143,12 +143,12 @@ def test_a_damaged_bundle_is_told_by_file(tmp_path: Path) -> None:
 def test_a_wheel_holds_what_is_installed(tmp_path: Path) -> None:
     assert wheels.needed([Path("model0-features.skops"), Path("model0-0.txt")], ["lightgbm"]) == ["skops"]
     assert wheels.needed([Path("model.safetensors")], ["None"]) == []
-    path = wheels.pack("skops", tmp_path)
+    path = wheels.pack("tabm", tmp_path)
     with zipfile.ZipFile(path) as packed:
         assert packed.testzip() is None
     (into,) = entry.unpack([path])
-    found = importlib.metadata.Distribution.at(next(Path(into).glob("skops-*.dist-info")))
-    assert found.version == importlib.metadata.version("skops")
+    found = importlib.metadata.Distribution.at(next(Path(into).glob("tabm-*.dist-info")))
+    assert found.version == importlib.metadata.version("tabm")
     with pytest.raises(EnvironmentFault) as caught:
         wheels.pack("numpy", tmp_path)
     assert caught.value.findings[0].code == "EXP-WHEEL"

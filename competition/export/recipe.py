@@ -51,7 +51,7 @@ def check(run: Run) -> None:
                 Finding("EXP-TASK", what, f"RUN={leaf.name}", why, mend, "hidden rows would have no columns")
             )
     contest, home = config.load_competition(run.competition), artifacts.competition_yaml(run.competition).parent
-    own = [contest.metric.name, *(getattr(leaf.task, "features", None) or "" for leaf in _leaves(run))]
+    own = [contest.metric.name, *(leaf.config().get("features") or "" for leaf in _leaves(run))]
     for reference in own:
         if ".py" in reference and not (home / reference.partition(":")[0]).resolve().is_relative_to(home.resolve()):
             what, mend = "a function of yours lies elsewhere", f"move its file below {home}, and name it from there"

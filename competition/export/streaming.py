@@ -149,6 +149,8 @@ class Stream:
         kept = {folder: np.empty((len(paths), *how.shape, 3), np.uint8) for folder, how in hows.items()}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for n, found in enumerate(ahead(pool, lambda path: _decoded(path, hows), paths, 256)):
+                if stopping():  # or the chunk that nobody will look at is waited for
+                    raise Stopped("time is up")
                 if isinstance(found, BadPicture):
                     lost[paths[n]] = found
                     continue
