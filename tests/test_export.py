@@ -22,9 +22,9 @@ from conftest import RUNS, write
 from competition import artifacts, config, runs, stages
 from competition.blending.means import Mean, PerColumn
 from competition.errors import ConfigFault, DataFault, EnvironmentFault
-from competition.export import budget, bundle, combining, entry, hidden, pages, recipe, trial, wheels
+from competition.export import budget, bundle, combining, entry, hidden, pages, recipe, streaming, trial, wheels
 from competition.export.budget import Budget, Step
-from competition.export.predicting import predicted
+from competition.export.predicting import predicted, seconds
 from competition.export.recipe import Blend, Leaf, Recipe
 
 IDS = pd.Index(["a", "b", "c"], name="id")
@@ -122,6 +122,11 @@ def test_a_row_is_of_the_members_that_know_it() -> None:
     assert combining.combined(blend(), {}) is None
 
 
+def test_what_is_no_number_costs_its_row() -> None:
+    found, lost = streaming.finite(table([0.1, np.nan, np.inf]))
+    assert found.index.tolist() == ["a"] and lost.tolist() == ["b", "c"]
+
+
 # The folder -----------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +195,9 @@ def test_nothing_to_export_or_to_test(competition: Callable[..., str]) -> None:
         stages.export(runs.resolve("toy/base"))
     assert caught.value.findings[0].code == "RUN-PARTIAL"
     with pytest.raises(ConfigFault) as caught:
+        seconds("soon")
+    assert caught.value.findings[0].code == "CFG-VALUE" and seconds("8h45m") == 31_500
+    with pytest.raises(ConfigFault) as caught:
         trial.run("toy/base")
     assert caught.value.findings[0].code == "EXP-NONE"
 
@@ -255,6 +263,9 @@ def test_a_blend_of_two_tasks_predicts_the_same_anywhere(competition: Callable[.
     late = predicted(made, data, ends=time.monotonic() - 1)
     assert late.stream.budget.off and len(late.content.splitlines()) == 41
 
+    with pytest.raises(DataFault) as caught:
+        hidden.read(made, Path("nowhere"))
+    assert [f.code for f in caught.value.findings] == ["DATA-FOLDER"]
     pd.read_csv(away / "test.csv", dtype=str).drop(columns="size").to_csv(away / "test.csv", index=False)
     with pytest.raises(DataFault) as caught:
         hidden.read(made, away)

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str], folder: Path, began: float) -> int:
     os.chdir(folder)
     try:
         with board.board(), signals(), Engine() as engine:
-            return _predict(folder, data, out, _seconds(options.time), began, engine)
+            return _predict(folder, data, out, seconds(options.time), began, engine)
     except Fault as fault:
         print(visible(str(fault)), flush=True)
         return fault.exit_code
@@ -63,8 +63,8 @@ def parser() -> argparse.ArgumentParser:
     return one
 
 
-def _seconds(text: str | None) -> float:
-    """Raises ConfigFault CFG-VALUE."""
+def seconds(text: str | None) -> float:
+    """inf where there is no limit. Raises ConfigFault CFG-VALUE."""
     try:
         return math.inf if text is None else config.seconds(text)
     except ValueError as e:
@@ -73,7 +73,7 @@ def _seconds(text: str | None) -> float:
         ) from None
 
 
-def _predict(folder: Path, root: Path, out: Path, seconds: float, began: float, engine: Engine) -> int:
+def _predict(folder: Path, root: Path, out: Path, allowed: float, began: float, engine: Engine) -> int:
     recipe = read(folder)
     data = hidden.read(recipe, root)
     for note in data.notes:
@@ -82,8 +82,8 @@ def _predict(folder: Path, root: Path, out: Path, seconds: float, began: float, 
     content, _ = submit.made(data, _as_sampled(data, constant.prediction(data)), "the training labels", str(out))
     artifacts.write_bytes(out, content)
     board.say(f"{out}: of the training labels alone, until {recipe.run} has predicted its {len(data.test):,} rows")
-    reserve = RESERVE + SHARE * seconds + 3 * (time.monotonic() - before) if seconds < math.inf else 0.0
-    ends = began + seconds - reserve
+    reserve = RESERVE + SHARE * allowed + 3 * (time.monotonic() - before) if allowed < math.inf else 0.0
+    ends = began + allowed - reserve
     with engine.until(ends):
         result = predicted(recipe, data, ends, str(out))
     artifacts.write_bytes(out, result.content)
@@ -129,12 +129,7 @@ def _tell(result: Result, data: Data, out: Path, whole: float) -> None:
     bad, rows = result.stream.bad, len(data.test)
     if bad:
         some = "; ".join(f"{i!r} {why}" for i, why in list(bad.items())[:SHOWN])
-        fate = (
-            "have no box"
-            if data.problem.kind == "boxes"
-            else "get the mean of the training labels from the models of pictures"
-        )
-        board.say(f"{len(bad)} of {rows:,} rows have no picture that can be used and {fate}: {some}")
+        board.say(f"{len(bad)} of {rows:,} rows could not be looked at by every model, which costs these alone: {some}")
     if len(result.lost):
         board.say(
             f"RUN-BUDGET: {len(result.lost):,} of {rows:,} rows were not reached in time: {examples(result.lost)}"

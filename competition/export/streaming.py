@@ -102,9 +102,11 @@ class Stream:
             if done.folds:
                 leaf = self.recipe.leaves[name]
                 stack = {v: pick(as_one([tables[f, v] for f in done.folds]), rows.ids) for v in done.views}
+                table, lost = finite(fewer(leaf.decision, done.views).combine(stack))
+                self.bad |= dict.fromkeys(map(str, lost), f"SUB-NONFINITE ({name})")
                 said = self.said.setdefault(name, Said())
-                said.tables.append(fewer(leaf.decision, done.views).combine(stack))
-                said.ids.append(rows.ids)
+                said.tables.append(table)
+                said.ids.append(rows.ids.difference(lost, sort=False))
             self.budget.told(name, len(rows))
 
     def _one(self, name: str, rows: Rows, fold: str, view: str, place: int, places: int) -> pd.DataFrame:
@@ -169,6 +171,12 @@ def _decoded(path: str, hows: dict[Path, How]) -> dict[Path, np.ndarray] | BadPi
         return {folder: how(data) for folder, how in hows.items()}
     except BadPicture as e:
         return e
+
+
+def finite(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index]:
+    """The rows or boxes that are numbers, and the ids of others: that costs these, not the submission."""
+    fine = np.isfinite(table.select_dtypes("number").to_numpy()).all(axis=1)
+    return table[fine], table.index[~fine].unique()
 
 
 def _rowwise(leaf: Leaf) -> bool:
