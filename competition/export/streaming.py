@@ -176,7 +176,7 @@ def _decoded(path: str, hows: dict[Path, How]) -> dict[Path, np.ndarray] | BadPi
 def finite(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index]:
     """The rows or boxes that are numbers, and the ids of others: that costs these, not the submission."""
     fine = np.isfinite(table.select_dtypes("number").to_numpy()).all(axis=1)
-    return table[fine], table.index[~fine].unique()
+    return table[fine], table.index[np.flatnonzero(~fine)].unique()
 
 
 def _rowwise(leaf: Leaf) -> bool:
