@@ -168,6 +168,18 @@ def test_the_page_for_kaggle_is_what_its_client_takes() -> None:
     json.dumps(made)
 
 
+def test_the_notebook_finds_its_inputs(tmp_path: Path) -> None:
+    made = pages.notebook("leaves/blend", "csv/sample.csv")
+    cells = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert (made["nbformat"], made["nbformat_minor"], len(cells)) == (4, 5, 3)
+    for name in ("some/datasets/bundle/configs/leaves/competition.yaml", "leaves-2026/csv/sample.csv"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    found: dict[str, object] = {}
+    exec(cells[0].replace("/kaggle/input", str(tmp_path)), found)
+    assert (found["bundle"], found["data"]) == (tmp_path / "some/datasets/bundle", tmp_path / "leaves-2026")
+
+
 @pytest.mark.parametrize(
     "run, contest, found",
     [

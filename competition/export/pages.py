@@ -39,12 +39,11 @@ Wheels of your own that fit the notebook's Python may be put into wheels/ (anoth
 FIND = """from pathlib import Path
 
 def folder_with(name):
-    found = [path.parent for depth in range(1, 6) for path in Path("/kaggle/input").glob("*/" * depth + name)]
+    found = [path for depth in range(1, 6) for path in Path("/kaggle/input").glob("*/" * depth + name)]
     assert found, f"add the input that holds {{name}}"
-    return found[0]
+    return found[0].parents[name.count("/")]
 
-bundle = next(p for p in [folder_with("{mark}").parents[1]] if (p / "predict.py").is_file())
-data = folder_with("{sample}")
+bundle, data = folder_with("{mark}"), folder_with("{sample}")
 print(bundle, data)"""
 RUN = '!python "{bundle}/predict.py" --data "{data}" --out /kaggle/working/submission.csv --time 8h45m'
 
@@ -53,16 +52,18 @@ def write(at: Opened, into: Path, told: Sequence[str]) -> None:
     score = scoring.headline(artifacts.read_json(at.folder / "score.json"))
     readme = README.format(run=at.run.name, score=score, told="\n".join(told))
     artifacts.write_text(into / "README.md", readme)
-    artifacts.write_text(into / "predict.ipynb", json.dumps(notebook(at), indent=1) + "\n")
+    artifacts.write_text(
+        into / "predict.ipynb", json.dumps(notebook(at.run.name, at.data.config.sample), indent=1) + "\n"
+    )
     artifacts.write_text(into / "dataset-metadata.json", json.dumps(metadata(at.run.name), indent=1) + "\n")
 
 
-def notebook(at: Opened) -> dict[str, Any]:
-    """nbformat 4.5."""
-    mark = f"configs/{at.data.name}/competition.yaml"
+def notebook(run: str, sample: str) -> dict[str, Any]:
+    """nbformat 4.5. sample: its path below the data folder."""
+    mark = f"configs/{run.partition('/')[0]}/competition.yaml"
     cells = [
-        ("markdown", f"`{at.run.name}` predicts the test rows without a network."),
-        ("code", FIND.format(mark=mark, sample=at.data.config.sample)),
+        ("markdown", f"`{run}` predicts the test rows without a network."),
+        ("code", FIND.format(mark=mark, sample=sample)),
         ("code", RUN),
         ("code", 'import pandas as pd\n\npd.read_csv("/kaggle/working/submission.csv").head()'),
     ]

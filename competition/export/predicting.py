@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition import artifacts, board, config, constant, prior, submit
+from competition import artifacts, board, card, config, constant, prior, submit, versions
 from competition.boxes.table import holds_boxes
 from competition.data import Data
 from competition.engine import Engine, signals
@@ -76,7 +76,10 @@ def seconds(text: str | None) -> float:
 def _predict(folder: Path, root: Path, out: Path, allowed: float, began: float, engine: Engine) -> int:
     recipe = read(folder)
     data = hidden.read(recipe, root)
-    for note in data.notes:
+    here = versions.now(card.PACKAGES)
+    made = [versions.differences(versions.of_run(leaf.folder), here) for leaf in recipe.leaves.values()]
+    told = [f"its models were made by other versions: {text}; predictions may differ a little" for text in made if text]
+    for note in dict.fromkeys((*told, *data.notes)):
         board.say(note)
     before = time.monotonic()
     content, _ = submit.made(data, _as_sampled(data, constant.prediction(data)), "the training labels", str(out))
