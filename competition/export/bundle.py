@@ -31,11 +31,12 @@ from competition.export.recipe import MODELS, RECIPE, TRUTH, Recipe
 from competition.export.streaming import Stream
 from competition.predict import intact
 from competition.runs import Opened
+from competition.task import Looking
 
 MANIFEST, METADATA = "manifest.json", "dataset-metadata.json"
 LIMIT = 200e9  # bytes of a Kaggle dataset
 HOURS = 9.0  # that a notebook of a code competition may run
-TIMED = 64  # rows of test by which the time is estimated
+TIMED, TABLES = 64, 5_000  # rows of test by which the time is estimated, with pictures and without
 
 
 def make(at: Opened) -> Path:
@@ -157,7 +158,7 @@ class Estimate:
     @property
     def most(self) -> int:
         """Rows that fit into HOURS."""
-        return int((HOURS * 3600 - self.start) / max(self.each, 1e-9))
+        return int((HOURS * 3600 - self.start) / self.each)
 
 
 def timed(made: Recipe, data: Data) -> Estimate:
@@ -168,10 +169,14 @@ def timed(made: Recipe, data: Data) -> Estimate:
         Stream(made, some, Budget(made, len(some.test))).run()
         return time.monotonic() - before
 
-    most = min(TIMED, len(data.test))
+    looking = any(isinstance(leaf.run.task, Looking) for leaf in made.leaves.values())
+    most = min(TIMED if looking else TABLES, len(data.test))
     _, few, many = seconds(1), seconds(1), seconds(most)
+    each = (
+        (many - few) / (most - 1) if many > few and most > 1 else many / most
+    )  # more than it takes, where it is nothing
     device = "a GPU" if engine.accelerators() else f"{engine.cores()} CPU cores"
-    return Estimate(few, max(0.0, many - few) / max(1, most - 1), len(data.test), most, device)
+    return Estimate(few, each, len(data.test), most, device)
 
 
 def told(estimate: Estimate) -> list[str]:
