@@ -201,6 +201,19 @@ def test_what_cannot_be_exported_is_one_message(
     assert finding.code == "EXP-TASK" and found in finding.found
 
 
+def test_a_member_that_does_not_count_is_not_taken_along(competition: Callable[..., str]) -> None:
+    competition("binary", task="tabular")
+    write("configs/toy/away.yaml", {"task": "imported", "oof": "0", "test": "0"})
+    write("configs/toy/both.yaml", {"members": ["toy/base", "toy/away"]})
+    both = runs.resolve("toy/both")
+    with pytest.raises(ConfigFault):
+        recipe.check(both)
+    decided = {"decision": {"toy/base": 1.0, "toy/away": 0.0}}
+    artifacts.write_json(artifacts.run_folder("toy/both") / "score.json", decided)
+    recipe.check(both)
+    assert [leaf.name for leaf in recipe.leaves_of(both)] == ["toy/base"]
+
+
 def test_nothing_to_export_or_to_test(competition: Callable[..., str]) -> None:
     competition("binary", task="tabular")
     with pytest.raises(ConfigFault) as caught:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ import competition
 from competition import __version__, artifacts, board, card, disk, engine, git, versions
 from competition.data import Data
 from competition.engine import stopping
-from competition.errors import ConfigFault, Finding, Stopped
+from competition.errors import Stopped
 from competition.export import pages, recipe, wheels
 from competition.export.budget import Budget
 from competition.export.recipe import MODELS, RECIPE, TRUTH, Recipe
@@ -40,15 +39,13 @@ TIMED, TABLES = 64, 5_000  # rows of test by which the time is estimated, with p
 
 
 def make(at: Opened) -> Path:
-    """Writes the folder anew, whole or not at all, and tells its size and how long it will take. Raises ConfigFault
-    RUN-PARTIAL, EXP-TASK, EnvironmentFault CKPT-CORRUPT, EXP-WHEEL; Stopped."""
-    recipe.check(at.run)
-    if not (at.folder / "score.json").exists():
-        mend = f"make submission RUN={at.run.name}"
-        raise ConfigFault(Finding("RUN-PARTIAL", "the run has no score yet", str(at.folder), "no score.json", mend))
+    """Writes the folder of a run with a score anew, whole or not at all, and tells its size and how long it will take.
+
+    Raises EnvironmentFault CKPT-CORRUPT, EXP-WHEEL; Stopped.
+    """
     folder = artifacts.export_folder(at.run.name)
-    into = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(into, ignore_errors=True)
+    into = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(into, ignore_errors=True)  # of a killed process: the run's folder is locked, so no other is at it
     try:
         _fill(at, into)
         estimate = timed(recipe.read(into), at.data)
@@ -134,7 +131,8 @@ def _told(file: Path) -> dict[str, Any]:
 
 def _replace(folder: Path, new: Path) -> None:
     """A folder can't be replaced in one call, so the old one steps aside first."""
-    old = new.with_name(f"{new.name}.old")
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     new.rename(folder)

@@ -22,7 +22,7 @@ from competition import adjustment, artifacts, config, decide, metrics, portfoli
 from competition.adjustment import Adjustment
 from competition.blending.means import Decision
 from competition.config import Run
-from competition.data import reading_of
+from competition.data import load, reading_of
 from competition.errors import ConfigFault, Finding
 from competition.runs import Opened
 from competition.task import Fold, Problem, Progress, Rows
@@ -36,7 +36,7 @@ RECIPE, TRUTH, MODELS = "recipe.json", "truth.parquet", "models"
 def check(run: Run) -> None:
     """Raises ConfigFault EXP-TASK where a part of the run can't predict rows that it has not been shown yet."""
     problems = []
-    for leaf in _leaves(run):
+    for leaf in leaves_of(run):
         why, mend = "", "export a blend without it"
         if stacked.given(leaf):
             why, mend = (
@@ -51,7 +51,7 @@ def check(run: Run) -> None:
                 Finding("EXP-TASK", what, f"RUN={leaf.name}", why, mend, "hidden rows would have no columns")
             )
     contest, home = config.load_competition(run.competition), artifacts.competition_yaml(run.competition).parent
-    own = [contest.metric.name, *(leaf.config().get("features") or "" for leaf in _leaves(run))]
+    own = [contest.metric.name, *(leaf.config().get("features") or "" for leaf in leaves_of(run))]
     for reference in own:
         if ".py" in reference and not (home / reference.partition(":")[0]).resolve().is_relative_to(home.resolve()):
             what, mend = "a function of yours lies elsewhere", f"move its file below {home}, and name it from there"
@@ -68,7 +68,7 @@ def check(run: Run) -> None:
 
 def of(at: Opened) -> dict[str, Any]:
     """The recipe of a run that has a score."""
-    problem, leaves = at.data.problem, {leaf.name: leaf for leaf in _leaves(at.run)}
+    problem, leaves = at.data.problem, {leaf.name: leaf for leaf in leaves_of(at.run)}
     blends = _blends(at.run)
     return {
         "run": at.run.name,
@@ -83,17 +83,21 @@ def of(at: Opened) -> dict[str, Any]:
 
 
 def _members(run: Run) -> list[Run]:
-    """Of a preset those that its time allowed."""
-    members = runs.members(run) if run.members is not None else []
-    return [member if member.preset is None else portfolio.finished(member) for member in members]
+    """Those that count, once that is decided; of a preset those that its time allowed."""
+    members = [m if m.preset is None else portfolio.finished(m) for m in runs.members(run)]
+    if not (artifacts.run_folder(run.name) / "score.json").exists():
+        return members
+    weights = decide.read(_score(run.name)["decision"], load(run.competition).problem).weights
+    return [member for member in members if weights.get(member.name)]
 
 
 def _blends(run: Run) -> list[Run]:
     return [] if run.members is None else [run, *(blend for member in _members(run) for blend in _blends(member))]
 
 
-def _leaves(run: Run) -> list[Run]:
-    return [run] if run.members is None else [leaf for member in _members(run) for leaf in _leaves(member)]
+def leaves_of(run: Run) -> list[Run]:
+    """The runs with models of their own that it takes along."""
+    return [run] if run.members is None else [leaf for member in _members(run) for leaf in leaves_of(member)]
 
 
 def _leaf(at: Opened, leaf: Run, number: int) -> dict[str, Any]:
