@@ -17,7 +17,7 @@ from competition.export.recipe import Recipe, shares, used
 
 WARM, MOST = 32, 512  # rows of the first chunk, whose time tells little, and of the second one
 SAMPLE = 0.05  # of the time that the second chunk may take
-SPARE = 1.05  # what a chunk may take longer than those before it
+SPARE, BACK = 1.05, 1.3  # what a chunk may take longer than those before it; and for what was off to come back
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,20 @@ class Budget:
     @property
     def sample(self) -> int:
         """Rows of the second chunk."""
-        if self.ends == math.inf:
-            return MOST
         each = sum(self._each(leaf, grid) for leaf, grid in self.grids([]).items())
         return max(WARM, min(MOST, int(SAMPLE * (self.ends - time.monotonic()) / max(each, 1e-9))))
 
     def plan(self) -> None:
         """Chooses what is off from now on, and says so where that is something else than before."""
-        steps, off = [*order(self.recipe)], []
-        while len(off) < len(steps) and not self._fits(off):
-            off = steps[: len(off) + 1]
-        for step in reversed(off[:-1]):  # what adds most comes back first
+        steps = [*order(self.recipe)]
+        less = (step for step in steps if step not in self.off)
+        off = [*self.off]
+        while not self._fits(off) and (step := next(less, None)):
+            off.append(step)
+        off.sort(key=steps.index)
+        for step in reversed(off):  # what adds most comes back first
             rest = [s for s in off if s != step]
-            if self._fits(rest):
+            if self._fits(rest, BACK if step in self.off else SPARE):
                 off = rest
         if off != self.off:
             done = self.rows - max(self.left.values())
@@ -118,8 +119,8 @@ class Budget:
         models = sum(self.left[leaf] * self._each(leaf, grid) for leaf, grid in self.grids(off).items())
         return max(models, self.pictures[0] * max(self.left.values(), default=0))
 
-    def _fits(self, off: Sequence[Step]) -> bool:
-        return time.monotonic() + SPARE * self.seconds(off) <= self.ends
+    def _fits(self, off: Sequence[Step], spare: float = SPARE) -> bool:
+        return time.monotonic() + spare * self.seconds(off) <= self.ends
 
     def _each(self, leaf: str, grid: Grid) -> float:
         return len(grid.folds) * sum(self.rate.get((leaf, view), (0.0, 0))[0] for view in grid.views)
