@@ -19,8 +19,8 @@ podium = $(PYTHON) -m competition
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
-	tabular detect tune import portfolio importance compare reproduce lr look describe onnx plan guard upload score \
-	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
+	tabular detect tune import portfolio importance compare reproduce lr look describe onnx plan export export-test \
+	guard upload score leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
 	bench-stages bench-disk bench-damage docs
 
 help: ## these lines
@@ -175,6 +175,14 @@ onnx: setup ## RUN=<name>/<run>: a trained image run's networks as ONNX and torc
 plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"}
+
+export: setup ## RUN=<name>/<run>: a trained run as a folder for a notebook without network: exports/<name>/<run>/
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) export "$$RUN"
+
+export-test: setup ## RUN=<name>/<run>: runs that folder without a network, and compares its CSV with ours
+	$(call need,RUN,RUN=<name>/<run>)
+	@$(podium) export-test "$$RUN"
 
 guard: setup ## FILE=<csv> [SAMPLE=<csv> | COMP=<name>]: is a CSV a valid submission? by a sample alone, or by its run's OOF
 	$(call need,FILE,FILE=<csv> SAMPLE=<sample_submission.csv>)

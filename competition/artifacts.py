@@ -20,6 +20,7 @@ CONFIGS = Path("configs")
 FOLDS = Path("folds")
 RUNS = Path("runs")
 SUBMISSIONS = Path("submissions")
+EXPORTS = Path("exports")
 LEDGER = SUBMISSIONS / "ledger.csv"
 DIGEST_SIZE = 16
 SEAL = "seal"  # key of a JSON object that holds the digest of the others
@@ -61,6 +62,11 @@ def again_folder(run: str) -> Path:
 def onnx_folder(run: str) -> Path:
     """Its networks as ONNX and torch.export; may be deleted at any time."""
     return run_folder(run) / "onnx"
+
+
+def export_folder(run: str) -> Path:
+    """The run as a folder that predicts without a network."""
+    return EXPORTS / run
 
 
 def submission_csv(run: str) -> Path:

@@ -20,8 +20,9 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from competition.prefetch import ahead
 from competition.shaped import Fit, How, Shape
 from competition.task import Progress
 
+_held: dict[Path, Cache] = {}  # by the folder where they would lie
 LOOKED_OVER = 2e9  # bytes that are read at each start, at 1.8 GB a second; of a larger file where its stamp differs
 
 
@@ -107,6 +109,8 @@ def folder_of(competition: str, fit_to: Fit, shape: Shape, reading: Reading = PL
 
 def load(folder: Path, paths: Sequence[str] | None = None) -> Cache:
     """paths: those whose digest is wanted; None: all that are there."""
+    if folder in _held:
+        return _held[folder]
     built = artifacts.read_json(folder / "built.json")
     index = artifacts.read_table(folder / "index.parquet")
     digest = artifacts.digest(*index["digest"].sort_index().loc[paths or slice(None)])
@@ -115,6 +119,17 @@ def load(folder: Path, paths: Sequence[str] | None = None) -> Cache:
     pictures = _mapped(folder / "pictures.npy")
     assert len(pictures) == len(index), f"{folder} is of two builds"
     return Cache(pictures, index["row"], digest)
+
+
+@contextmanager
+def held(pictures: Mapping[Path, Cache]) -> Generator[None]:
+    """Within, `load` gives these for their folders, where nothing lies: pictures that are looked at once and let go."""
+    _held.update(pictures)
+    try:
+        yield
+    finally:
+        for folder in pictures:
+            del _held[folder]
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -76,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
     verb("onnx", "the networks of a trained image run as ONNX and torch.export, checked, and their speed", run)
     verb("plan", "what a run takes on this machine, and what of it fits a time", run,
          ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
+    verb("export", "a trained run as a folder that predicts without a network, for a code competition", run)
+    verb("export-test", "runs an exported run without a network, and compares its CSV with ours", run)
     verb("guard", "is a CSV a valid submission? by a sample alone, or by a competition and a run",
          ("file", {"help": "the CSV; one below submissions/ tells its competition and run"}),
          ("sample", {"nargs": "?", "default": None, "help": "sample submission to hold it against; needs no config"}),
@@ -289,6 +291,18 @@ def plan(options: argparse.Namespace) -> None:
     stages.plan(runs.resolve(options.run), options.time)
 
 
+def export(options: argparse.Namespace) -> None:
+    from competition import runs, stages
+
+    stages.export(runs.resolve(options.run))
+
+
+def export_test(options: argparse.Namespace) -> None:
+    from competition.export import trial
+
+    trial.run(options.run)
+
+
 def guard(options: argparse.Namespace) -> None:
     from competition import guard
 
@@ -349,7 +363,7 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,
-                                importance, compare, reproduce, lr, look, describe, onnx, plan, guard, upload, score,
+                                importance, compare, reproduce, lr, look, describe, onnx, plan, export, guard, upload, score,
                                 leaderboard, report, sync, demo, schema)}  # fmt: skip
 LIMITED = ("submission", "tabular", "detect")
-VERBS |= {"import": bring, "demo-detect": demo_detect}
+VERBS |= {"import": bring, "demo-detect": demo_detect, "export-test": export_test}

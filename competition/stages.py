@@ -138,6 +138,20 @@ def onnx(run: Run) -> None:
         onnxfile.export(at, engine)
 
 
+def export(run: Run) -> None:
+    """exports/<name>/<run>/: the run as a folder that predicts without a network."""
+    from competition.export import bundle, recipe
+
+    if run.preset is not None:
+        run = portfolio.finished(run)
+    recipe.check(run)
+    disk.writable(artifacts.EXPORTS)
+    with working() as engine:
+        _predict(run, engine)
+        with runs.opened(run) as at:
+            bundle.make(at)
+
+
 def plan(run: Run, time: str | None = None) -> None:
     """What the run, a blend or a preset still takes, and what of it fits `time` (`9h`)."""
     with working() as engine:

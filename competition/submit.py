@@ -49,21 +49,28 @@ def render(data: Data, prediction: pd.DataFrame, where: str = "the prediction") 
 def write(data: Data, run: str, prediction: pd.DataFrame) -> tuple[Path, list[str]]:
     """Writes submissions/<run>.csv (run: `<competition>/<run>`); returns its path and the notes that a user should see.
 
-    A file of the same bytes is left untouched. Raises DataFault as `render` and `check` do, and then writes nothing.
+    A file of the same bytes is left untouched. Raises DataFault as `made` does, and then writes nothing.
     """
-    path, source = artifacts.submission_csv(run), artifacts.run_folder(run) / "test.parquet"
-    if data.config.ids == "sample":
-        prediction = prediction[prediction.index.isin(data.sample[data.sample_id])]
-    table = render(data, prediction, str(source))
-    content = table.to_csv(index=False, sep=_delimiter(data), lineterminator="\n").encode()
-    back = read(data, content, str(path))
-    problems = faults(data, back, str(path))
-    if problems:
-        raise DataFault(*problems)
+    path = artifacts.submission_csv(run)
+    content, told = made(data, prediction, str(artifacts.run_folder(run) / "test.parquet"), str(path))
     if not path.is_file() or path.read_bytes() != content:
         artifacts.write_bytes(path, content)
+    return path, told
+
+
+def made(data: Data, prediction: pd.DataFrame, source: str, where: str) -> tuple[bytes, list[str]]:
+    """The bytes of a submission, and the notes that a user should see. source, where: what messages call the prediction and
+    the file. Raises DataFault as `render` and `check` do."""
+    if data.config.ids == "sample":
+        prediction = prediction[prediction.index.isin(data.sample[data.sample_id])]
+    table = render(data, prediction, source)
+    content = table.to_csv(index=False, sep=_delimiter(data), lineterminator="\n").encode()
+    back = read(data, content, where)
+    problems = faults(data, back, where)
+    if problems:
+        raise DataFault(*problems)
     assert isinstance(back, pd.DataFrame), "a finding is a fault"
-    return path, _altered(data, prediction, table, str(source)) + notes(data, back)
+    return content, _altered(data, prediction, table, source) + notes(data, back)
 
 
 def _altered(data: Data, prediction: pd.DataFrame, table: pd.DataFrame, source: str) -> list[str]:

@@ -15,6 +15,7 @@ from competition.decoding import PLAIN, Reading
 from competition.errors import Stopped
 from competition.keys import Kind
 from competition.metrics import Metric
+from competition.shaped import How
 
 if TYPE_CHECKING:
     from torch import nn
@@ -245,6 +246,15 @@ class Seen(Stepped, Protocol):
     def strips(self, fold: Fold) -> Sequence[Strip]:
         """Of the first training batches, of draws of one picture beside it as it is, of test-time views; nothing is
         written."""
+        ...
+
+
+@runtime_checkable
+class Looking(Task, Protocol):
+    """A task that predicts from pictures."""
+
+    def how(self, problem: Problem, folder: Path) -> How:
+        """How the pictures are kept that the model in a fold's folder is shown."""
         ...
 
 

@@ -28,16 +28,15 @@ def read(paths: Sequence[str], folder: Path) -> pd.DataFrame:
     A file whose size and time are those of last time is not opened again.
     """
 
-    def look(stale: list[str]) -> pd.DataFrame:
-        return pd.DataFrame(_headers(stale), columns=COLUMNS, index=stale, dtype=float)
-
-    return remembered.of_files(paths, folder / "sizes.parquet", COLUMNS, look).astype(float)
+    return remembered.of_files(paths, folder / "sizes.parquet", COLUMNS, headers).astype(float)
 
 
-def _headers(paths: list[str]) -> np.ndarray:
+def headers(paths: list[str]) -> pd.DataFrame:
+    """The same, each file opened now, one row a path."""
     chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.array([row for rows in pool.map(lambda chunk: [_header(p) for p in chunk], chunks) for row in rows])
+        rows = [row for some in pool.map(lambda chunk: [_header(p) for p in chunk], chunks) for row in some]
+    return pd.DataFrame(rows, columns=COLUMNS, index=paths, dtype=float)
 
 
 def _header(path: str) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from competition import cache, loop, versions
-from competition.boxes.table import EDGES, PREDICTED
+from competition.boxes.table import EDGES, PREDICTED, empty
 from competition.decoding import decode, read
 from competition.detection import model, tiles
 from competition.detection.anchors import Anchors
@@ -25,7 +25,7 @@ from competition.detection.canvas import factors, kept, original
 from competition.detection.task import DetectionTask
 from competition.detection.views import TILES, VIEWS, View
 from competition.pixels import normalise, pixel_rows
-from competition.shaped import Shape
+from competition.shaped import How, Shape
 from competition.task import Fold, Problem, Rows
 
 WHOLE = 2**31  # a side that no picture has: nothing is scaled down while decoding
@@ -63,9 +63,18 @@ def predict(task: DetectionTask, rows: Rows, fold: Fold, view: str) -> pd.DataFr
     return find(eye, rows.shown, fold.problem, view, task, lambda done: fold.progress(done, len(rows), f"view {view}"))
 
 
+def how(problem: Problem, folder: Path) -> How:
+    """How the pictures are kept that the detector in a fold's folder is shown."""
+    with safe_open(folder / "model.safetensors", "pt") as f:
+        height, width = json.loads(f.metadata()["canvas"])
+    return How("corner", kept((height, width)), problem.reading)
+
+
 def find(eye: Eye, rows: Rows, problem: Problem, view: str, task: DetectionTask,
          progress: Callable[[int], None] = lambda done: None) -> pd.DataFrame:  # fmt: skip
     """The table of boxes of these pictures, found in one view."""
+    if not len(rows):
+        return empty()
     looked = _tiled(eye, rows, problem, task) if view == TILES else _whole(eye, rows, problem, view, task)
     parts: list[Found] = []
     for found in looked:

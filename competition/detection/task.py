@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
@@ -10,6 +11,7 @@ from pydantic import model_validator
 
 from competition.keys import Kind, fit, predict
 from competition.knobs import Training
+from competition.shaped import How
 from competition.task import Fold, Problem, Progress, Rows, Strip
 
 if TYPE_CHECKING:
@@ -100,3 +102,8 @@ class DetectionTask(Training):
         from competition.detection import predicting
 
         return predicting.predict(self, rows, fold, view)
+
+    def how(self, problem: Problem, folder: Path) -> How:
+        from competition.detection import predicting
+
+        return predicting.how(problem, folder)

@@ -40,11 +40,14 @@ def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
     def progress(done: int) -> None:
         fold.progress(done, len(rows), f"view {view}")
 
-    cells = beside.cells_of(fold.folder, shown) if "columns" in notes else None
-    outputs = forward(network, pictures, shown, task, view, pixels, device, cells, progress)
-    table = to_table(outputs, shown.ids, fold.problem, Scale.from_json(notes["scale"])).reindex(rows.ids)
+    columns = list(fold.problem.columns)
     assert fold.train.truth is not None
-    table.loc[~rows.ids.isin(shown.ids)] = fold.train.truth[list(table)].mean().to_numpy()  # a NaN of the network stays
+    mean = fold.train.truth[columns].mean().to_numpy()
+    table = pd.DataFrame(np.tile(mean, (len(rows), 1)), rows.ids, columns)
+    if len(shown):
+        cells = beside.cells_of(fold.folder, shown) if "columns" in notes else None
+        outputs = forward(network, pictures, shown, task, view, pixels, device, cells, progress)
+        table.loc[shown.ids] = to_table(outputs, shown.ids, fold.problem, Scale.from_json(notes["scale"]))
     return table
 
 

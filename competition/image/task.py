@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
@@ -10,6 +11,7 @@ from pydantic import field_validator, model_validator
 
 from competition.keys import ROW_KINDS, Kind, fit, predict
 from competition.knobs import Training
+from competition.shaped import How
 from competition.tabular.columns import Columns
 from competition.task import Fold, Graph, Problem, Progress, Rows, Strip
 
@@ -134,3 +136,8 @@ class ImageTask(Training):
         from competition.image import predicting
 
         return predicting.predict(self, rows, fold, view)
+
+    def how(self, problem: Problem, folder: Path) -> How:
+        from competition.image.views import kept
+
+        return How(self.fit_to, kept(self.size), problem.reading)

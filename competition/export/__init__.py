@@ -1,0 +1,1 @@
+"""A trained run as a folder that predicts without a network: `make export RUN=leaves/baseline`."""
