@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import QUIET, workers
+from benchmarks.cluster import QUIET, begun, workers
 from competition import artifacts, cli
 from competition.cluster import choice, joining
 from competition.cluster.losses import DEATHS, Losses
@@ -108,14 +108,14 @@ def nodes() -> Iterator[tuple[Any, list[Any]]]:
     os.environ |= QUIET | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    yield cluster, [cluster.head_node, cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+    cluster = Cluster()
+    yield cluster, [begun(cluster) for _ in range(3)]
     cluster.shutdown()
     os.environ.clear()
     os.environ |= before
 
 
-def begin(cluster: Any, *words: str) -> subprocess.Popen[str]:
+def given(cluster: Any, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "competition", *words, "--engine", "ray", "--address", cluster.address]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -147,7 +147,7 @@ def test_lost_workers_a_sigterm_and_a_ctrl_c_change_no_byte(nodes: Any, competit
     expected = predictions()
     shutil.rmtree("runs/toy")
     shutil.rmtree("submissions")
-    process = begin(cluster, "submission", run, *settings)
+    process = given(cluster, "submission", run, *settings)
     until(checkpoints, process)
     for number in (signal.SIGKILL, signal.SIGTERM):
         until(lambda: workers(there), process)
@@ -158,7 +158,7 @@ def test_lost_workers_a_sigterm_and_a_ctrl_c_change_no_byte(nodes: Any, competit
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 75 and "Traceback" not in said, said
     assert "was lost" in said
-    process = begin(cluster, "submission", run, *settings)
+    process = given(cluster, "submission", run, *settings)
     said, _ = process.communicate(timeout=560)
     assert process.returncode == 0, said
     assert predictions() == expected
@@ -168,7 +168,7 @@ def test_lost_workers_a_sigterm_and_a_ctrl_c_change_no_byte(nodes: Any, competit
 @pytest.mark.slow
 def test_a_fault_of_a_worker_comes_whole_and_what_no_node_has_is_told(nodes: Any, competition: Callable[..., str]):
     run = competition("multiclass")
-    said, _ = (process := begin(nodes[0], "train", run, "--set", "cpus=2")).communicate(timeout=300)
+    said, _ = (process := given(nodes[0], "train", run, "--set", "cpus=2")).communicate(timeout=300)
     assert process.returncode == 4 and "RAY-ROOM" in said and "cpus: 2" in said, said
-    said, _ = (process := begin(nodes[0], "train", run, "--set", "lr=1e9 clip=0")).communicate(timeout=300)
+    said, _ = (process := given(nodes[0], "train", run, "--set", "lr=1e9 clip=0")).communicate(timeout=300)
     assert process.returncode == 4 and "RUN-NAN" in said and "Traceback" not in said, said

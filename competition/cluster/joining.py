@@ -71,5 +71,9 @@ def _lost(address: str | None, found: str) -> Finding:
     what = (
         "Ray does not begin here" if address is None else "there is no Ray cluster at the address, or none for this Ray"
     )
-    mend = "free memory and room in /tmp" if address is None else f"{BEGIN}; or leave out ADDRESS="
+    mend = (
+        "free memory and room in /tmp, or a machine that is less busy"
+        if address is None
+        else f"{BEGIN}; or leave out ADDRESS="
+    )
     return Finding("RAY-LOST", what, where, " ".join(found.split())[:300], mend)
