@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from competition import artifacts, hooks, secret, settings, validation, yaml
+from competition.engine import Demand
 from competition.errors import ConfigFault, Finding, nearest
 from competition.keys import Competition, Pseudo, Strict, fit, machine, predict
 from competition.tuning.keys import Entry, Tune, flattened
 
 # Keys of every run, above the task's own.
-COMMON = ("members", "preset", "method", "time", "seed", "seeds", "refit", "pseudo", "jobs", "search", "tune")
+COMMON = ("members", "preset", "method", "time", "seed", "seeds", "refit", "pseudo", "jobs", "cpus", "gpus", "search",
+          "tune")  # fmt: skip
 TASKS = {
     "image": "competition.image.task:ImageTask",
     "detection": "competition.detection.task:DetectionTask",
@@ -62,6 +64,14 @@ class Run(Strict):
     )
     pseudo: Pseudo | None = fit(None, "unlabelled rows to learn from, as another run labels them; a run, or a section")
     jobs: int | None = machine(None, "folds at once; null: one a GPU, or one a CPU core", ge=1)
+    cpus: float = machine(
+        1, "with ENGINE=ray: cores of a fold, a trial or a part of a prediction; its threads, too", gt=0
+    )
+    gpus: float | None = machine(
+        None,
+        "with ENGINE=ray: GPUs of the same; 0.5: two share one; null: 1 where `device` wants one and the cluster has any",
+        ge=0,
+    )
     search: dict[str, Entry] = machine(
         {},
         "keys that `make tune` tries: `{lr: {low: 1e-4, high: 3e-3, log: true}, augment: [light, medium]}`; {}: the task's",
@@ -109,6 +119,11 @@ class Run(Strict):
     @property
     def competition(self) -> str:
         return self.name.partition("/")[0]
+
+    @property
+    def demand(self) -> Demand:
+        """Of one of its folds, trials or parts of a prediction."""
+        return Demand(getattr(self.task, "device", "auto"), self.jobs, self.cpus, self.gpus)
 
     def config(self) -> dict[str, Any]:
         """The resolved configuration as plain values, in the form of the YAML file."""
@@ -231,7 +246,13 @@ def task_in_file(name: str) -> Any:
 def expand(run: Run) -> dict[str, Run]:
     """The members of a run with a preset, `<run>+<member>`, in its order: its own values, then the preset's over them."""
     assert run.preset is not None and run.task is not None
-    own = {"task": task_name(run.task), "seed": run.seed, "jobs": run.jobs} | run.fitted()
+    own = {
+        "task": task_name(run.task),
+        "seed": run.seed,
+        "jobs": run.jobs,
+        "cpus": run.cpus,
+        "gpus": run.gpus,
+    } | run.fitted()
     own |= run.task.model_dump(mode="json", exclude_unset=True)
     portfolio = presets(run.task)[run.preset].members
     return {f"{run.name}+{m}": make_run(f"{run.name}+{m}", own | values) for m, values in portfolio.items()}

@@ -17,7 +17,7 @@ from rich.table import Table
 from competition import artifacts, board, costs, portfolio, pseudo, runs, settings, stacked, train
 from competition.config import Run
 from competition.costs import Cost
-from competition.engine import Engine, slots
+from competition.engine import Engine
 from competition.predict import predicted_views
 from competition.runs import Opened
 from competition.task import Stepped
@@ -145,7 +145,7 @@ def estimate(at: Opened, engine: Engine) -> Estimate:
     splits = len(at.splits) + len(at.refits)
     stepped = isinstance(at.run.task, Stepped)
     cost = costs.measured(at, splits, engine)
-    together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
+    together = min(engine.slots(at.run.demand)[0], splits)
     return Estimate(cost, together, ready, at.run.task.epochs if stepped else 1, stepped)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, card, decide, packing, runs, stacked, versions
+from competition import artifacts, board, card, decide, elsewhere, packing, runs, stacked, versions
 from competition.artifacts import file_digest, read_json, read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -45,15 +45,16 @@ def predict_folds(at: Opened, engine: Engine) -> bool:
     """Predicts every fold's rows that are missing; whether there were any. Raises as `predict` does."""
     missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
-        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
+        engine.expect(len(missing), needed(at.run), at.run.demand)
         prepare(at)
+        engine.everywhere(elsewhere.same(at.data))
     runs.record(at)
     if missing:
         if told := versions.differences(versions.of_run(at.folder), versions.now(card.PACKAGES)):
             at.say(f"its models were made by other versions: {told}; predictions may differ in their last bits")
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
-        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, packing.remembered(at))
+        engine.map(functools.partial(predict_fold, at.run), missing, packing.remembered(at, engine))
     return bool(missing)
 
 

@@ -83,7 +83,7 @@ def verify(search: Search, engine: Engine, complete: Sequence[Any], deadline: fl
         search.say(f"training the best {len(few)} trials and {PARENT} on another seed: {len(missing)} folds")
         try:
             with engine.until(deadline):
-                engine.map(functools.partial(_fold, search), missing, search.run.task.device, search.run.jobs)
+                engine.map(functools.partial(_fold, search), missing, search.run.demand)
         except Stopped:
             if signalled():
                 raise
