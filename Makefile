@@ -4,10 +4,10 @@ MAKEFLAGS += -R
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
 export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE TASK TOP \
-	SORT JSON TIMM
+	SORT JSON TIMM NODES GPUS
 
 KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
-	PUBLIC PRIVATE TASK TOP SORT JSON TIMM PYTHON
+	PUBLIC PRIVATE TASK TOP SORT JSON TIMM PYTHON NODES GPUS
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -168,9 +168,10 @@ describe: setup ## RUN=<name>/<run>: a trained network: its layers, throughput, 
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) describe "$$RUN"
 
-plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
+plan: setup ## RUN=<name>/<run> [TIME=9h] [NODES=4 GPUS=8 TRIALS=30]: how long it takes here, or there; what of it fits TIME
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"}
+	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"} $${NODES:+--nodes "$$NODES"} $${GPUS:+--gpus "$$GPUS"} \
+		$${TRIALS:+--trials "$$TRIALS"}
 
 guard: setup ## FILE=<csv> [SAMPLE=<csv> | COMP=<name>]: is a CSV a valid submission? by a sample alone, or by its run's OOF
 	$(call need,FILE,FILE=<csv> SAMPLE=<sample_submission.csv>)

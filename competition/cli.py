@@ -14,6 +14,8 @@ from typing import Any
 from competition import disk, interrupt
 from competition.errors import EnvironmentFault, Fault, Stopped, visible
 
+PLANNED = {"nodes": "machines like this one", "gpus": "GPUs of each", "trials": "of a search, instead of the run alone"}
+
 
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m competition", description="A competition pipeline; see README.md.")
@@ -28,10 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = ("run", {"help": "<competition>/<run>, such as leaves/baseline"})
     comp = ("competition", {"help": "name of a folder below configs/"})
-    overrides = (
-        "--set",
-        {"default": "", "metavar": "'a.b=1 c=x'", "help": "keys to override"},
-    )
+    overrides = ("--set", {"default": "", "metavar": "'a.b=1 c=x'", "help": "keys to override"})
     variant = (
         "--as",
         {"default": "", "dest": "variant", "metavar": "NAME", "help": "write the overrides as a run of this name"},
@@ -73,8 +72,9 @@ def parser() -> argparse.ArgumentParser:
     verb("look", "the first training pictures as the network is given them, with their targets, before training", run,
          overrides)  # fmt: skip
     verb("describe", "a trained network: its layers, throughput, feature maps, and where it looks", run)
-    verb("plan", "what a run takes on this machine, and what of it fits a time", run,
-         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
+    verb("plan", "what a run takes on this machine, or on several, and what of it fits a time", run,
+         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}),
+         *((f"--{name}", {"type": int, "default": None, "help": text}) for name, text in PLANNED.items()))  # fmt: skip
     verb("guard", "is a CSV a valid submission? by a sample alone, or by a competition and a run",
          ("file", {"help": "the CSV; one below submissions/ tells its competition and run"}),
          ("sample", {"nargs": "?", "default": None, "help": "sample submission to hold it against; needs no config"}),
@@ -279,7 +279,7 @@ def describe(options: argparse.Namespace) -> None:
 def plan(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
-    stages.plan(runs.resolve(options.run), options.time)
+    stages.plan(runs.resolve(options.run), options.time, options.nodes, options.gpus, options.trials)
 
 
 def guard(options: argparse.Namespace) -> None:
