@@ -1,6 +1,6 @@
 """A search that several workers share on PostgreSQL, some of them killed: are trials lost, stuck, or tried twice?
 
-    python -m benchmarks.search_shared [--workers 4] [--kills 2] [--trials 16] [--seed 0]
+    python -m benchmarks.search_shared [--workers 4] [--kills 2] [--trials 12] [--seed 0]
 
 A server of its own is started (benchmarks/postgres.py). Each worker is `make tune` as another machine would give it; kills
 are SIGKILL, at random moments once trials have begun. A killed one is replaced where all would be killed otherwise. Trials
@@ -44,7 +44,7 @@ LONGEST = 1800.0  # seconds, after which workers hang
 
 def write(name: str, **tune: Any) -> str:
     """The run toy/<name>, of trials that take a few seconds."""
-    run = toy.TABLE | {"params": {"num_iterations": 400}, "search": SEARCH, "tune": TUNE | tune}
+    run = toy.TABLE | {"params": {"num_iterations": 100}, "search": SEARCH, "tune": TUNE | tune}
     (Path("configs") / "toy" / f"{name}.yaml").write_text(yaml.safe_dump(run, sort_keys=False))
     return f"toy/{name}"
 
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--kills", type=int, default=2)
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     table = Table("what", "figure", title="a search shared on PostgreSQL")

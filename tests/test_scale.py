@@ -79,6 +79,6 @@ def test_mistakes_of_the_command(competition: Callable[..., str], capsys: pytest
     write("configs/toy/other.yaml", {"extends": "base.yaml", "seed": 1})
     assert cli.main(["plan", "toy/blend", "--trials", "3"]) == 2
     assert "a blend is not searched" in told(capsys)
-    write("configs/toy/many.yaml", {"preset": "medium"})
+    write("configs/toy/many.yaml", {"task": "tabular", "preset": "quick"})
     assert cli.main(["plan", "toy/many", "--nodes", "2"]) == 2
     assert "a preset takes the time that it is given" in told(capsys)
