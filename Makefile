@@ -4,10 +4,10 @@ MAKEFLAGS += -R
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
 export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE TASK TOP \
-	SORT JSON TIMM NODES GPUS
+	SORT JSON TIMM ENGINE ADDRESS NODES GPUS
 
 KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
-	PUBLIC PRIVATE TASK TOP SORT JSON TIMM PYTHON NODES GPUS
+	PUBLIC PRIVATE TASK TOP SORT JSON TIMM ENGINE ADDRESS NODES GPUS PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -16,6 +16,7 @@ endif
 # A target that needs a variable says so, with an example, before Python starts.
 need = @test -n "$$$(1)" || { echo "usage: make $@ $(2)" >&2; exit 2; }
 podium = $(PYTHON) -m competition
+place = $${ENGINE:+--engine "$$ENGINE"} $${ADDRESS:+--address "$$ADDRESS"}
 comma := ,
 
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
@@ -109,11 +110,11 @@ folds: setup ## COMP=<name>: writes the fold table
 
 train: setup ## RUN=<name>/<run> [FOLD=2] [SET="epochs=3 lr=1e-3"] [AS=<name>/<run>]: trains the missing folds
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) train "$$RUN" $${FOLD:+--fold "$$FOLD"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
+	@$(podium) train "$$RUN" $${FOLD:+--fold "$$FOLD"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $(place)
 
 predict: setup ## RUN=<name>/<run>: out-of-fold and test predictions with TTA, and the score
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) predict "$$RUN"
+	@$(podium) predict "$$RUN" $(place)
 
 ensemble: setup ## COMP=<name> [RUNS="a b c"] [SET="method=rank"] [AS=<name>/blend]: blend of runs, with its nested score
 	$(call need,COMP,COMP=<name>)
@@ -121,19 +122,19 @@ ensemble: setup ## COMP=<name> [RUNS="a b c"] [SET="method=rank"] [AS=<name>/ble
 
 submission: setup ## RUN=<name>/<run> [TIME=9h] [SET=] [AS=]: everything that RUN still needs, then its checked CSV
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
+	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"} $(place)
 
 tabular: setup ## RUN=<name>/<run> [TIME=10m] [SET=] [AS=]: the same for a run on tables
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
+	@$(podium) tabular "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"} $(place)
 
 detect: setup ## RUN=<name>/<run> [TIME=] [SET=] [AS=]: the same for a run that finds boxes
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"}
+	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"} $(place)
 
 tune: setup ## RUN=<name>/<run> [TRIALS=30] [TIME=2h]: searches over the run's settings, writes <run>-tuned
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) tune "$$RUN" $${TRIALS:+--trials "$$TRIALS"} $${TIME:+--time "$$TIME"}
+	@$(podium) tune "$$RUN" $${TRIALS:+--trials "$$TRIALS"} $${TIME:+--time "$$TIME"} $(place)
 
 import: setup ## FILE=oof.csv,test.csv RUN=<name>/<run>: brings another program's predictions in as a run
 	$(call need,FILE,FILE=oof.csv$(comma)test.csv RUN=<name>/<run>)

@@ -9,10 +9,13 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from competition import disk, interrupt
 from competition.errors import EnvironmentFault, Fault, Stopped, visible
+
+if TYPE_CHECKING:
+    from competition.engine import Engine
 
 PLANNED = {"nodes": "machines like this one", "gpus": "GPUs of each", "trials": "of a search, instead of the run alone"}
 
@@ -35,24 +38,37 @@ def parser() -> argparse.ArgumentParser:
         "--as",
         {"default": "", "dest": "variant", "metavar": "NAME", "help": "write the overrides as a run of this name"},
     )
+    place = (
+        ("--engine", {"default": "local", "help": "local: this machine; ray: a Ray cluster, or Ray on this machine"}),
+        ("--address", {"default": None, "help": "with --engine ray, of the cluster: auto, or host:port"}),
+    )
     verb("init", "looks at a competition folder and writes its two configuration files",
          ("folder", {"help": "the unpacked competition"}), ("name", {"help": "what to call it"}),
          ("--metric", {"default": None, "help": "the metric, where the sample can't tell"}), overrides)  # fmt: skip
     verb("check", "reads tables and pictures and lists what is wrong, on one page and one sheet of pictures", comp)
     verb("folds", "writes the fold table", comp)
     verb("train", "trains the folds that are missing", run,
-         ("--fold", {"type": int, "default": None, "help": "only this fold"}), overrides, variant)  # fmt: skip
-    verb("predict", "out-of-fold and test predictions, and the score", run)
+         ("--fold", {"type": int, "default": None, "help": "only this fold"}), overrides, variant, *place)  # fmt: skip
+    verb("predict", "out-of-fold and test predictions, and the score", run, *place)
     verb("ensemble", "blends runs by what is fitted on their OOF", comp,
          ("--runs", {"default": "", "help": "names of the runs; default: all that have a score"}), overrides,
          variant)  # fmt: skip
     clock = ("--time", {"default": None, "help": "how long all of it may take: 10m, 9h; there is a submission by then"})
-    verb("submission", "everything that the run still needs, then its checked CSV", run, overrides, variant, clock)
-    verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock)
-    verb("detect", "the same for a run of the task detection", run, overrides, variant, clock)
+    verb(
+        "submission",
+        "everything that the run still needs, then its checked CSV",
+        run,
+        overrides,
+        variant,
+        clock,
+        *place,
+    )
+    verb("tabular", "the same for a run of the task tabular", run, overrides, variant, clock, *place)
+    verb("detect", "the same for a run of the task detection", run, overrides, variant, clock, *place)
     verb("tune", "searches over a run's settings and writes the best as <run>-tuned", run,
          ("--trials", {"type": int, "default": None, "help": "trials that come to an end, over the life of the search"}),
-         ("--time", {"default": None, "help": "how long it may take, the check of the best too: 10m, 2h"}))  # fmt: skip
+         ("--time", {"default": None, "help": "how long it may take, the check of the best too: 10m, 2h"}),
+         *place)  # fmt: skip
     verb("import", "brings another program's predictions in as a run",
          ("files", {"help": "oof.csv,test.csv: out-of-fold and test predictions"}), run)  # fmt: skip
     verb("portfolio", "what a preset tried, what it cost and what it weighs", run)
@@ -178,13 +194,13 @@ def train(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     run = runs.resolve(options.run, options.set, options.variant)
-    stages.train(run, recorded_set(options), options.fold)
+    stages.train(run, recorded_set(options), options.fold, workers(options))
 
 
 def predict(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
-    stages.predict(runs.resolve(options.run))
+    stages.predict(runs.resolve(options.run), workers(options))
 
 
 def ensemble(options: argparse.Namespace) -> None:
@@ -198,27 +214,27 @@ def submission(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     run = runs.resolve(options.run, options.set, options.variant)
-    stages.submission(run, recorded_set(options), options.time)
+    stages.submission(run, recorded_set(options), options.time, workers(options))
 
 
 def tabular(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     run = runs.resolve(options.run, options.set, options.variant)
-    stages.alternate(run, "tabular", recorded_set(options), options.time)
+    stages.alternate(run, "tabular", recorded_set(options), options.time, workers(options))
 
 
 def detect(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
     run = runs.resolve(options.run, options.set, options.variant)
-    stages.alternate(run, "detection", recorded_set(options), options.time)
+    stages.alternate(run, "detection", recorded_set(options), options.time, workers(options))
 
 
 def tune(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
-    stages.tune(runs.resolve(options.run), options.trials, options.time)
+    stages.tune(runs.resolve(options.run), options.trials, options.time, workers(options))
 
 
 def bring(options: argparse.Namespace) -> None:
@@ -339,6 +355,13 @@ def schema(options: argparse.Namespace) -> None:
 def recorded_set(options: argparse.Namespace) -> str:
     """With AS= the overrides stand in the new file, so the run has none."""
     return "" if options.variant else options.set
+
+
+def workers(options: argparse.Namespace) -> Engine | None:
+    """The engine that was asked for; None: this machine's. Raises ConfigFault CFG-VALUE, EnvironmentFault MODEL-EXTRA."""
+    from competition.cluster import choice
+
+    return choice.asked(options.engine, options.address)
 
 
 VERBS = {f.__name__: f for f in (init, check, folds, train, predict, ensemble, submission, tabular, detect, tune, portfolio,

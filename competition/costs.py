@@ -16,7 +16,7 @@ import numpy as np
 from competition import artifacts, board, rehearsal
 from competition.config import Run
 from competition.data import load
-from competition.engine import Engine, slots
+from competition.engine import Engine
 from competition.runs import Opened
 from competition.split import Split, inner
 from competition.task import Adaptive, Fold, Stepped, Task
@@ -54,9 +54,9 @@ def measured(at: Opened, splits: int, engine: Engine) -> Cost:
     """Fold 0, in as many processes as would work on so many splits; the mean of what they say. Pseudo-labels, which may not
     be there yet, are left out: rows count by their number."""
     run = at.run.model_copy(update={"pseudo": None})
-    together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
+    together = min(engine.slots(run.demand)[0], splits)
     measure = functools.partial(_steps if isinstance(at.run.task, Stepped) else _fits, run, time.monotonic())
-    found = engine.map(measure, at.table.splits[:1] * together, at.run.task.device, at.run.jobs)
+    found = engine.map(measure, at.table.splits[:1] * together, run.demand)
 
     def mean(of: Callable[[Cost], float]) -> float:
         return float(np.mean([of(cost) for cost in found]))

@@ -83,11 +83,11 @@ def write(at: Opened, engine: Engine, pieces: Sequence[Piece], basis: str) -> No
     run, first = at.run, at.table.splits[0]
     for name in (RECORD, FEATURES, MAPS):
         (at.folder / name).unlink(missing_ok=True)
-    ((record, strips),) = engine.map(functools.partial(measure, run), [first], run.task.device, run.jobs)
+    ((record, strips),) = engine.map(functools.partial(measure, run), [first], run.demand)
     if strips:
         title = f"{run.name}, {first.name}: what the network's stages make of a picture"
         artifacts.write_bytes(at.folder / FEATURES, contact.sheet(strips, at.data.problem.classes, title))
-    tables = engine.map(functools.partial(looks, run), pieces, run.task.device, run.jobs)
+    tables = engine.map(functools.partial(looks, run), pieces, run.demand)
     found = [table for table in tables if table is not None]
     if found:
         artifacts.write_table(at.folder / MAPS, pd.concat(found))

@@ -19,7 +19,7 @@ import numpy as np
 
 from competition import artifacts, board, kept, predict, pseudo, stacked, train
 from competition.config import Run
-from competition.engine import signalled
+from competition.engine import closing, signalled
 from competition.errors import Stopped
 from competition.knobs import Training
 from competition.limit import Limit
@@ -34,12 +34,12 @@ SAFETY = 1.3
 
 def fitting(limit: Limit | None, predicted: bool = True) -> Callable[[Run, Split], None]:
     """What fits a fold. predicted: whether all its predictions are wanted, or those for want of better ones alone."""
-    return train.fit_fold if limit is None else functools.partial(_fit_fold, limit.closing, predicted)
+    return train.fit_fold if limit is None else functools.partial(_fit_fold, predicted)
 
 
-def _fit_fold(closing: float, predicted: bool, run: Run, split: Split) -> None:
-    """`train.fit_fold`, in time for predictions until `closing`. Raises Stopped."""
-    pace = _Pace(run, split, closing)
+def _fit_fold(predicted: bool, run: Run, split: Split) -> None:
+    """`train.fit_fold`, in time for predictions until workers are ended. Raises Stopped."""
+    pace = _Pace(run, split, closing())
     try:
         train.fit_fold(run, split, Watch(f"{run.name} {split.name}", lambda epoch, score: None, pace.late))
         if predicted and not pace.late(len(run.task.views)):

@@ -100,7 +100,9 @@ def explain(at: Opened, engine: Engine) -> pd.DataFrame:
     read = {column for model, problem in zip(found, problems, strict=True) for column in model.task.reads(problem)}
     columns = [column for column in dict.fromkeys(c for p in problems for c in p.inputs) if column in read]
     device = "cpu" if all(model.task.device == "cpu" for model in found) else "auto"
-    held = engine.map(functools.partial(explain_fold, at.run, columns), _pieces(at), device, at.run.jobs)
+    held = engine.map(
+        functools.partial(explain_fold, at.run, columns), _pieces(at), replace(at.run.demand, device=device)
+    )
     worth = summary(at, held)
     score = artifacts.read_json(at.folder / "score.json")
     title = f"{at.run.name}: {score['metric']} {score['score']:.4f}"

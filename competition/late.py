@@ -24,7 +24,6 @@ from competition import (
     constant,
     cuts,
     decide,
-    engine,
     git,
     kept,
     locks,
@@ -38,6 +37,7 @@ from competition.adjustment import Adjustment
 from competition.config import Run
 from competition.data import Data, load
 from competition.decide import Search, Stack
+from competition.engine import Engine
 from competition.errors import Stopped
 from competition.limit import Limit
 from competition.predict import deciding, predicted_views
@@ -86,7 +86,7 @@ def net(limit: Limit) -> Limit:
     return limit.measured(pictures)
 
 
-def forecast(limit: Limit) -> None:
+def forecast(limit: Limit, engine: Engine) -> None:
     """Says so where the folds that are trained tell that the others won't be in time."""
     run = limit.run
     if run.members is not None:
@@ -95,7 +95,7 @@ def forecast(limit: Limit) -> None:
     every = [*at.splits, *at.refits]
     took = [artifacts.read_json(at.folder / s.name / "fit.json").get("seconds", 0.0) for s in every if done(run, s)]
     left = len(every) - len(took)
-    needed = float(np.mean(took or [math.nan])) * math.ceil(left / engine.slots(run.task.device, run.jobs)[0])
+    needed = float(np.mean(took or [math.nan])) * math.ceil(left / engine.slots(run.demand)[0])
     if left and needed > limit.training - time.monotonic():
         board.say(f"RUN-BUDGET: by those that are trained, the {left} folds that are left take {board.spoken(needed)}: not "
                   f"all will be whole; make plan RUN={run.name} TIME={limit.time} says what would fit")  # fmt: skip

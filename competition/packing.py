@@ -10,14 +10,14 @@ import functools
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from competition import artifacts
 from competition.config import Run
-from competition.engine import Engine, gpus, slots
+from competition.engine import Demand, Engine, gpus
 from competition.errors import EnvironmentFault
 from competition.runs import Opened
 from competition.split import Split
@@ -43,31 +43,31 @@ class Pace:
     need: float
 
 
-def chosen(at: Opened, engine: Engine, folds: int) -> int | None:
-    """Processes at once for `Engine.map`: the run's `jobs`, what was found before on these GPUs, or what is found now.
+def chosen(at: Opened, engine: Engine, folds: int) -> Demand:
+    """The run's demand, with its own `jobs`, those that were found before on these GPUs, or those that are found now.
 
-    None where that is no question: no NVIDIA GPU, no training by steps, no more folds than GPUs.
+    None where that is no question: no NVIDIA GPU, no training by steps, no more folds than GPUs, or a cluster deals them.
     """
-    device, there = at.run.task.device, slots(at.run.task.device)[1]
+    demand, there = at.run.demand, engine.slots(at.run.demand)[1]
     if at.run.jobs or not there or not isinstance(at.run.task, Stepped) or "Apple" in gpus():
-        return at.run.jobs
-    if remembered(at) is None and folds > there:
+        return demand
+    if remembered(at, engine) == demand and folds > there:
         counts = [count for count in COUNTS if count <= -(-folds // there)]
-        found = measured(at.run, at.splits[0], engine, device, there, counts, pictures(at) * folds)
+        found = measured(at.run, at.splits[0], engine, demand, there, counts, pictures(at) * folds)
         best = choice(found)
         told = ", ".join(f"{pace.count}: {pace.rate:.0f} img/s" for pace in found)
         at.say(f"folds at once on a GPU: {best} ({told})")
         artifacts.write_json(at.folder / FILE, {"gpus": gpus(), "count": best, "rates": [vars(pace) for pace in found]})
-    return remembered(at)
+    return remembered(at, engine)
 
 
-def remembered(at: Opened) -> int | None:
-    """The same for what follows training: `jobs`, or what was found on these GPUs; None where nothing was."""
-    path = at.folder / FILE
-    if at.run.jobs or not path.exists():
-        return at.run.jobs
+def remembered(at: Opened, engine: Engine) -> Demand:
+    """The same for what follows training: no `jobs` where none were found."""
+    path, demand = at.folder / FILE, at.run.demand
+    if demand.jobs or not engine.slots(demand)[1] or not path.exists():
+        return demand
     record = artifacts.read_json(path)
-    return record["count"] * len(gpus()) if record["gpus"] == gpus() else None
+    return replace(demand, jobs=record["count"] * len(gpus())) if record["gpus"] == gpus() else demand
 
 
 def pictures(at: Opened) -> int:
@@ -76,7 +76,7 @@ def pictures(at: Opened) -> int:
 
 
 def measured(
-    run: Run, split: Split, engine: Engine, device: str, there: int, counts: Sequence[int], work: int
+    run: Run, split: Split, engine: Engine, demand: Demand, there: int, counts: Sequence[int], work: int
 ) -> list[Pace]:
     """Fewest first, until it gets no faster or no more fit. work: pictures to train on, of all folds; where one process a
     GPU is soon done with them, no more is tried. there: GPUs, or 1 for the cores of a CPU."""
@@ -87,7 +87,7 @@ def measured(
         with TemporaryDirectory() as folder:
             job = functools.partial(pace, run, Path(folder), count * there)
             try:
-                parts = engine.map(job, [split] * count * there, device, count * there)
+                parts = engine.map(job, [split] * count * there, replace(demand, jobs=count * there))
             except EnvironmentFault:  # so many can't work here: fewer can
                 if not found:
                     raise

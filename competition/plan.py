@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
-from competition import artifacts, board, config, costs, portfolio, pseudo, runs, stacked, train
+from competition import artifacts, board, costs, portfolio, pseudo, runs, settings, stacked, train
 from competition.config import Run
 from competition.costs import Cost
-from competition.engine import Engine, slots
+from competition.engine import Engine
 from competition.predict import predicted_views
 from competition.runs import Opened
 from competition.task import Stepped
@@ -145,7 +145,7 @@ def estimate(at: Opened, engine: Engine) -> Estimate:
     splits = len(at.splits) + len(at.refits)
     stepped = isinstance(at.run.task, Stepped)
     cost = costs.measured(at, splits, engine)
-    together = min(slots(at.run.task.device, at.run.jobs)[0], splits)
+    together = min(engine.slots(at.run.demand)[0], splits)
     return Estimate(cost, together, ready, at.run.task.epochs if stepped else 1, stepped)
 
 
@@ -218,7 +218,7 @@ def chosen(found: Sequence[Option], estimate: Estimate, size: int | None, allowe
     """The first that fits and leaves at least half of the epochs and of the side; else any; None where nothing fits."""
 
     def keeps(option: Option) -> bool:
-        values = config.parse_set(option.change)
+        values = settings.parse(option.change)
         epochs, side = values.get("epochs", estimate.epochs), values.get("size", size)
         return epochs >= HALF * estimate.epochs and (size is None or side >= HALF * size)
 

@@ -45,7 +45,7 @@ def predict_folds(at: Opened, engine: Engine) -> bool:
     """Predicts every fold's rows that are missing; whether there were any. Raises as `predict` does."""
     missing = [s for s in trained(at) if not set(at.run.task.views) <= set(predicted_views(at.run, s))]
     if missing:
-        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
+        engine.expect(len(missing), needed(at.run), at.run.demand)
         prepare(at)
     runs.record(at)
     if missing:
@@ -53,7 +53,7 @@ def predict_folds(at: Opened, engine: Engine) -> bool:
             at.say(f"its models were made by other versions: {told}; predictions may differ in their last bits")
         views = len(at.run.task.views)
         at.say(f"predicting {', '.join(s.name for s in missing)}" + f" in {views} views" * (views > 1))
-        engine.map(functools.partial(predict_fold, at.run), missing, at.run.task.device, packing.remembered(at))
+        engine.map(functools.partial(predict_fold, at.run), missing, packing.remembered(at, engine))
     return bool(missing)
 
 

@@ -49,9 +49,7 @@ def find(at: Opened, engine: Engine) -> Curve:
     check(at)
     if at.run.pseudo:
         pseudo.check(at)  # refuses labels that training would refuse
-    rates, losses = engine.map(functools.partial(climb, at.run), at.table.splits[:1], at.run.task.device, at.run.jobs)[
-        0
-    ]
+    rates, losses = engine.map(functools.partial(climb, at.run), at.table.splits[:1], at.run.demand)[0]
     curve = read(rates, losses)
     lr = at.run.task.lr
     path = at.folder / "lr.png"

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from competition import board, plan, portfolio
 from competition.config import Run
-from competition.engine import Engine, accelerators, slots
+from competition.engine import Engine, accelerators
 from competition.errors import ConfigFault, Finding
 from competition.plan import Estimate, Work, makespan
 from competition.runs import Opened
@@ -74,7 +74,7 @@ def scaled(
     """
     _check(run, nodes, gpus, trials)
     allowed = None if time is None else portfolio.duration(time)
-    each = gpus or slots(run.task.device, run.jobs)[0]
+    each = gpus or engine.slots(run.demand)[0]
     stages = [stage for one, whole in plan.made(run).values() for stage in _stages(one, engine, whole, trials, run)]
     if not stages:
         board.say(f"{run.name}: nothing is left to train or to predict")

@@ -46,19 +46,20 @@ from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled, signals
 from competition.errors import ConfigFault, Fault, Finding, Stopped
+from competition.local import Local
 from competition.tracking import follow, following
 
 ALTERNATES = {"tabular": "tabular", "detection": "detect"}  # task -> the make target of its runs
 
 
 @contextmanager
-def working() -> Generator[Engine]:
-    """The screen, the signals, the mirror and the workers of one command."""
-    with board.board(), signals(), following(), Engine() as engine:
-        yield engine
+def working(engine: Engine | None = None) -> Generator[Engine]:
+    """The screen, the signals, the mirror and the workers of one command; engine: None: of this machine."""
+    with board.board(), signals(), following(), engine or Local() as working:
+        yield working
 
 
-def train(run: Run, overrides: str = "", fold: int | None = None) -> None:
+def train(run: Run, overrides: str = "", fold: int | None = None, engine: Engine | None = None) -> None:
     if run.members is not None:
         raise ConfigFault(
             Finding(
@@ -69,14 +70,14 @@ def train(run: Run, overrides: str = "", fold: int | None = None) -> None:
                 mend=f"make submission RUN={run.name}, which trains what its members need, or make train RUN=<member>",
             )
         )
-    with working() as engine, runs.opened(run, overrides) as at:
-        training.train(at, engine, fold)
+    with working(engine) as workers, runs.opened(run, overrides) as at:
+        training.train(at, workers, fold)
 
 
-def predict(run: Run) -> None:
+def predict(run: Run, engine: Engine | None = None) -> None:
     """OOF, test predictions and score of a trained run, or of a blend of predicted ones."""
-    with working() as engine:
-        _predict(run if run.preset is None else portfolio.finished(run), engine)
+    with working(engine) as workers:
+        _predict(run if run.preset is None else portfolio.finished(run), workers)
 
 
 def bring_in(name: str, files: str) -> None:
@@ -143,26 +144,26 @@ def plan(
             scale.scaled(run, engine, 1 if nodes is None else nodes, gpus, trials, time)
 
 
-def submission(run: Run, overrides: str = "", time: str | None = None) -> Path:
+def submission(run: Run, overrides: str = "", time: str | None = None, engine: Engine | None = None) -> Path:
     """Everything that the run still needs, then submissions/<name>/<run>.csv and its row of the ledger.
 
     time: how long all of it may take, `9h`; what there is by then becomes the submission. Raises ConfigFault CFG-VALUE.
     """
     allowed = None if time is None else limit.of(run, time)
-    with working() as engine:
+    with working(engine) as workers:
         disk.writable(artifacts.SUBMISSIONS)
         form.infer(load(run.competition))  # what can't be submitted is told before hours of training
         if allowed is not None:
-            return _in_time(engine, allowed, overrides)
+            return _in_time(workers, allowed, overrides)
         made: set[str] = set()
-        return _submit(_complete(run, engine, made, overrides), made)
+        return _submit(_complete(run, workers, made, overrides), made)
 
 
 def _in_time(engine: Engine, allowed: limit.Limit, overrides: str) -> Path:
     """`submission` with its limit. What is trained becomes a submission after a fault, too, which is then raised."""
     run = allowed.run
     engine.limit = allowed = late.net(allowed)
-    late.forecast(allowed)
+    late.forecast(allowed, engine)
     made: set[str] = set()
     try:
         with engine.until(allowed.training, allowed.closing):
@@ -222,14 +223,14 @@ def ledger_row(at: runs.Opened, score: dict) -> dict:
     }
 
 
-def alternate(run: Run, task: str, overrides: str = "", time: str | None = None) -> Path:
+def alternate(run: Run, task: str, overrides: str = "", time: str | None = None, engine: Engine | None = None) -> Path:
     """`submission`, for a run of this task only. Raises ConfigFault CFG-TASK."""
     name = None if run.task is None else config.task_name(run.task)
     if name != task:
         command = f"make {ALTERNATES.get(name or '', 'submission')} RUN={run.name}"
         found = "a blend" if name is None else f"task: {name}"
         raise ConfigFault(Finding("CFG-TASK", f"this is no run of the task {task}", f"RUN={run.name}", found, command))
-    return submission(run, overrides, time)
+    return submission(run, overrides, time, engine)
 
 
 def _complete(run: Run, engine: Engine, made: set[str], overrides: str = "") -> Run:
@@ -301,15 +302,15 @@ def _predict(run: Run, engine: Engine) -> None:
             portfolio.show(run)
 
 
-def tune(run: Run, trials: int | None = None, time: str | None = None) -> None:
+def tune(run: Run, trials: int | None = None, time: str | None = None, engine: Engine | None = None) -> None:
     """A search over the run's settings. trials: None: 30, or as many as `time` (`2h`) allows."""
     from competition.tuning.tune import tune as search
 
     if trials is not None and trials < 1:
         found, mend = "a search has at least one trial", "TRIALS=30"
         raise ConfigFault(Finding("CFG-VALUE", "the command has a mistake", f"TRIALS={trials}", found, mend))
-    with working() as engine:
+    with working(engine) as workers:
         disk.writable(artifacts.run_yaml(run.name).parent)
         for parent in runs.needs(run):
-            _complete(parent, engine, set())
-        search(run, engine, trials, None if time is None else portfolio.duration(time))
+            _complete(parent, workers, set())
+        search(run, workers, trials, None if time is None else portfolio.duration(time))

@@ -29,7 +29,7 @@ def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Ru
     splits, missing = wanted(at, only), untrained(at, only)
     ingredients = runs.ingredients(at.run)  # may have been trained anew, or be gone once the soup is made
     if missing or (ingredients and all(done(run, s) for run in ingredients for s in at.table.splits)):
-        engine.expect(len(missing), needed(at.run), at.run.task.device, at.run.jobs)
+        engine.expect(len(missing), needed(at.run), at.run.demand)
         prepare(at)
     if missing and at.run.pseudo:
         pseudo.keep(at)
@@ -45,8 +45,7 @@ def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Ru
             at.run.task.begins_with(split.name, origin(at.run, at.data, at.table, split))
     follow(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
-    jobs = packing.chosen(at, engine, len(missing))
-    engine.map(functools.partial(fit or fit_fold, at.run), missing, at.run.task.device, jobs)
+    engine.map(functools.partial(fit or fit_fold, at.run), missing, packing.chosen(at, engine, len(missing)))
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from competition import interrupt
-from competition.engine import START, Engine, signals, stopping
+from competition.engine import Demand, signals, stopping
 from competition.errors import DataFault, EnvironmentFault, Finding
+from competition.local import START, Local
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,17 +41,17 @@ def die(n: int) -> int:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_come_in_the_order_of_the_items_and_faults_come_whole(jobs: int):
-    with Engine() as engine:
-        assert engine.map(square, [3, 1, 2], "cpu", jobs) == [9, 1, 4]
+    with Local() as engine:
+        assert engine.map(square, [3, 1, 2], Demand("cpu", jobs)) == [9, 1, 4]
         with pytest.raises(DataFault) as fault:
-            engine.map(refuse, [0, 1, 2], "cpu", jobs)
+            engine.map(refuse, [0, 1, 2], Demand("cpu", jobs))
     assert fault.value.findings[0].code == "X-TEST"
 
 
 def test_a_killed_worker_is_told_and_does_not_hang():
     began = time.monotonic()
-    with Engine() as engine, pytest.raises(EnvironmentFault, match="RUN-WORKER") as fault:
-        engine.map(die, [0, 1, 2], "cpu", 2)
+    with Local() as engine, pytest.raises(EnvironmentFault, match="RUN-WORKER") as fault:
+        engine.map(die, [0, 1, 2], Demand("cpu", 2))
     assert time.monotonic() - began < 30
     assert "'0'" in fault.value.findings[0].where
     assert "SIGKILL: most often the system's, for memory" in fault.value.findings[0].found
@@ -58,12 +59,12 @@ def test_a_killed_worker_is_told_and_does_not_hang():
 
 @pytest.mark.slow
 def test_a_worker_that_dies_with_nothing_to_do_is_replaced():
-    with Engine() as engine:
-        assert engine.map(die, [1, 2, 3], "cpu", 2) == [1, 2, 3]  # long enough that there are two
+    with Local() as engine:
+        assert engine.map(die, [1, 2, 3], Demand("cpu", 2)) == [1, 2, 3]  # long enough that there are two
         worker = next(iter(engine.pool._processes.values()))
         worker.kill()
         worker.join(20)
-        assert engine.map(square, [1, 2, 3], "cpu", 2) == [1, 4, 9]
+        assert engine.map(square, [1, 2, 3], Demand("cpu", 2)) == [1, 4, 9]
 
 
 def hears(process: int, number: signal.Signals, how: str = "SigCgt") -> bool:
@@ -99,8 +100,8 @@ def test_ctrl_c_at_any_time_ends_resumable_and_without_a_traceback(after: float,
 def test_a_ctrl_c_waits_while_the_server_of_workers_imports():
     code = """
 from multiprocessing import forkserver
-from competition.engine import Engine
-Engine().expect(2, [], "cpu", 2)
+from competition.engine import Demand
+Local().expect(2, [], Demand("cpu", 2))
 print(forkserver._forkserver._forkserver_pid, flush=True)
 input()
 """
@@ -178,7 +179,7 @@ def test_a_worker_that_dies_while_all_are_told_to_stop_leaves_nobody_waiting():
         time.sleep(1)
         os.kill(next(iter(one.pool._processes)), signal.SIGKILL)
 
-    with signals(), Engine() as one:
+    with signals(), Local() as one:
         threading.Thread(target=signal_then_kill, daemon=True).start()
         with pytest.raises(EnvironmentFault, match="killed by the system"):
-            one.map(until_stopped, range(6), "cpu", 2)
+            one.map(until_stopped, range(6), Demand("cpu", 2))

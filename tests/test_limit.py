@@ -32,8 +32,9 @@ from competition import (
     upload,
 )
 from competition.config import load_run
-from competition.engine import Engine
+from competition.engine import Demand
 from competition.errors import Stopped
+from competition.local import Local
 from competition.tabular.presets import Preset
 from competition.tabular.task import TabularTask
 from competition.train import Watch
@@ -241,10 +242,10 @@ def _sleep(seconds: float) -> None:
 @pytest.mark.parametrize(("items", "jobs"), [pytest.param(1, 1, marks=pytest.mark.slow), (6, 2)])
 def test_a_worker_that_does_not_hear_the_clock_is_ended(items: int, jobs: int):
     """More items than workers, too: those that wait for one are not waited for."""
-    with Engine() as engine:
+    with Local() as engine:
         now = time.monotonic()
         with pytest.raises(Stopped, match="time is up"), engine.until(now + 10, now + 0.5):
-            engine.map(_sleep, [90.0] * items, "cpu", jobs)
+            engine.map(_sleep, [90.0] * items, Demand("cpu", jobs))
         assert time.monotonic() - now < 60
         assert engine.deadline == engine.closing == float("inf")
 

@@ -9,7 +9,8 @@ import pytest
 
 from competition import artifacts, cli, packing, runs, train
 from competition.config import load_run
-from competition.engine import Engine
+from competition.engine import Demand
+from competition.local import Local
 from competition.packing import Pace
 
 
@@ -23,10 +24,10 @@ def test_more_processes_must_be_faster_together(rates: list[float], count: int):
 
 def test_without_a_gpu_or_with_jobs_nothing_is_measured(competition: Callable[..., str]):
     run = load_run(competition("multiclass"), "device=cpu jobs=null")
-    with runs.opened(run) as at, Engine() as engine:
-        assert packing.chosen(at, engine, 2) is None
+    with runs.opened(run) as at, Local() as engine:
+        assert packing.chosen(at, engine, 2) == Demand("cpu")
         given = run.model_copy(update={"jobs": 3})
-        assert packing.chosen(runs.look(given), engine, 2) == 3
+        assert packing.chosen(runs.look(given), engine, 2) == Demand("cpu", 3)
         assert engine.pool is None
         assert not (at.folder / packing.FILE).exists()
 
@@ -36,14 +37,16 @@ def test_processes_are_measured_together_and_leave_nothing_behind(
     competition: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
     run = load_run(competition("multiclass"))
-    with runs.opened(run) as at, Engine() as engine:
+    with runs.opened(run) as at, Local() as engine:
         train.prepare(at)
         before = sorted(Path("runs/toy/base").rglob("*"))
-        found = packing.measured(run, at.splits[0], engine, "cpu", 1, (1, 2), 10**9)
+        found = packing.measured(run, at.splits[0], engine, Demand("cpu"), 1, (1, 2), 10**9)
         assert [pace.count for pace in found] == [1, 2]
         assert all(pace.rate > 0 and 0 < pace.need < packing.ROOM for pace in found)
         assert sorted(Path("runs/toy/base").rglob("*")) == before
-        assert len(packing.measured(run, at.splits[0], engine, "cpu", 1, (1, 2), 1)) == 1, "soon done: no more is tried"
+        assert len(packing.measured(run, at.splits[0], engine, Demand("cpu"), 1, (1, 2), 1)) == 1, (
+            "soon done: no more is tried"
+        )
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from competition import board, watchdog
-from competition.engine import Engine
+from competition.engine import Demand
+from competition.local import Local
 from competition.prefetch import in_turn
 
 
@@ -142,8 +143,8 @@ def wait(seconds: float) -> float:
 @pytest.mark.slow
 def test_the_engine_tells_which_worker_is_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     monkeypatch.setattr(watchdog, "SILENT", 0.5)
-    with Engine() as engine:
-        assert engine.map(wait, [0.0, 3.0], "cpu", 2) == [0.0, 3.0]
+    with Local() as engine:
+        assert engine.map(wait, [0.0, 3.0], Demand("cpu", 2)) == [0.0, 3.0]
     assert "3.0 has said nothing for" in capsys.readouterr().out
 
 

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from competition import artifacts, board, pseudo, runs, train
 from competition.config import Run
 from competition.data import load
-from competition.engine import Engine, signalled, slots
+from competition.engine import Engine, signalled
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.tracking import follow
 from competition.tuning import draws, finals, report, space, store, study, trial
@@ -120,11 +120,10 @@ def _queue(search: Search) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 def _trials(search: Search, engine: Engine, asked: int, deadline: float) -> None:
     """Trials until `asked` have come to an end or time is up. Raises Stopped where a signal asked for it."""
-    task, jobs = search.run.task, search.run.jobs
-    workers = range(min(asked, slots(task.device, jobs)[0]))
+    workers = range(min(asked, engine.slots(search.run.demand)[0]))
     try:
         with engine.until(deadline):
-            engine.map(functools.partial(work, search, asked), workers, task.device, jobs)
+            engine.map(functools.partial(work, search, asked), workers, search.run.demand)
     except Stopped:
         if signalled():
             raise

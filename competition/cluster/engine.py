@@ -1,0 +1,77 @@
+"""The engine of a Ray cluster: an item is a task of Ray with its share of a node; results are files on the shared disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from competition import board
+from competition.cluster import joining, nodes, room
+from competition.cluster.call import Call
+from competition.cluster.post import Post
+from competition.engine import Demand, Engine, Item, Result
+from competition.errors import EnvironmentFault, Finding
+
+
+class Cluster(Engine):
+    """address: host:port, auto, or None: Ray is begun on this machine and ends with the command."""
+
+    def __init__(self, address: str | None):
+        super().__init__()
+        self.address, self.calls = address, 0
+        self.stack = ExitStack()
+
+    def __enter__(self) -> Cluster:
+        with ExitStack() as stack:
+            joining.join(self.address)
+            stack.callback(ray.shutdown)
+            self.home = nodes.check(stack.enter_context(nodes.home()))
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            variables = {"env_vars": room.surroundings(Demand("cpu"))}
+            self.post: Any = (
+                ray.remote(Post).options(num_cpus=0, scheduling_strategy=here, runtime_env=variables).remote()
+            )
+            self.stack = stack.pop_all()
+        there = [node["Resources"] for node in room.alive()]
+        cores, gpus = (sum(r.get(name, 0.0) for r in there) for name in ("CPU", "GPU"))
+        board.say(f"Ray: {len(there)} nodes on {self.hosts} machines, {cores:g} cores, {gpus:g} GPUs")
+        return self
+
+    @property
+    def hosts(self) -> int:
+        return len({node["NodeManagerAddress"] for node in room.alive()})
+
+    def slots(self, demand: Demand) -> tuple[int, int]:
+        """Ray's fractions say how GPUs are shared."""
+        return demand.jobs or max(1, room.slots(demand)), 0
+
+    def expect(self, items: int, modules: Sequence[str], demand: Demand) -> None:
+        """Told before hours of preparation: no room. Workers import for themselves. Raises EnvironmentFault RAY-ROOM."""
+        room.check(demand)
+
+    def everywhere(self, job: Callable[[], object]) -> None:
+        self.home = nodes.want(self.home, job)
+
+    def map(self, job: Callable[[Item], Result], items: Sequence[Item], demand: Demand) -> list[Result]:
+        room.check(demand)
+        self.calls += 1
+        now = time.monotonic()
+        try:
+            ray.get(self.post.begin.remote(self.deadline - now, self.closing - now))
+        except RayActorError as e:
+            raise EnvironmentFault(_lost(nodes.last_line(e))) from None
+        return Call(self.calls, self.post, self.home, job, items, demand, self.closing).results()
+
+    def _end(self) -> None:
+        self.stack.close()
+
+
+def _lost(found: str) -> Finding:
+    what, where, risk = "the cluster was lost", "the node of this command", "finished folds and checkpoints are kept"
+    return Finding("RAY-LOST", what, where, found, "ray status; the same command continues", risk)
