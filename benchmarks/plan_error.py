@@ -14,16 +14,22 @@ import argparse
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from rich.table import Table
 
 from benchmarks import toy
-from competition import artifacts, board, config, plan, runs, scale, train
-from competition.engine import Engine, cores
+from competition import artifacts, board, config, plan, runs, scale
+from competition.cluster import choice
+from competition.engine import cores
+from competition.local import Local
 from competition.plan import Estimate
 from competition.scale import Stage
 
@@ -32,43 +38,39 @@ RUN = "toy/image"
 
 
 @contextlib.contextmanager
-def engine_of(kind: str, nodes: int) -> Generator[Engine]:
+def nodes_of(kind: str, count: int) -> Generator[str | None]:
+    """The address of a cluster of so many nodes of one core; None: this machine's processes."""
     if kind == "local":
-        from competition.local import Local
-
-        with Local() as engine:
-            yield engine
+        yield None
         return
     from ray.cluster_utils import Cluster as Nodes
-
-    from competition.cluster.engine import Cluster
 
     one = {"num_cpus": 1, "object_store_memory": 100 << 20}
     there = Nodes(initialize_head=True, head_node_args=one | {"include_dashboard": False})
     try:
-        for _ in range(nodes - 1):
+        for _ in range(count - 1):
             there.add_node(**one)
         there.wait_for_nodes()
-        with Cluster(there.address) as engine:
-            yield engine
+        yield there.address
     finally:
         there.shutdown()
 
 
-def measured(engine: Engine, nodes: int, epochs: int) -> tuple[Estimate, list[plan.Work], float, list[float]]:
-    """What is estimated, of which folds; seconds that training them took, and each of them."""
-    run = config.load_run(RUN, f"jobs={nodes} epochs={epochs}")
-    shutil.rmtree(artifacts.run_folder(RUN), ignore_errors=True)
-    at = runs.look(run)
+def estimated(address: str | None, settings: str) -> tuple[Estimate, list[plan.Work]]:
+    at = runs.look(config.load_run(RUN, settings))
     works = [plan.Work(work.rows, work.valid, work.test, ()) for work in plan.works(at, anew=True)]
-    found = plan.estimate(at, engine)
+    with board.board(), choice.asked("ray" if address else "local", address) or Local() as engine:
+        return plan.estimate(at, engine), works
+
+
+def trained(address: str | None, settings: str) -> tuple[float, list[float]]:
+    """Seconds of the command from its start to its exit, and those of its folds."""
+    shutil.rmtree(artifacts.run_folder(RUN), ignore_errors=True)
+    place = ["--engine", "ray", "--address", address] if address else []
     began = time.monotonic()
-    with runs.opened(run, "") as at:
-        train.train(at, engine, None)
-    taken = time.monotonic() - began
-    folder = artifacts.run_folder(RUN)
-    folds = [artifacts.read_json(folder / split.name / "fit.json")["seconds"] for split in at.splits]
-    return found, works, taken, folds
+    subprocess.run([sys.executable, "-m", "competition", "train", RUN, "--set", settings, *place], check=True)
+    folds = [artifacts.run_folder(RUN) / f"fold{k}" / "fit.json" for k in range(FOLDS)]
+    return time.monotonic() - began, [artifacts.read_json(path)["seconds"] for path in folds]
 
 
 def compared(kind: str, counts: list[int], epochs: int) -> Table:
@@ -78,8 +80,11 @@ def compared(kind: str, counts: list[int], epochs: int) -> Table:
     lines = Table("nodes", "took", "planned", "error", "planned there", "error", "dealt", "error", title=title)
     first: Estimate | None = None
     for nodes in counts:
-        with engine_of(kind, nodes) as engine:
-            found, works, taken, folds = measured(engine, nodes, epochs)
+        settings = f"jobs={nodes} epochs={epochs}"
+        with nodes_of(kind, nodes) as address:
+            with ProcessPoolExecutor(1, get_context("spawn")) as anew:  # its imports are part of what it tells
+                found, works = anew.submit(estimated, address, settings).result()
+            taken, folds = trained(address, settings)
         first = first or found
         told = (
             scale.wall(scale.of_run(first, works), nodes),
@@ -88,7 +93,7 @@ def compared(kind: str, counts: list[int], epochs: int) -> Table:
         )
         cells = [cell for seconds in told for cell in (f"{seconds:.1f} s", f"{seconds / taken - 1:+.0%}")]
         lines.add_row(str(nodes), f"{taken:.1f} s", *cells)
-        board.say(f"{nodes} nodes took {taken:.1f} s: {' '.join(cells)}; folds {folds}")
+        print(f"{nodes} nodes took {taken:.1f} s: {' '.join(cells)}; folds {folds}", flush=True)
     return lines
 
 
@@ -100,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "WANDB_MODE": "disabled"}
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work), board.board():
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         toy.make(Path("."), FOLDS)
         board.console.print(compared(options.engine, options.nodes, options.epochs))
 
