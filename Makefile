@@ -22,7 +22,7 @@ comma := ,
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare reproduce lr look describe plan guard upload score \
 	leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend bench-check bench-tracking \
-	bench-stages bench-disk bench-damage docs
+	bench-stages bench-disk bench-damage bench-cluster docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench-tracking: setup ## training, its start and its end without a mirror, offli
 bench-disk: setup ## every call that changes a file fails in turn; full and read-only disks; nothing torn, same result
 	@$(PYTHON) -m benchmarks.disk_faults
 
+bench-cluster: setup ## three nodes of Ray here: same bytes as one machine, with a node and 20 workers killed, too
+	@$(PYTHON) -m benchmarks.cluster
+
 bench-damage: setup ## files of a run and its caches cut, zeroed, flipped, swapped: what notices
 	@$(PYTHON) -m benchmarks.damage
 
@@ -108,11 +111,11 @@ folds: setup ## COMP=<name>: writes the fold table
 	$(call need,COMP,COMP=<name>)
 	@$(podium) folds "$$COMP"
 
-train: setup ## RUN=<name>/<run> [FOLD=2] [SET="epochs=3 lr=1e-3"] [AS=<name>/<run>]: trains the missing folds
+train: setup ## RUN=<name>/<run> [FOLD=2] [SET="epochs=3 lr=1e-3"] [AS=] [ENGINE=ray [ADDRESS=auto]]: trains the missing folds
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) train "$$RUN" $${FOLD:+--fold "$$FOLD"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $(place)
 
-predict: setup ## RUN=<name>/<run>: out-of-fold and test predictions with TTA, and the score
+predict: setup ## RUN=<name>/<run> [ENGINE=]: out-of-fold and test predictions with TTA, and the score
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) predict "$$RUN" $(place)
 
@@ -120,7 +123,7 @@ ensemble: setup ## COMP=<name> [RUNS="a b c"] [SET="method=rank"] [AS=<name>/ble
 	$(call need,COMP,COMP=<name>)
 	@$(podium) ensemble "$$COMP" $${RUNS:+--runs "$$RUNS"} $${SET:+--set "$$SET"} $${AS:+--as "$$AS"}
 
-submission: setup ## RUN=<name>/<run> [TIME=9h] [SET=] [AS=]: everything that RUN still needs, then its checked CSV
+submission: setup ## RUN=<name>/<run> [TIME=9h] [SET=] [AS=] [ENGINE=]: everything that RUN still needs, then its checked CSV
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) submission "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"} $(place)
 
@@ -132,7 +135,7 @@ detect: setup ## RUN=<name>/<run> [TIME=] [SET=] [AS=]: the same for a run that 
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) detect "$$RUN" $${SET:+--set "$$SET"} $${AS:+--as "$$AS"} $${TIME:+"--time=$$TIME"} $(place)
 
-tune: setup ## RUN=<name>/<run> [TRIALS=30] [TIME=2h]: searches over the run's settings, writes <run>-tuned
+tune: setup ## RUN=<name>/<run> [TRIALS=30] [TIME=2h] [ENGINE=]: searches over the run's settings, writes <run>-tuned
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) tune "$$RUN" $${TRIALS:+--trials "$$TRIALS"} $${TIME:+--time "$$TIME"} $(place)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -34,6 +36,22 @@ def forget() -> None:
 def heard() -> list[signal.Signals]:
     """A hang-up that is passed over stays so, or `nohup` would be of no use."""
     return [s for s in SIGNALS if s.name != "SIGHUP" or signal.getsignal(s) != signal.SIG_IGN]
+
+
+@contextmanager
+def held_back() -> Generator[None]:
+    """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (they open it)."""
+    mask("SIG_BLOCK")
+    try:
+        yield
+    finally:
+        mask("SIG_UNBLOCK")
+
+
+def mask(how: str) -> None:
+    """Windows has no masks: a Ctrl-C there may come before a worker hears it, and ends that worker."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(getattr(signal, how), SIGNALS)
 
 
 def _note(number: int, frame: Any) -> None:

@@ -58,7 +58,7 @@ class Local(Engine):
             return
         multiprocessing.get_context(START).set_forkserver_preload(list(modules))
         resource_tracker.ensure_running()  # which opens the mask of signals as it starts
-        with _signals_wait(), _environment(ALONE):
+        with interrupt.held_back(), _environment(ALONE):
             multiprocessing.forkserver.ensure_running()
 
     def everywhere(self, job: Callable[[], object]) -> None:
@@ -116,7 +116,7 @@ class Local(Engine):
         cancelled future ends the thread that tells the others, which would be waited for without end."""
         assert self.pool is not None
         try:
-            with _signals_wait():
+            with interrupt.held_back():
                 return self.pool.submit(run, job, item, self.deadline, self.closing)
         except BrokenProcessPool as e:  # since the last look at it
             future: Future = Future()
@@ -166,27 +166,11 @@ def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) 
     return [f.result() for f in futures]
 
 
-@contextmanager
-def _signals_wait() -> Generator[None]:
-    """Processes that begin here inherit the mask, so that a Ctrl-C finds their handlers set (`_begin` opens it)."""
-    _mask("SIG_BLOCK")
-    try:
-        yield
-    finally:
-        _mask("SIG_UNBLOCK")
-
-
-def _mask(how: str) -> None:
-    """Windows has no masks: a Ctrl-C there may come before a worker hears it, and ends that worker."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(getattr(signal, how), interrupt.SIGNALS)
-
-
 def _begin(events: Any, slots: Any, environment: dict[str, str], limited: bool) -> None:
     """In a new worker: its GPU, its signals, its surroundings, and its end when the parent is gone, whoever forked it."""
     for number in interrupt.heard():
         signal.signal(number, lambda *_: engine.stop())
-    _mask("SIG_UNBLOCK")
+    interrupt.mask("SIG_UNBLOCK")
     slot = slots.get()
     os.environ.update(environment)
     if slot is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, card, decide, packing, runs, stacked, versions
+from competition import artifacts, board, card, decide, elsewhere, packing, runs, stacked, versions
 from competition.artifacts import file_digest, read_json, read_table, write_json, write_table
 from competition.boxes.table import holds_boxes
 from competition.config import Run
@@ -47,6 +47,7 @@ def predict_folds(at: Opened, engine: Engine) -> bool:
     if missing:
         engine.expect(len(missing), needed(at.run), at.run.demand)
         prepare(at)
+        engine.everywhere(elsewhere.same(at.data))
     runs.record(at)
     if missing:
         if told := versions.differences(versions.of_run(at.folder), versions.now(card.PACKAGES)):

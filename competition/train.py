@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, folds, locks, packing, pseudo, runs, stacked
+from competition import artifacts, board, elsewhere, folds, locks, packing, pseudo, runs, stacked
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
@@ -31,6 +31,8 @@ def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Ru
     if missing or (ingredients and all(done(run, s) for run in ingredients for s in at.table.splits)):
         engine.expect(len(missing), needed(at.run), at.run.demand)
         prepare(at)
+    if missing:
+        engine.everywhere(elsewhere.same(at.data))
     if missing and at.run.pseudo:
         pseudo.keep(at)
     runs.record(at)

@@ -101,6 +101,7 @@ def test_a_ctrl_c_waits_while_the_server_of_workers_imports():
     code = """
 from multiprocessing import forkserver
 from competition.engine import Demand
+from competition.local import Local
 Local().expect(2, [], Demand("cpu", 2))
 print(forkserver._forkserver._forkserver_pid, flush=True)
 input()

@@ -20,7 +20,7 @@ from test_checkpoint import KNOBS, stopped_twice
 from test_steps import CPU, fold_in, job_of, network
 from torch import nn
 
-from competition import artifacts, card, checkpoint, cli, disk, engine, local, loop, tables, versions
+from competition import artifacts, card, checkpoint, cli, disk, engine, interrupt, loop, tables, versions
 from competition.decoding import unreadable
 from competition.errors import EnvironmentFault, SafetyFault
 from competition.keys import Competition, ImagePaths
@@ -227,7 +227,7 @@ def test_a_system_without_posix_calls_writes_and_reads(monkeypatch: pytest.Monke
     artifacts.write_text(tmp_path / "a.txt", "text")
     assert not refused and (tmp_path / "a.txt").read_text() == "text"
     assert unreadable("a.jpg", PermissionError(errno.EACCES, "no")).code == "IMG-PERM"
-    with local._signals_wait():
+    with interrupt.held_back():
         assert engine.cores() >= 1
 
 

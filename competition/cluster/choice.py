@@ -47,6 +47,7 @@ def _quietly_alone(address: str | None) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # whoever has no GPU is shown none, by us
     if address is None:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        os.environ.setdefault("RAY_worker_niceness", "0")  # not 15: on a busy machine that is a fiftieth of a core
 
 
 def _wrong(where: str, found: str, mend: str) -> Finding:

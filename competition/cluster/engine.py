@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ class Cluster(Engine):
         super().__init__()
         self.address, self.calls = address, 0
         self.stack = ExitStack()
+        self.wanted: set[bytes] = set()  # jobs that every node has done
 
     def __enter__(self) -> Cluster:
         with ExitStack() as stack:
@@ -56,7 +58,9 @@ class Cluster(Engine):
         room.check(demand)
 
     def everywhere(self, job: Callable[[], object]) -> None:
-        self.home = nodes.want(self.home, job)
+        if (written := pickle.dumps(job)) not in self.wanted:
+            self.home = nodes.want(self.home, job)
+            self.wanted.add(written)
 
     def map(self, job: Callable[[Item], Result], items: Sequence[Item], demand: Demand) -> list[Result]:
         room.check(demand)

@@ -9,8 +9,6 @@ import signal
 import socket
 from typing import Any
 
-import ray
-
 from competition import interrupt
 from competition.engine import cores
 from competition.errors import EnvironmentFault, Finding, SafetyFault
@@ -27,12 +25,15 @@ def join(address: str | None) -> None:
     """
     if address not in (None, "auto"):
         _answers(address)
+    import ray
+
     before = {number: signal.getsignal(number) for number in interrupt.heard()}
     given: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
     if address is None:
         given |= {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": STORE}
     try:
-        ray.init(address=address or "local", **given)
+        with interrupt.held_back():  # by what begins here: it outlives a Ctrl-C until the workers have saved themselves
+            ray.init(address=address or "local", **given)
     except Exception as e:  # some of Ray's own are no more than that
         raise EnvironmentFault(_lost(address, str(e))) from None
     finally:
@@ -70,5 +71,9 @@ def _lost(address: str | None, found: str) -> Finding:
     what = (
         "Ray does not begin here" if address is None else "there is no Ray cluster at the address, or none for this Ray"
     )
-    mend = "free memory and room in /tmp" if address is None else f"{BEGIN}; or leave out ADDRESS="
+    mend = (
+        "free memory and room in /tmp, or a machine that is less busy"
+        if address is None
+        else f"{BEGIN}; or leave out ADDRESS="
+    )
     return Finding("RAY-LOST", what, where, " ".join(found.split())[:300], mend)

@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from competition import engine
+from competition import engine, interrupt
 from competition.cluster import nodes
 from competition.cluster.nodes import Home
 from competition.cluster.post import Line
@@ -51,6 +51,7 @@ def _told_to_end() -> Generator[None]:
         engine.stop()
 
     before = signal.signal(signal.SIGTERM, hear)
+    interrupt.mask("SIG_UNBLOCK")  # closed where this command began Ray
     try:
         yield
     finally:

@@ -19,11 +19,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from competition import artifacts, board, pseudo, runs, train
+from competition import artifacts, board, elsewhere, pseudo, runs, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled
-from competition.errors import EnvironmentFault, Finding, Stopped
+from competition.errors import ConfigFault, EnvironmentFault, Finding, Stopped
 from competition.tracking import follow
 from competition.tuning import draws, finals, report, space, store, study, trial
 from competition.tuning.trial import Search
@@ -120,6 +120,9 @@ def _queue(search: Search) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 def _trials(search: Search, engine: Engine, asked: int, deadline: float) -> None:
     """Trials until `asked` have come to an end or time is up. Raises Stopped where a signal asked for it."""
+    engine.everywhere(elsewhere.same(load(search.run.competition)))
+    if engine.hosts > 1 and search.url.startswith("sqlite"):
+        raise ConfigFault(_of_one_machine(search, engine.hosts))
     workers = range(min(asked, engine.slots(search.run.demand)[0]))
     try:
         with engine.until(deadline):
@@ -128,6 +131,13 @@ def _trials(search: Search, engine: Engine, asked: int, deadline: float) -> None
         if signalled():
             raise
         search.say("the time for trials is up")
+
+
+def _of_one_machine(search: Search, hosts: int) -> Finding:
+    """SQLite's locks do not hold on a network's file system, says its documentation (sqlite.org/faq.html, question 5)."""
+    what, found = "the database of the search is a file, and its trials run on several machines", f"{hosts} machines"
+    mend = "tune.storage: postgresql://..., which all of them reach (docs/search.md)"
+    return Finding("HPO-STORE", what, f"key tune.storage: {store.shown(search.url)}", found, mend)
 
 
 def work(search: Search, asked: int, number: int) -> None:

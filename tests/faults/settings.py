@@ -109,6 +109,6 @@ CASES = [
 
 UNTRIED: dict[int, str] = {
     103: "killed trials: tests/test_tune.py kills one of three commands, and one before its first sign of life",
-    106: "no cluster yet: folds run in processes of one machine",
+    106: "a cluster that is not there, or obeys anybody, lost workers: tests/test_cluster.py",
     108: "clocks: all durations and deadlines are of time.monotonic: tests/test_security.py reads the source for others",
 }
