@@ -4,10 +4,10 @@ MAKEFLAGS += -R
 PYTHON ?= .venv/bin/python
 UV := uv==0.13.8
 export COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE PUBLIC PRIVATE TASK TOP \
-	SORT JSON TIMM ENGINE ADDRESS
+	SORT JSON TIMM ENGINE ADDRESS NODES GPUS
 
 KNOWN := COMP RUN RUNS DATA NAME METRIC SET AS FOLD TIME TRIALS FILE A B SAMPLE MESSAGE WAIT FORCE \
-	PUBLIC PRIVATE TASK TOP SORT JSON TIMM ENGINE ADDRESS PYTHON
+	PUBLIC PRIVATE TASK TOP SORT JSON TIMM ENGINE ADDRESS NODES GPUS PYTHON
 UNKNOWN := $(filter-out $(KNOWN),$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $(v))),$(v))))
 ifneq ($(strip $(UNKNOWN)),)
 $(error there is no variable $(strip $(UNKNOWN)); the variables are $(KNOWN))
@@ -176,9 +176,10 @@ onnx: setup ## RUN=<name>/<run>: a trained image run's networks as ONNX and torc
 	$(call need,RUN,RUN=<name>/<run>)
 	@$(podium) onnx "$$RUN"
 
-plan: setup ## RUN=<name>/<run> [TIME=9h]: how long it takes here, from a few steps, and what of it fits TIME
+plan: setup ## RUN=<name>/<run> [TIME=9h] [NODES=4 GPUS=8 TRIALS=30]: how long it takes here, or there; what of it fits TIME
 	$(call need,RUN,RUN=<name>/<run>)
-	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"}
+	@$(podium) plan "$$RUN" $${TIME:+--time "$$TIME"} $${NODES:+--nodes "$$NODES"} $${GPUS:+--gpus "$$GPUS"} \
+		$${TRIALS:+--trials "$$TRIALS"}
 
 export: setup ## RUN=<name>/<run>: a trained run as a folder for a notebook without network: exports/<name>/<run>/
 	$(call need,RUN,RUN=<name>/<run>)

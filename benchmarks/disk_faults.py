@@ -36,7 +36,7 @@ from rich.table import Table
 from benchmarks import toy
 from benchmarks.failing import FULL, KINDS, Disk
 from competition import board
-from competition.tuning import study
+from competition.tuning import store, study
 
 NEWNS, NEWUSER = 0x00020000, 0x10000000  # of clone(2)
 READ_ONLY, REMOUNT, BIND = 1, 32, 4096  # of mount(2)
@@ -308,7 +308,7 @@ def main() -> None:
     options = parser.parse_args()
     began, wrong = time.monotonic(), []
     toy.warm()
-    study.HEARTBEAT, study.GRACE, study.POLL = 1, 3, 0.1  # a trial that the full disk cut short is missed soon
+    store.HEARTBEAT, store.GRACE, study.POLL = 1, 3, 0.1  # a trial that the full disk cut short is missed soon
     with tempfile.TemporaryDirectory() as home, board.board():
         for part in options.parts:
             (place := Path(home) / part).mkdir()

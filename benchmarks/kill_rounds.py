@@ -39,7 +39,9 @@ STAGES = {
     "tune image": "tune toy/nets --trials 2",
     "submission of all": "submission toy/blend",  # from nothing
 }
-QUICK = "import runpy; from competition.tuning import study; study.HEARTBEAT, study.GRACE, study.POLL = 1, 3, 0.1; "
+QUICK = (
+    "import runpy; from competition.tuning import store, study; store.HEARTBEAT, store.GRACE, study.POLL = 1, 3, 0.1; "
+)
 QUICK += "runpy.run_module('competition', run_name='__main__')"
 MOST = 4  # ends in a round
 APPEARS = ("run.json", "last.ckpt", "previous.ckpt", "fit.json", "oof.parquet", "predicted.json", "score.json",

@@ -17,6 +17,8 @@ from competition.errors import EnvironmentFault, Fault, Stopped, visible
 if TYPE_CHECKING:
     from competition.engine import Engine
 
+PLANNED = {"nodes": "machines like this one", "gpus": "GPUs of each", "trials": "of a search, instead of the run alone"}
+
 
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m competition", description="A competition pipeline; see README.md.")
@@ -31,10 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = ("run", {"help": "<competition>/<run>, such as leaves/baseline"})
     comp = ("competition", {"help": "name of a folder below configs/"})
-    overrides = (
-        "--set",
-        {"default": "", "metavar": "'a.b=1 c=x'", "help": "keys to override"},
-    )
+    overrides = ("--set", {"default": "", "metavar": "'a.b=1 c=x'", "help": "keys to override"})
     variant = (
         "--as",
         {"default": "", "dest": "variant", "metavar": "NAME", "help": "write the overrides as a run of this name"},
@@ -90,8 +89,9 @@ def parser() -> argparse.ArgumentParser:
          overrides)  # fmt: skip
     verb("describe", "a trained network: its layers, throughput, feature maps, and where it looks", run)
     verb("onnx", "the networks of a trained image run as ONNX and torch.export, checked, and their speed", run)
-    verb("plan", "what a run takes on this machine, and what of it fits a time", run,
-         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}))  # fmt: skip
+    verb("plan", "what a run takes on this machine, or on several, and what of it fits a time", run,
+         ("--time", {"default": None, "help": "how long all of it may take: 45m, 9h"}),
+         *((f"--{name}", {"type": int, "default": None, "help": text}) for name, text in PLANNED.items()))  # fmt: skip
     verb("export", "a trained run as a folder that predicts without a network, for a code competition", run)
     verb("export-test", "runs an exported run without a network, and compares its CSV with ours", run)
     verb("guard", "is a CSV a valid submission? by a sample alone, or by a competition and a run",
@@ -304,7 +304,7 @@ def onnx(options: argparse.Namespace) -> None:
 def plan(options: argparse.Namespace) -> None:
     from competition import runs, stages
 
-    stages.plan(runs.resolve(options.run), options.time)
+    stages.plan(runs.resolve(options.run), options.time, options.nodes, options.gpus, options.trials)
 
 
 def export(options: argparse.Namespace) -> None:

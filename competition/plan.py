@@ -122,7 +122,7 @@ def left(run: Run, engine: Engine, predicted: bool = True) -> float:
     if run.preset is not None:
         return 0.0 if (artifacts.run_folder(run.name) / "score.json").exists() else portfolio.allowed(run)
     at = look(run)
-    missing = [work if predicted else replace(work, views=()) for work in (works(at) if _measurable(at) else ())]
+    missing = [work if predicted else replace(work, views=()) for work in (works(at) if measurable(at) else ())]
     return estimate(at, engine).whole(missing) if any(w.rows or w.views for w in missing) else 0.0
 
 
@@ -228,7 +228,7 @@ def chosen(found: Sequence[Option], estimate: Estimate, size: int | None, allowe
 
 def _single(at: Opened, engine: Engine, allowed: float | None) -> float:
     run, missing = at.run, works(at)
-    if not _measurable(at):
+    if not measurable(at):
         return 0.0
     if not isinstance(run.task, Stepped) and not any(work.rows or work.views for work in missing):
         board.say(f"{run.name}: all folds are trained and predicted; nothing is left")
@@ -253,7 +253,7 @@ def _single(at: Opened, engine: Engine, allowed: float | None) -> float:
     return seconds
 
 
-def _measurable(at: Opened) -> bool:
+def measurable(at: Opened) -> bool:
     """Whether the columns that other runs give are there, or can be had; says where they are not."""
     ready = not stacked.given(at.run) or stacked.known(at)
     if not ready:

@@ -33,6 +33,7 @@ from competition import (
     pseudo,
     rates,
     runs,
+    scale,
     scoring,
     stacked,
     submit,
@@ -153,10 +154,16 @@ def export(run: Run) -> None:
             bundle.make(at)
 
 
-def plan(run: Run, time: str | None = None) -> None:
-    """What the run, a blend or a preset still takes, and what of it fits `time` (`9h`)."""
+def plan(
+    run: Run, time: str | None = None, nodes: int | None = None, gpus: int | None = None, trials: int | None = None
+) -> None:
+    """What the run, a blend or a preset still takes, and what of it fits `time` (`9h`); with any of the others, what it,
+    or a search of so many trials, takes on 1 to 1,000 slots."""
     with working() as engine:
-        planning.plan(run, engine, time)
+        if nodes is gpus is trials is None:
+            planning.plan(run, engine, time)
+        else:
+            scale.scaled(run, engine, 1 if nodes is None else nodes, gpus, trials, time)
 
 
 def submission(run: Run, overrides: str = "", time: str | None = None, engine: Engine | None = None) -> Path:

@@ -379,10 +379,10 @@ def test_names_of_commands_lead_nowhere_else(competition: Make, capsys):
 
 
 def test_a_study_of_any_name_is_data_not_sql(workspace: Path):
-    from competition.tuning import study
+    from competition.tuning import store, study
 
     name = "toy/x'; DROP TABLE studies; --"
-    url = study.database(workspace)
+    url = store.database(workspace)
     study.begin(name, url, True, {"data": "a"}, [])
     assert study.begin(name, url, True, {"data": "a"}, []).study_name == name
 

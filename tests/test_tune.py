@@ -25,7 +25,7 @@ from competition import artifacts, cli, config, runs
 from competition.errors import ConfigFault
 from competition.keys import Kind
 from competition.tabular.spaces import SPACES
-from competition.tuning import rules, space, study
+from competition.tuning import draws, rules, space, store, study
 from competition.tuning.space import Choice, Span
 
 ROOT = Path(__file__).parent.parent
@@ -167,7 +167,7 @@ def test_a_resumed_study_goes_on_with_new_values(kind: str):
     def values(*parts: int) -> list[float]:
         one = optuna.create_study()
         for count in parts:
-            one.sampler = study.Numbered(kind, 3)
+            one.sampler = draws.Numbered(kind, 3)
             one.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=count)
         return [t.params["x"] for t in one.get_trials()]
 
@@ -190,7 +190,7 @@ def test_a_trial_cut_short_changes_nothing_but_numbers(after_its_values: bool):
     def drawn(at: optuna.Study) -> list[float]:
         return [t.params["x"] for t in study.distinct(at.get_trials())]
 
-    whole, one = (optuna.create_study(sampler=study.Numbered("random", 3)) for _ in range(2))
+    whole, one = (optuna.create_study(sampler=draws.Numbered("random", 3)) for _ in range(2))
     whole.optimize(score, n_trials=5)
     one.optimize(score, n_trials=2)
     cut_short(one.ask())
@@ -353,8 +353,8 @@ def test_epochs_are_halved_on_the_first_fold(competition: Callable[..., str]):
 
 SCRIPT = """
 import sys
-from competition.tuning import study
-study.HEARTBEAT, study.GRACE, study.POLL = 1, 8, 0.2
+from competition.tuning import store, study
+store.HEARTBEAT, store.GRACE, study.POLL = 1, 8, 0.2
 from competition import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -412,7 +412,7 @@ def test_a_trial_cut_short_is_taken_before_what_was_queued_after_it(toy: Callabl
     taken = at.ask()
     study.give_back(at, at.get_trials()[taken.number])
     at.tell(taken.number, state=TrialState.FAIL)
-    assert study.origin(at.get_trials()[at.ask().number]) == taken.number
+    assert draws.origin(at.get_trials()[at.ask().number]) == taken.number
     assert at.ask().number == taken.number + 1
 
 
@@ -427,8 +427,8 @@ def joined(run: str, kind: str = "random") -> optuna.Study:
 
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("HEARTBEAT", 1), ("GRACE", 8), ("POLL", 0.2)):
-        monkeypatch.setattr(study, name, value)
+    for where, name, value in ((store, "HEARTBEAT", 1), (store, "GRACE", 8), (study, "POLL", 0.2)):
+        monkeypatch.setattr(where, name, value)
 
 
 @pytest.mark.slow
@@ -528,17 +528,17 @@ def test_a_gaussian_process_sees_whole_trials_only(toy: Callable[..., str]):
 
 def test_a_password_stays_out_of_the_file(monkeypatch: pytest.MonkeyPatch):
     assert (
-        study.shown("postgresql://host/db?user=me&password=s3cret&a=b")
+        store.shown("postgresql://host/db?user=me&password=s3cret&a=b")
         == "postgresql://host/db?user=me&password=***&a=b"
     )
     monkeypatch.setenv("PODIUM_DB", "postgresql://me:s3cret@host/db")
     assert (
-        study.address("env:PODIUM_DB") == "postgresql://me:s3cret@host/db"
-        and study.address("sqlite:///a") == "sqlite:///a"
+        store.address("env:PODIUM_DB") == "postgresql://me:s3cret@host/db"
+        and store.address("sqlite:///a") == "sqlite:///a"
     )
     monkeypatch.delenv("PODIUM_DB")
     with pytest.raises(ConfigFault, match="PODIUM_DB"):
-        study.address("env:PODIUM_DB")
+        store.address("env:PODIUM_DB")
 
 
 def test_the_runs_own_values_are_not_rounded(toy: Callable[..., str]):

@@ -174,15 +174,15 @@ def test_a_tabular_model_of_another_library_is_refused_with_both_versions(
 
 
 def test_a_search_of_another_optuna_is_refused_with_both_versions(tmp_path: Path):
-    from competition.tuning import study
+    from competition.tuning import store
 
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    study.storage(url)
+    store.opened(url)
     with sqlite3.connect(tmp_path / "study.db") as database:
         database.execute("update version_info set schema_version = 99, library_version = '9.9.0'")
         database.execute("update alembic_version set version_num = 'v9.9.0.a'")
     with pytest.raises(EnvironmentFault, match="HPO-STORE") as fault:
-        study.storage(url)
+        store.opened(url)
     assert "9.9.0" in fault.value.findings[0].found and "runtime optuna version" in fault.value.findings[0].found
 
 

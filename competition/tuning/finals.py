@@ -25,7 +25,7 @@ from competition.engine import Engine, signalled
 from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import Split
 from competition.task import pick
-from competition.tuning import rules, study, trial
+from competition.tuning import draws, rules, trial
 from competition.tuning.trial import Search
 
 PARENT = "the run's own values"
@@ -63,7 +63,7 @@ class Result:
 def ranked(search: Search, complete: Sequence[Any]) -> list[Any]:
     """Best first, of equals the first drawn; of trials with the same values the first."""
     seen: dict[str, Any] = {}
-    for one in sorted(complete, key=lambda t: (-search.signed(t.value), study.origin(t))):
+    for one in sorted(complete, key=lambda t: (-search.signed(t.value), draws.origin(t))):
         seen.setdefault(one.user_attrs["folder"], one)
     return list(seen.values())
 

@@ -67,8 +67,9 @@ class Tune(Strict):
     )
     storage: str | None = machine(
         None,
-        "URL of a database for several machines, which share the folder `runs` too (`postgresql://...`; `env:NAME`: it "
-        "stands in that environment variable, with its password); null: a file in the study's folder",
+        "URL of a database for several machines, which share the folder `runs` too (`postgresql://user@host/db`, whose "
+        "password is in PGPASSWORD or ~/.pgpass; `env:NAME`: it stands in that environment variable, with its password); "
+        "null: a file in the study's folder",
     )
 
     @model_validator(mode="before")

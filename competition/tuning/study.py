@@ -7,111 +7,34 @@ for counts different values that came to an end, over the life of the study.
 from __future__ import annotations
 
 import json
-import os
-import re
 import threading
 import time
+import uuid
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from competition import artifacts, board, watchdog
+from competition import artifacts, board
 from competition.engine import stopping
 from competition.errors import ConfigFault, EnvironmentFault, Finding, Stopped
-from competition.tuning.space import Space, encoded
+from competition.tuning import store
+from competition.tuning.draws import HISTORY, InOrder, Numbered, origin, trials
 
-HEARTBEAT, GRACE = (
-    60,
-    180,
-)  # seconds between two signs of life; without one after which a trial goes back into the queue
 DEATHS = 3  # processes that may die with a trial, none of them further than the one before, until it is given up
 REPEATS = 30  # trials in a row that bring values which have come to an end before the search ends
 FAULTS = 10  # trials in a row that end with the same fault, and none with a score, before the search ends
-LOCKED = 60  # seconds that a locked SQLite file is waited for
 POLL = 1.0  # seconds between two looks at what others do
-STARTUP = 10  # trials at random before a sampler learns from them
-GRID = 2000  # points of a grid at most
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-HISTORY = "retry_history"  # Optuna's name for the numbers of the trials that this one repeats
 BEATS = "beats"  # attribute: the number of the trial whose heartbeat has begun; a copy has that of its original
 SEEN = "same as"  # attribute of a trial whose values had come to an end: the number of the one that did
-
-
-def database(folder: Path) -> str:
-    return f"sqlite:///{(folder / 'study.db').absolute()}"
-
-
-@contextmanager
-def storage_faults(url: str) -> Generator[None]:
-    """Turns what a database refuses into HPO-STORE; a password is not shown."""
-    try:
-        yield
-    except (StorageInternalError, SQLAlchemyError) as e:
-        raise _store(url, str(e.__cause__ or e)) from None
-
-
-def _store(url: str, cause: str) -> EnvironmentFault:
-    return EnvironmentFault(
-        Finding(
-            code="HPO-STORE",
-            what="the database of the search can't be used",
-            where=f"key tune.storage: {shown(url)}",
-            found=cause.split("\n")[0].replace(url, shown(url)),
-            risk="no trial was lost that had come to an end",
-            mend="a file that is no database, or one of another version of Optuna that you can't take: move it away, the "
-            "folders of its trials are used again; a locked one: stop what holds it; a server: is it up, and its driver "
-            "installed here?",
-        )
-    )
-
-
-def shown(url: str) -> str:
-    """The URL without its password, whatever else is wrong with it."""
-    before, at, host = url.rpartition("@")
-    return re.sub(r"(password=)[^&]*", r"\1***", f"{before.partition('://')[0]}://***@{host}" if at else url)
-
-
-def address(text: str) -> str:
-    """The URL that `tune.storage` means: itself, or of `env:NAME` the value of that variable. Raises ConfigFault."""
-    if not text.startswith("env:"):
-        return text
-    name = text.removeprefix("env:")
-    if not os.environ.get(name):
-        what, mend = "the variable that holds the database's URL is not set", f"export {name}=postgresql://..."
-        raise ConfigFault(Finding("CFG-VALUE", what, "key tune.storage", text, mend))
-    return os.environ[name]
-
-
-def storage(url: str) -> RDBStorage:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    options: dict[str, Any] = (
-        {"connect_args": {"timeout": LOCKED}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        try:
-            made = RDBStorage(
-                url,
-                engine_kwargs=options,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=_died,
-            )
-            watchdog.statements(made.engine, lambda: f"waiting for the database of the search, {shown(url)}")
-            return made
-        except ImportError as e:
-            raise _store(url, str(e.__cause__ or e)) from None
-        except RuntimeError as e:  # tables of another version of Optuna
-            raise _store(url, str(e)) from None
+MARK = "folder"  # attribute of a study: what stands in `mark.json` of the folder with its trials
 
 
 def begin(
@@ -122,10 +45,17 @@ def begin(
 
     Raises ConfigFault HPO-MISMATCH where a study of that name is of other settings. The caller holds its folder's lock.
     """
+    with store.alone(url):
+        return _begun(name, url, greater, identity, queue)
+
+
+def _begun(
+    name: str, url: str, greater: bool, identity: dict[str, Any], queue: Sequence[tuple[dict[str, Any], dict[str, Any]]]
+) -> optuna.Study:
     direction = "maximize" if greater else "minimize"
     study = optuna.create_study(
         study_name=name,
-        storage=storage(url),
+        storage=store.opened(url),
         direction=direction,
         load_if_exists=True,
         pruner=optuna.pruners.NopPruner(),
@@ -148,7 +78,7 @@ def _differs(name: str, url: str, key: str, there: Any, now: Any) -> Finding:
     return Finding(
         code="HPO-MISMATCH",
         what=f"the search under this name has another {key}",
-        where=f"{name}, {shown(url)}",
+        where=f"{name}, {store.shown(url)}",
         found=f"{there} there, {now} now",
         risk="trials that can't be compared would be mixed; nothing was changed",
         mend=f"restore the {key}; or search anew under another run (a file that `extends:` this one), or without the "
@@ -158,83 +88,39 @@ def _differs(name: str, url: str, key: str, there: Any, now: Any) -> Finding:
 
 def join(name: str, url: str, sampler: str, seed: int) -> optuna.Study:
     """The study in a worker."""
-    return InOrder(name, storage(url), Numbered(sampler, seed), optuna.pruners.NopPruner())
+    return InOrder(name, store.opened(url, store.GONE), Numbered(sampler, seed), optuna.pruners.NopPruner())
 
 
-class InOrder(optuna.Study):
-    """A trial that was cut short is taken again in its own place, where Optuna takes it after all that was queued since."""
-
-    def _pop_waiting_trial_id(self) -> int | None:
-        for t in sorted(trials(self, TrialState.WAITING), key=origin):
-            with suppress(UpdateFinishedTrialError):
-                if self._storage.set_trial_state_values(t._trial_id, TrialState.RUNNING):
-                    return t._trial_id
-        return None
+def found(name: str, url: str) -> list[FrozenTrial]:
+    """The trials of a study that has begun."""
+    return trials(optuna.load_study(study_name=name, storage=store.opened(url, store.GONE)))
 
 
-def origin(trial: FrozenTrial) -> int:
-    """The number under which its values were drawn: of a copy, that of the first that had them."""
-    return (trial.system_attrs.get(HISTORY) or [trial.number])[0]
+def check_shared(study: optuna.Study, folder: Path, url: str) -> None:
+    """Raises EnvironmentFault HPO-STORE where a server's study has its trials in another folder than this one.
 
-
-class Numbered(BaseSampler):
-    """A sampler whose seed depends on how many trials were drawn before: a seeded one that starts anew repeats its first
-    trials, and the number counts the copies of trials that a stop or a fault cut short.
+    Whoever comes first leaves a mark in both.
     """
-
-    def __init__(self, kind: str, seed: int):
-        make: dict[str, Callable[[int], BaseSampler]] = {
-            "tpe": lambda s: TPESampler(seed=s, n_startup_trials=STARTUP, multivariate=True, constant_liar=True),
-            "gp": lambda s: GPSampler(seed=s, n_startup_trials=STARTUP),
-            "random": lambda s: RandomSampler(seed=s),
-            "grid": lambda s: RandomSampler(seed=s),  # all of its points are in the queue
-        }
-        self.make, self.seed = make[kind], seed
-        self.now = self.make(seed)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        drawn = sum(origin(t) == t.number < origin(trial) for t in trials(study))
-        self.now = self.make(int(artifacts.digest(str(self.seed), str(drawn))[:8], 16))
-        self.now.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        return self.now.infer_relative_search_space(study, trial)
-
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
-        return self.now.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: Any
-    ) -> Any:
-        return self.now.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        self.now.after_trial(study, trial, state, values)
-
-
-def grid(space: Space, seed: int) -> list[dict[str, Any]]:
-    """Every combination, in random order. Raises ConfigFault CFG-VALUE where there is no end of them, or too many."""
-    import itertools
-    import random
-
-    points = {key: entry.points() for key, entry in space.items()}
-    endless = [key for key, values in points.items() if values is None]
-    count = 1
-    for values in points.values():
-        count *= len(values or ())
-    if endless or count > GRID:
-        found = f"{', '.join(endless)}: any number of the range" if endless else f"{count:,} combinations"
-        mend = f"give `step:` or a list of choices, {GRID:,} combinations at most; or sampler: tpe"
-        raise ConfigFault(Finding("CFG-VALUE", "a grid has an end", "key tune.sampler: grid", found, mend))
-    rows = [dict(zip(points, row)) for row in itertools.product(*(values or () for values in points.values()))]
-    random.Random(seed).shuffle(rows)
-    return [encoded(space, row) for row in rows]
-
-
-def trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=states or None)
+    if not store.of_a_server(url):
+        return
+    file, mark = folder / "mark.json", study.user_attrs.get(MARK)
+    if mark is None:
+        mark = uuid.uuid4().hex
+        artifacts.write_json(file, {"mark": mark})
+        study.set_user_attr(MARK, mark)
+    there = artifacts.read_json(file)["mark"] if file.exists() else None
+    if there != mark:
+        raise EnvironmentFault(
+            Finding(
+                code="HPO-STORE",
+                what="this search has begun in a folder that is not this one",
+                where=f"{folder}, {store.shown(url)}",
+                found="no mark of it here" if there is None else "the mark of another search here",
+                risk="trials of other machines would have no folder here",
+                mend="machines that share `tune.storage` share the folder runs/ too: put it, or a link to it, on one disk; "
+                "what was deleted comes back by a search under another run, or in another database",
+            )
+        )
 
 
 def distinct(some: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -299,8 +185,10 @@ def beating(study: optuna.Study, number: int) -> Generator[None]:
     _beat(study, trial)
 
     def go_on() -> None:
-        while not ended.wait(HEARTBEAT):
-            with suppress(StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError):  # one may be missed
+        while not ended.wait(store.HEARTBEAT):
+            with suppress(
+                StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError, Stopped
+            ):  # one may be missed
                 _beat(study, trial)
 
     thread = threading.Thread(target=go_on, daemon=True)
@@ -322,7 +210,9 @@ def _bury(study: optuna.Study) -> None:
     """Queues the trials of processes that are gone.
 
     Optuna passes over a trial without a heartbeat. One whose process died between taking it and the first beat is given
-    one by whoever sees it, and so is missed like any other.
+    one by whoever sees it, and so is missed like any other. What Optuna has failed is copied by whoever sees it without
+    a copy, for a process may die between the two as well; where two see it there are two copies, and the second finds the
+    values tried.
     """
     for t in trials(study, TrialState.RUNNING):
         if t.user_attrs.get(BEATS) != t.number:
@@ -331,6 +221,9 @@ def _bury(study: optuna.Study) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
+    for t in trials(study, TrialState.FAIL):
+        if SEEN not in t.user_attrs and not _copied(study, t):
+            _died(study, t)
 
 
 def surplus(study: optuna.Study, trial: FrozenTrial, asked: int) -> bool:
@@ -350,7 +243,7 @@ def _copy(
     study: optuna.Study, trial: FrozenTrial, state: TrialState, user: dict[str, Any], system: dict[str, Any]
 ) -> None:
     """Done twice there is one copy, so that a kill between this and the trial's FAIL does no harm."""
-    if any((t.system_attrs.get(HISTORY) or [None])[-1] == trial.number for t in trials(study)):
+    if _copied(study, trial):
         return
     history = [*trial.system_attrs.get(HISTORY, []), trial.number]
     study.add_trial(
@@ -363,6 +256,10 @@ def _copy(
             intermediate_values=trial.intermediate_values,
         )
     )
+
+
+def _copied(study: optuna.Study, trial: FrozenTrial) -> bool:
+    return any((t.system_attrs.get(HISTORY) or [None])[-1] == trial.number for t in trials(study))
 
 
 def _died(study: optuna.Study, trial: FrozenTrial) -> None:

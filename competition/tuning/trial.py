@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,7 +46,7 @@ class Search:
     splits: tuple[Split, ...]
     basis: str
     greater: bool
-    url: str
+    url: str = field(repr=False)  # with its password
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from competition.data import load
 from competition.engine import Engine, signalled
 from competition.errors import ConfigFault, EnvironmentFault, Finding, Stopped
 from competition.tracking import follow
-from competition.tuning import finals, report, space, study, trial
+from competition.tuning import draws, finals, report, space, store, study, trial
 from competition.tuning.trial import Search
 
 TRIALS = 30  # where neither TRIALS= nor TIME= says otherwise
@@ -62,8 +62,8 @@ def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | No
 
 
 def _all(search: Search) -> list[FrozenTrial]:
-    with study.storage_faults(search.url):
-        return study.trials(optuna.load_study(study_name=search.run.name, storage=study.storage(search.url)))
+    with store.faults(search.url):
+        return study.found(search.run.name, search.url)
 
 
 def _begin(run: Run, tried: space.Space) -> Search:
@@ -83,7 +83,7 @@ def _begin(run: Run, tried: space.Space) -> Search:
             splits=tuple(splits),
             basis=artifacts.digest(at.data.hash, at.table.hash, inputs),
             greater=metric.greater,
-            url=study.address(run.tune.storage) if run.tune.storage else study.database(at.folder),
+            url=store.address(run.tune.storage) if run.tune.storage else store.database(at.folder),
         )
         fixed = space.run_of(run, run.name, {key: entry.least() for key, entry in tried.items()})
         parts = fixed.parts()
@@ -97,8 +97,9 @@ def _begin(run: Run, tried: space.Space) -> Search:
         }
         queue = _queue(search)
         follow(at, [*tried])
-        with study.storage_faults(search.url):
-            study.begin(run.name, search.url, metric.greater, json.loads(json.dumps(identity)), queue)
+        with store.faults(search.url):
+            begun = study.begin(run.name, search.url, metric.greater, json.loads(json.dumps(identity)), queue)
+            study.check_shared(begun, search.folder, search.url)
     return search
 
 
@@ -110,7 +111,7 @@ def _queue(search: Search) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     first = (own, {"own": {key: values[key] for key in own}})
     missing = [key for key in search.space if key not in own]
     if search.run.tune.sampler == "grid":
-        points = study.grid(search.space, search.run.seed)
+        points = draws.grid(search.space, search.run.seed)
         return [first] * (own in points) + [(point, {}) for point in points if point != own]
     if own and missing:
         search.say(f"the first trial has the run's own values, and drawn ones for {', '.join(missing)}")
@@ -136,13 +137,14 @@ def _of_one_machine(search: Search, hosts: int) -> Finding:
     """SQLite's locks do not hold on a network's file system, says its documentation (sqlite.org/faq.html, question 5)."""
     what, found = "the database of the search is a file, and its trials run on several machines", f"{hosts} machines"
     mend = "tune.storage: postgresql://..., which all of them reach (docs/search.md)"
-    return Finding("HPO-STORE", what, f"key tune.storage: {study.shown(search.url)}", found, mend)
+    return Finding("HPO-STORE", what, f"key tune.storage: {store.shown(search.url)}", found, mend)
 
 
 def work(search: Search, asked: int, number: int) -> None:
     """What each worker does: trial after trial, until as many as asked for have come to an end, whoever did them."""
-    with study.storage_faults(search.url):
+    with store.faults(search.url):
         joined = study.join(search.run.name, search.url, search.run.tune.sampler, search.run.seed)
+        study.check_shared(joined, search.folder, search.url)
         while study.free(joined, asked):
             one(search, joined, asked, f"{search.run.name}: worker {number + 1}")
 
