@@ -39,6 +39,12 @@ def norms(model: nn.Module) -> list[_BatchNorm]:
     return [m for m in model.train().modules() if isinstance(m, _BatchNorm) and m.training]
 
 
+def figures(norm: _BatchNorm) -> list[Tensor]:
+    """What a batch norm has seen of its inputs: mean and variance; none of those that ranks tell each other anyway."""
+    own = (norm.running_mean, norm.running_var)
+    return [] if isinstance(norm, nn.SyncBatchNorm) else [figure for figure in own if figure is not None]
+
+
 @torch.no_grad()
 def measure_norms(model: nn.Module, parts: Iterable[Any], loss: Callable[[nn.Module, Any], Tensor]) -> None:
     """Sets the running mean and variance of the batch norms that train to the plain mean over `parts` of a batch.

@@ -15,6 +15,7 @@ from competition.decoding import PLAIN, Reading
 from competition.errors import Stopped
 from competition.keys import Kind
 from competition.metrics import Metric
+from competition.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from competition.loop import Job
@@ -128,7 +129,8 @@ class Fold:
     metric and returns the figure as the competition shows it. progress(done, total, text): what the screen shows.
     stop(): True once the work should save itself and raise Stopped. inner(n): splits of the ids of `train` into those to
     fit and those to stop by, at most n, made as the folds are (groups whole, time in order); empty where rows are few.
-    ordered: whether the folds follow time; there is then one such split, its hold-out the latest rows.
+    ordered: whether the folds follow time; there is then one such split, its hold-out the latest rows. ranks: this process
+    among those that train the fold together.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Fold:
     inner: Callable[[int], list[tuple[pd.Index, pd.Index]]]
     ordered: bool
     origin: dict[str, str]
+    ranks: Ranks = ALONE
 
     def check(self, done: int) -> None:
         """Polled in a validation, `done` rows of which are predicted. Raises Stopped."""
