@@ -90,12 +90,19 @@ def check(run: Run) -> None:
         )
     if found:
         raise ConfigFault(*found)
-    if device == "mps" or (device == "cuda" and launched() == 1 and size > gpus):
-        here = (
-            f"this machine has {gpus} GPUs" if device == "cuda" else "ranks are for NVIDIA and AMD GPUs, and for CPUs"
-        )
-        mend = f"ranks: {max(1, gpus)}, or torchrun over several machines (docs/ranks.md)"
-        raise EnvironmentFault(Finding("ENV-DEVICE", "there is no GPU for each rank", f"ranks: {size}", here, mend))
+    if launched() == 1 and (none := lacking(size, device, gpus)):
+        raise EnvironmentFault(none)
+
+
+def lacking(size: int, device: str, gpus: int) -> Finding | None:
+    """What is wrong where each of so many ranks on this machine should have a GPU."""
+    if device == "cpu" or (device == "cuda" and size <= gpus):
+        return None
+    found = (
+        f"this machine has {gpus} GPU{'s' * (gpus != 1)}" if device == "cuda" else "ranks are for NVIDIA and AMD GPUs"
+    )
+    mend = f"ranks: {max(1, gpus)}, or torchrun over several machines (docs/ranks.md)"
+    return Finding("ENV-DEVICE", "there is no GPU for each rank", f"key ranks: {size}", found, mend)
 
 
 def _bad(where: str, found: str, mend: str) -> Finding:
@@ -144,24 +151,23 @@ def _shared(task: Training, size: int) -> Generator[None]:
 
     from competition.loop import device_of
 
-    before = torch.get_num_threads()
+    before, together = torch.get_num_threads(), int(os.environ.get("LOCAL_WORLD_SIZE", size))
     if device_of(task.device).type == "cpu":
-        torch.set_num_threads(min(before, _threads(size)))
+        torch.set_num_threads(max(1, engine.cores() // together))
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def _threads(size: int) -> int:
-    return max(1, engine.cores() // int(os.environ.get("LOCAL_WORLD_SIZE", size)))
-
-
 @contextmanager
 def _started(run: Run, split: Split, size: int) -> Generator[Ranks]:
     import torch.distributed as dist
 
+    from competition.train import needed
+
     store = dist.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
+    multiprocessing.get_context(engine.START).set_forkserver_preload(needed(run))  # paid once, not in every fold
     others = [_Other(run, split, rank, size, store.port) for rank in range(1, size)]
 
     def waiting() -> None:
@@ -186,15 +192,11 @@ class _Other:
     def __init__(self, run: Run, split: Split, rank: int, size: int, port: int):
         self.rank = rank
         self.outcome, told = multiprocessing.Pipe(duplex=False)
-        cpu = not engine.accelerators() or run.task.device == "cpu"
-        surroundings = engine.ALONE | LOOPBACK
-        if cpu:
-            surroundings |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(_threads(size)))
-        else:
-            surroundings["CUDA_VISIBLE_DEVICES"] = engine.visible(rank)
-        context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=_follow, args=(run, split, rank, size, port, told), daemon=True)
-        with engine.beginning(surroundings):
+        on_gpu = run.task.device != "cpu" and engine.accelerators()
+        surroundings = LOOPBACK | ({"CUDA_VISIBLE_DEVICES": engine.visible(rank)} if on_gpu else {})
+        given = (run, split, rank, size, port, surroundings, told)
+        self.process = multiprocessing.get_context(engine.START).Process(target=_follow, args=given, daemon=True)
+        with engine.beginning(engine.ALONE):
             self.process.start()
         told.close()
 
@@ -206,16 +208,20 @@ class _Other:
             return None
 
 
-def _follow(run: Run, split: Split, rank: int, size: int, port: int, told: Connection) -> None:
+def _follow(
+    run: Run, split: Split, rank: int, size: int, port: int, surroundings: dict[str, str], told: Connection
+) -> None:
     """A further rank, from its first line to its last."""
     engine.attend()
+    os.environ.update(surroundings)
     import torch.distributed as dist
 
     from competition.train import train_along
 
     ranks = Ranks(rank, size, dist.TCPStore(HERE, port, is_master=False), _stops)
     try:
-        train_along(run, split, ranks)
+        with _shared(run.task, size):
+            train_along(run, split, ranks)
         ranks.leave()
     except Stopped:
         ranks.leave()

@@ -200,6 +200,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
         "steps": state.step,
         "seconds": round(state.elapsed(), 1),
         "accumulate": state.accumulate,
+        "ranks": state.ranks.size,
         "amp": str(dtype).removeprefix("torch.") if dtype else "off",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "rollbacks": len(state.rollbacks),
