@@ -13,6 +13,8 @@ import functools
 import multiprocessing
 import os
 import pickle
+import sys
+import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from competition import engine
-from competition.errors import ConfigFault, EnvironmentFault, Fault, Finding, Stopped
+from competition.errors import ConfigFault, EnvironmentFault, Fault, Finding, Stopped, visible
 from competition.ranks import ALONE, Lost, Ranks
 
 if TYPE_CHECKING:
@@ -176,14 +178,30 @@ def _started(run: Run, split: Split, size: int) -> Generator[Ranks]:
         if dead := [other for other in others if not other.process.is_alive()]:
             raise Lost(f"{len(dead)} of {size} were never there")
 
+    over = threading.Event()
+    threading.Thread(target=_guard, args=(others, over, split), daemon=True).start()
     try:
         with engine.environment(LOOPBACK):
             yield Ranks(0, size, store, waiting)
-        wait([other.process.sentinel for other in others], GRACE)
     except Lost as lost:
         raise _why(others, str(lost), split) from None
     finally:
+        over.set()
         _end([other.process for other in others])
+
+
+def _guard(others: Sequence[_Other], over: threading.Event, split: Split) -> None:
+    """Ends this process where a rank has died and the fold does not end of itself: it may wait within a GPU's driver, which
+    no other error reaches."""
+    at_work = list(others)
+    while at_work:
+        wait([other.process.sentinel for other in at_work])
+        if any(other.process.exitcode for other in at_work):
+            break
+        at_work = [other for other in at_work if other.process.is_alive()]
+    if at_work and not over.wait(3 * GRACE):
+        print(visible(str(_why(others, "it did not end by itself", split))), file=sys.stderr, flush=True)
+        os._exit(EnvironmentFault.exit_code)
 
 
 class _Other:
@@ -320,8 +338,7 @@ def _died(split: Split, found: str) -> Finding:
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:
-    for process in processes:
-        process.terminate() if process.is_alive() and not wait([process.sentinel], 0) else None
+    """They end by themselves, since what ends rank 0 ends them; those that don't are killed."""
     for process in processes:
         process.join(GRACE)
         if process.is_alive():
