@@ -10,6 +10,7 @@ last checkpoint.
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from competition import engine
 from competition.errors import ConfigFault, EnvironmentFault, Fault, Finding, Stopped, visible
-from competition.ranks import ALONE, Lost, Ranks
+from competition.ranks import ALONE, Lost, Ranks, first_line
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -54,8 +55,13 @@ def places() -> Generator[bool]:
     if launched() == 1:
         yield False
         return
+    place, given = int(os.environ.get("LOCAL_RANK", "0")), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given and place >= len(given.split(",")):
+        raise EnvironmentFault(
+            _no_gpu(f"LOCAL_RANK={place}", f"CUDA_VISIBLE_DEVICES={given}", "a smaller --nproc-per-node")
+        )
     if any(map(os.path.exists, engine.DRIVERS)):
-        os.environ["CUDA_VISIBLE_DEVICES"] = engine.visible(int(os.environ["LOCAL_RANK"]))
+        os.environ["CUDA_VISIBLE_DEVICES"] = engine.visible(place)
     first = os.environ["RANK"] == "0"
     try:
         yield not first
@@ -104,7 +110,11 @@ def lacking(size: int, device: str, gpus: int) -> Finding | None:
         f"this machine has {gpus} GPU{'s' * (gpus != 1)}" if device == "cuda" else "ranks are for NVIDIA and AMD GPUs"
     )
     mend = f"ranks: {max(1, gpus)}, or torchrun over several machines (docs/ranks.md)"
-    return Finding("ENV-DEVICE", "there is no GPU for each rank", f"key ranks: {size}", found, mend)
+    return _no_gpu(f"key ranks: {size}", found, mend)
+
+
+def _no_gpu(where: str, found: str, mend: str) -> Finding:
+    return Finding("ENV-DEVICE", "there is no GPU for each rank", where, found, mend)
 
 
 def _bad(where: str, found: str, mend: str) -> Finding:
@@ -178,28 +188,24 @@ def _started(run: Run, split: Split, size: int) -> Generator[Ranks]:
         if dead := [other for other in others if not other.process.is_alive()]:
             raise Lost(f"{len(dead)} of {size} were never there")
 
-    over = threading.Event()
-    threading.Thread(target=_guard, args=(others, over, split), daemon=True).start()
+    ranks = Ranks(0, size, store, waiting)
+    threading.Thread(target=_guard, args=(others, ranks, split), daemon=True).start()
     try:
         with engine.environment(LOOPBACK):
-            yield Ranks(0, size, store, waiting)
-    except Lost as lost:
-        raise _why(others, str(lost), split) from None
+            yield ranks
+    except RuntimeError as e:  # of a layer that talks to other ranks, too
+        if isinstance(e, Lost) or any(other.process.exitcode for other in others):
+            raise _why(others, str(e), split) from None
+        raise
     finally:
-        over.set()
         _end([other.process for other in others])
 
 
-def _guard(others: Sequence[_Other], over: threading.Event, split: Split) -> None:
-    """Ends this process where a rank has died and the fold does not end of itself: it may wait within a GPU's driver, which
-    no other error reaches."""
-    at_work = list(others)
-    while at_work:
-        wait([other.process.sentinel for other in at_work])
-        if any(other.process.exitcode for other in at_work):
-            break
-        at_work = [other for other in at_work if other.process.is_alive()]
-    if at_work and not over.wait(3 * GRACE):
+def _guard(others: Sequence[_Other], ranks: Ranks, split: Split) -> None:
+    """Ends this process where a rank is gone and training neither goes on nor ends: it may wait within a GPU's driver, which
+    no error reaches."""
+    wait([other.process.sentinel for other in others])
+    if not ranks.left.wait(3 * GRACE):
         print(visible(str(_why(others, "it did not end by itself", split))), file=sys.stderr, flush=True)
         os._exit(EnvironmentFault.exit_code)
 
@@ -240,7 +246,6 @@ def _follow(
     try:
         with _shared(run.task, size):
             train_along(run, split, ranks)
-        ranks.leave()
     except Stopped:
         ranks.leave()
     except Fault as fault:
@@ -260,7 +265,7 @@ def _called(run: Run, split: Split, size: int) -> Generator[Ranks]:
     try:
         yield Ranks(0, size, dist.PrefixStore(f"ranks of {number}", _store()), _stops)
     except Lost as lost:
-        raise EnvironmentFault(_died(split, str(lost))) from None
+        raise EnvironmentFault(_died(split.name, str(lost))) from None
 
 
 def follow() -> None:
@@ -270,23 +275,32 @@ def follow() -> None:
     from competition import board
     from competition.train import train_along
 
-    store, number = _store(), 1
     with board.board(), engine.signals():
-        while not store.check([OVER]):
-            if not store.check([f"fold {number}"]):
-                _stops()
-                time.sleep(0.1)
-                continue
-            run, split = pickle.loads(bytes.fromhex(store.get(f"fold {number}").decode()))
-            ranks = Ranks(int(os.environ["RANK"]), launched(), dist.PrefixStore(f"ranks of {number}", store), _stops)
+        for number in itertools.count(1):
+            order = _order(f"fold {number}")
+            if order is None:
+                break
+            run, split = pickle.loads(order)
+            ranks = Ranks(int(os.environ["RANK"]), launched(), dist.PrefixStore(f"ranks of {number}", _store()), _stops)
             try:
                 with _shared(run.task, ranks.size):
                     train_along(run, split, ranks)
             except Lost as lost:
-                raise EnvironmentFault(_died(split, str(lost))) from None
-            ranks.leave()
-            number += 1
-        store.add("left", 1)
+                raise EnvironmentFault(_died(split.name, str(lost))) from None
+    _store().add("left", 1)
+
+
+def _order(name: str) -> bytes | None:
+    """What the first process has to be done under this name, None where there is nothing more. Raises Stopped."""
+    try:
+        while not _store().check([OVER]):
+            if _store().check([name]):
+                return bytes.fromhex(_store().get(name).decode())
+            _stops()
+            time.sleep(0.1)
+    except RuntimeError as e:
+        raise EnvironmentFault(_died(f"before {name}", first_line(e))) from None
+    return None
 
 
 def _dismiss() -> None:
@@ -302,7 +316,14 @@ def _store() -> Store:
     """In which torchrun's processes meet, by MASTER_ADDR and MASTER_PORT."""
     from torch.distributed import rendezvous
 
-    store, _, _ = next(rendezvous("env://"))
+    try:
+        store, _, _ = next(rendezvous("env://"))
+    except (RuntimeError, ValueError) as e:
+        where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        mend = "torchrun, which sets them, and an address that all machines reach"
+        raise EnvironmentFault(
+            Finding("ENV-RANKS", "the ranks of a fold can't meet", where, first_line(e), mend)
+        ) from None
     return store
 
 
@@ -323,14 +344,14 @@ def _why(others: Sequence[_Other], error: str, split: Split) -> Fault:
         time.sleep(0.05)
     ended = {rank: code for rank, code in codes.items() if code not in (None, 0, EnvironmentFault.exit_code)}
     told = [f"rank {rank} ended by {engine.ending(code)}" for rank, code in ended.items()]
-    return EnvironmentFault(_died(split, "; ".join(told) or error))
+    return EnvironmentFault(_died(split.name, "; ".join(told) or error))
 
 
-def _died(split: Split, found: str) -> Finding:
+def _died(where: str, found: str) -> Finding:
     return Finding(
         code="RUN-WORKER",
         what="a rank of a fold died or says nothing",
-        where=split.name,
+        where=where,
         found=found,
         risk="the steps since the last checkpoint are lost, nothing else",
         mend="the same command continues; fewer `ranks`, or a smaller `batch`, need less memory",

@@ -21,14 +21,13 @@ from typing import Any, Protocol
 
 import torch
 from safetensors.torch import save as to_bytes
-from timm.layers import convert_sync_batchnorm
 from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts, versions
-from competition.averages import SWA_RATE, figures, following, measure_norms, norms
+from competition.averages import SWA_RATE, figures, following, measure_norms, norms, synchronise, synchronised
 from competition.checkpoint import State, beginning, go_back, resume, save
 from competition.compiling import Compiled, wanted
 from competition.divergence import Diverged, fault, finite, share
@@ -149,7 +148,7 @@ def stepper(state: State, knobs: Training, device: torch.device) -> Callable[[An
     pictures = knobs.epochs * job.steps * knobs.batch
     compiled = Compiled(job.trunk or job.model, wanted(knobs, pictures, device))
     average = following(state.ema, job.model) if state.ema else None
-    shared = [figure for norm in norms(job.model) for figure in figures(norm)]
+    shared = [figure for norm in norms(job.model) for figure in figures(norm)] if state.ranks.size > 1 else []
 
     def step(batch: Any, rate: float) -> Tensor:
         for group in job.optimizer.param_groups:
@@ -196,6 +195,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     _close(state, final, meter, knobs, fold)
     if not finite(final.parameters()):
         raise fault(fold, state.step, meter.rate, "weights are no numbers", len(state.rollbacks))
+    fold.ranks.leave()
     return final, {
         "steps": state.step,
         "seconds": round(state.elapsed(), 1),
@@ -215,7 +215,7 @@ def _meet(job: Job, knobs: Training, fold: Fold, device: torch.device) -> None:
     fold.ranks.spread(list(job.model.state_dict().values()))
     seed_apart(fold.ranks, fold.seed)
     if knobs.sync_bn:
-        convert_sync_batchnorm(job.model)
+        synchronise(job.model)
 
 
 def _epoch(state: State, step: Callable[[Any, float], Tensor], meter: Meter, knobs: Training, fold: Fold) -> None:
@@ -274,7 +274,7 @@ def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.devi
 
     def parts() -> Iterator[Any]:
         for batch in state.job.batches(knobs.epochs - 1, 0):
-            yield from (part.to(device) for part in _pieces(batch, state.accumulate))
+            yield from (part.to(device) for part in _pieces(state, batch))
             if state.ranks.any(fold.stop()):
                 raise Stopped(f"{fold.name} stopped while batch norms were measured; its training is saved")
 
@@ -315,6 +315,8 @@ def _gradients(state: State, compiled: Compiled, batch: Batch, amp: Any, device:
             if not is_out_of_memory(e):
                 compiled.give_up(e)
                 continue
+            if state.ranks.size > 1 and synchronised(state.job.model):  # other ranks wait within the network
+                raise EnvironmentFault(_out_of_memory(e, f"`accumulate: {2 * state.accumulate}`, ")) from None
             if len(batch) < 4 * state.accumulate:  # batch norm needs two rows in a piece
                 raise EnvironmentFault(_out_of_memory(e)) from None
         gc.collect()
@@ -326,7 +328,7 @@ def _gradients(state: State, compiled: Compiled, batch: Batch, amp: Any, device:
 def _backward(state: State, batch: Batch, amp: Any, device: torch.device) -> Tensor:
     """The gradient of the mean over the batch, piece by piece; returns the loss. Of several ranks, this one's part."""
     total, rows = torch.zeros((), device=device), state.job.rows or len(batch)
-    for piece in _pieces(batch, state.accumulate):
+    for piece in _pieces(state, batch):
         part = piece.to(device)
         with amp:
             loss = state.job.loss(state.job.model, part) * (len(part) / rows)
@@ -335,8 +337,10 @@ def _backward(state: State, batch: Batch, amp: Any, device: torch.device) -> Ten
     return total
 
 
-def _pieces(batch: Batch, accumulate: int) -> Iterator[Batch]:
-    pieces = max(1, min(accumulate, len(batch) // 2))
+def _pieces(state: State, batch: Batch) -> Iterator[Batch]:
+    """As many in each rank, since synchronised batch norms wait for one another in each of them."""
+    least = (state.job.rows or len(batch)) // state.ranks.size
+    pieces = max(1, min(state.accumulate, least // 2))
     yield from (batch[start:end] for start, end in pairwise(len(batch) * n // pieces for n in range(pieces + 1)))
 
 
@@ -375,12 +379,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _out_of_memory(error: BaseException) -> Finding:
+def _out_of_memory(error: BaseException, first: str = "") -> Finding:
+    """first: what may be tried first, where pieces of a batch can still be smaller."""
     return Finding(
         code="RUN-OOM",
-        what="two rows at a time are too much for this memory",
+        what="the batch is too much for this memory" if first else "two rows at a time are too much for this memory",
         where=str(error).split("\n")[0],
-        found="the batch can't be computed in smaller pieces",
+        found="ranks that share batch norms can't change its pieces"
+        if first
+        else "it can't be computed in smaller pieces",
         risk="the fold can't be trained here",
-        mend="a smaller `size` or `backbone`, or a machine with more memory",
+        mend=f"{first}a smaller `size` or `backbone`, or a machine with more memory",
     )

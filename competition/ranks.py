@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -28,7 +29,7 @@ TIMEOUT = (
 PART = 2**25  # numbers that are summed at a time, 128 MB: so much memory is taken beside the gradients
 
 
-class Lost(Exception):
+class Lost(RuntimeError):
     """Another rank is gone, or hangs."""
 
 
@@ -42,6 +43,7 @@ class Ranks:
         self, rank: int = 0, size: int = 1, store: Store | None = None, waiting: Callable[[], None] = lambda: None
     ):
         self.rank, self.size, self.store, self.waiting = rank, size, store, waiting
+        self.left = threading.Event()
 
     def part(self, rows: int) -> slice:
         """This rank's rows of a batch of so many: as many as any other's, or one more."""
@@ -67,10 +69,13 @@ class Ranks:
         )
 
     def leave(self) -> None:
-        import torch.distributed as dist
+        """No rank needs another one any more."""
+        self.left.set()
+        if self.size > 1:
+            import torch.distributed as dist
 
-        if self.size > 1 and dist.is_initialized():
-            dist.destroy_process_group()
+            if dist.is_initialized():
+                dist.destroy_process_group()
 
     def most(self, values: Sequence[int]) -> list[int]:
         """The largest that any rank has, of each."""
@@ -152,7 +157,7 @@ class Ranks:
         try:
             say(*values, **named)
         except RuntimeError as e:
-            raise Lost(" ".join(str(e).split("\n")[0].split())[:200]) from None
+            raise Lost(first_line(e)) from None
 
 
 ALONE = Ranks()
@@ -164,6 +169,11 @@ def seed_apart(ranks: Ranks, *key: Any) -> None:
 
     if ranks.rank:
         torch.manual_seed(int(artifacts.digest(*map(str, key), f"rank {ranks.rank}")[:15], 16))
+
+
+def first_line(error: Exception) -> str:
+    """Of a library's message, which goes on with its own stack."""
+    return str(error).split("\n")[0].strip()[:200]
 
 
 def _refuse_others(found: dict[str, dict[str, str]]) -> None:
