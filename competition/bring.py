@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, config, metrics, runs
+from competition import artifacts, board, config, kinds, runs
 from competition.boxes import bringing
 from competition.config import Run
 from competition.data import Data
@@ -181,7 +181,7 @@ def _bad_numbers(file: _File, data: Data) -> Iterator[Finding]:
 def _off(numbers: pd.DataFrame, problem: Problem, by: float) -> pd.Series:
     """Sums of the rows whose probabilities of exclusive classes are further than `by` from 1."""
     sums = numbers.sum(axis=1, skipna=False)
-    return sums[(abs(sums - 1) > by) & (problem.kind in metrics.CLASSES)]
+    return sums[(abs(sums - 1) > by) & (problem.kind in kinds.CLASSES)]
 
 
 def _has_fold(file: _File, data: Data) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition.metrics import CLASSES, EPSILON
+from competition.formulas import EPSILON
+from competition.kinds import CLASSES
 from competition.task import Problem
 
 ORDERED = {"auc", "mean_column_auc", "average_precision", "lwlrap", "spearman", "gini"}  # of the order of rows alone

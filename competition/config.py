@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import typing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from competition import artifacts, hooks, secret, yaml
+from competition import artifacts, hooks, secret, settings, validation, yaml
 from competition.errors import ConfigFault, Finding, nearest
 from competition.keys import Competition, Pseudo, Strict, fit, machine, predict
 from competition.tuning.keys import Entry, Tune, flattened
@@ -156,9 +155,11 @@ def task_name(task: BaseModel) -> str:
 def load_competition(name: str) -> Competition:
     """Reads configs/<name>/competition.yaml. Raises ConfigFault with every problem of the file at once."""
     if not PART.fullmatch(name):
-        raise ConfigFault(_bad_value("COMP", name, "it names folders: letters, digits, _, - and .", "COMP=leaves"))
+        raise ConfigFault(
+            validation.bad_value("COMP", name, "it names folders: letters, digits, _, - and .", "COMP=leaves")
+        )
     path = artifacts.competition_yaml(name)
-    return _validate(Competition, *_read(path), str(path))
+    return validation.validated(Competition, *_read(path), str(path))
 
 
 def metric_hash(name: str, config: Competition) -> str:
@@ -169,14 +170,14 @@ def metric_hash(name: str, config: Competition) -> str:
 
 def parse_competition(text: str, where: str) -> Competition:
     """The same from the text of such a file."""
-    return _validate(Competition, *yaml.parse(text, where), where)
+    return validation.validated(Competition, *yaml.parse(text, where), where)
 
 
 def check_name(name: str) -> None:
     parts = name.split("/")
     if len(parts) != 2 or not all(map(PART.fullmatch, parts)) or parts[1] == "competition":
         found = f"a run is named <competition>/<run>; {NAMED}"
-        raise ConfigFault(_bad_value("RUN", name, found, "RUN=leaves/baseline"))
+        raise ConfigFault(validation.bad_value("RUN", name, found, "RUN=leaves/baseline"))
 
 
 def load_run(
@@ -200,14 +201,16 @@ def read_run(name: str, overrides: str | dict[str, Any] = "") -> Run:
     """configs/<name>.yaml with `extends:` and then `overrides` (`a.b=1 c=x`), by itself. Raises ConfigFault."""
     check_name(name)
     values, origins = _read_extended(artifacts.run_yaml(name))
-    for key, value in (parse_set(overrides) if isinstance(overrides, str) else overrides).items():
-        put(values, tuple(key.split(".")), value)
+    for key, value in (settings.parse(overrides) if isinstance(overrides, str) else overrides).items():
+        settings.put(values, tuple(key.split(".")), value)
         origins[tuple(key.split("."))] = f"SET {key}={value}"
     return make_run(name, values, origins)
 
 
 def made_of_itself(key: str, member: str, name: str) -> Finding:
-    return _bad_value(key, member, f"{name} is made of itself", f"name another run in {artifacts.run_yaml(name)}")
+    return validation.bad_value(
+        key, member, f"{name} is made of itself", f"name another run in {artifacts.run_yaml(name)}"
+    )
 
 
 def made_of(run: Run) -> list[tuple[str, str]]:
@@ -245,7 +248,7 @@ def member(run: Run, name: str) -> Run:
     if name not in members:
         short = [m.partition("+")[2] for m in members]
         found = f"{run.name} has " + (f"the members {', '.join(short)}" if members else "no preset, so no members")
-        raise ConfigFault(_bad_value("RUN", name, found, nearest(name.partition("+")[2], short)))
+        raise ConfigFault(validation.bad_value("RUN", name, found, nearest(name.partition("+")[2], short)))
     return members[name]
 
 
@@ -257,49 +260,34 @@ def make_run(name: str, values: dict[str, Any], origins: yaml.Origins | None = N
         extra = [k for k in values if k not in common]
         if extra:
             raise ConfigFault(
-                *(_finding("CFG-UNKNOWN", (k,), origins, str(path), "a blend has no such key", common) for k in extra)
+                *(
+                    validation.finding("CFG-UNKNOWN", (k,), origins, str(path), "a blend has no such key", common)
+                    for k in extra
+                )
             )
-        return _validate(Run, {"name": name, **common}, origins, str(path))
+        return validation.validated(Run, {"name": name, **common}, origins, str(path))
     if str(values.get("task")) not in TASKS:
         found = f"task: {values['task']}" if "task" in values else "neither `task:` nor `members:`"
-        raise ConfigFault(_finding("CFG-TASK", ("task",), origins, str(path), found, TASKS))
+        raise ConfigFault(validation.finding("CFG-TASK", ("task",), origins, str(path), found, TASKS))
     knobs = {k: v for k, v in values.items() if k not in ("task", *COMMON)}
-    task = _validate(task_class(values["task"]), knobs, origins, str(path), also=("task", "extends", *COMMON))
+    task = validation.validated(
+        task_class(values["task"]), knobs, origins, str(path), also=("task", "extends", *COMMON)
+    )
     preset = common.get("preset")
     if preset is not None:
         if str(preset) not in presets(task):
             choices = presets(task) or None
             found = f"{preset!r}: " + ("unknown" if choices else f"the task {values['task']} has no presets")
-            raise ConfigFault(_finding("CFG-VALUE", ("preset",), origins, str(path), found, choices, preset))
+            raise ConfigFault(validation.finding("CFG-VALUE", ("preset",), origins, str(path), found, choices, preset))
         clashing = [key for key in getattr(task, "chosen", ()) if key in knobs]
         if clashing:
             found = f"{clashing[0]}: {knobs[clashing[0]]}, which the models of `preset: {preset}` choose for themselves"
             mend = f"preset=null {clashing[0]}=... AS=<name>/<run>, a run of one model, to blend with this one"
             raise ConfigFault(
-                replace(_finding("CFG-VALUE", (clashing[0],), origins, str(path), found, None), mend=mend)
+                replace(validation.finding("CFG-VALUE", (clashing[0],), origins, str(path), found, None), mend=mend)
             )
         common["members"] = [f"{name}+{member}" for member in presets(task)[preset].members]
-    return _validate(Run, {"name": name, "task": task, **common}, origins, str(path))
-
-
-def parse_set(text: str) -> dict[str, Any]:
-    """`a.b=1 c=[x, y]` -> {"a.b": 1, "c": ["x", "y"]}; items are divided by blanks outside brackets and quotes."""
-    values: dict[str, Any] = {}
-    for item in _split(text):
-        key, equals, value = item.partition("=")
-        secret.refuse({key: value}, {}, "SET")
-        if not equals or not key:
-            raise ConfigFault(_bad_value("SET", item, "items have the form key=value", 'SET="epochs=3 lr=1e-3"'))
-        values[key] = yaml.scalar(value)
-        secret.refuse({key: values[key]}, {}, "SET")
-    return values
-
-
-def both_sets(there: str, now: str) -> str:
-    """Two SET as one, in which the later one's keys, and what lies below them, are its own."""
-    earlier, later = ({item.partition("=")[0]: item for item in _split(text)} for text in (there, now))
-    kept = [item for key, item in earlier.items() if not any(f"{key}.".startswith(f"{new}.") for new in later)]
-    return " ".join([*kept, *later.values()])
+    return validation.validated(Run, {"name": name, "task": task, **common}, origins, str(path))
 
 
 def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
@@ -313,7 +301,7 @@ def write_variant(parent: str, name: str, values: dict[str, Any]) -> Path:
     extends = os.path.relpath(artifacts.run_yaml(parent), path.parent)
     nested: dict[str, Any] = {"extends": extends}
     for key, value in values.items():
-        put(nested, tuple(key.split(".")), value)
+        settings.put(nested, tuple(key.split(".")), value)
     if path.exists():
         if yaml.read(path)[0] != nested:
             raise ConfigFault(
@@ -346,7 +334,7 @@ def _read_extended(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, A
         return values, origins
     above = (path.parent / str(parent)).resolve()
     if above in (*seen, path.resolve()):
-        raise ConfigFault(_bad_value("extends", parent, f"{path} extends itself", "name another parent"))
+        raise ConfigFault(validation.bad_value("extends", parent, f"{path} extends itself", "name another parent"))
     base, base_origins = _read_extended(
         above.relative_to(Path.cwd()) if above.is_relative_to(Path.cwd()) else above, (*seen, path.resolve())
     )
@@ -358,91 +346,3 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         k: _merge(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v for k, v in over.items()
     }
     return base | both
-
-
-def put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Sets a nested key in place. Raises ConfigFault CFG-VALUE where a key on the way has none below it."""
-    for n, key in enumerate(path[:-1]):
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            where = ".".join(path)
-            raise ConfigFault(
-                _bad_value("SET", where, f"{'.'.join(path[: n + 1])} has no keys below it", 'SET="lr=1e-3"')
-            )
-    values[path[-1]] = value
-
-
-def _split(text: str) -> list[str]:
-    items, depth, quote = [""], 0, ""
-    for c in text.strip():
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "'\"":
-            quote = c
-        depth += (c in "[{") - (c in "]}")
-        if c.isspace() and not depth and not quote:
-            items.append("")
-        else:
-            items[-1] += c
-    return [item for item in items if item]
-
-
-def _validate(
-    model: type[BaseModel], values: dict, origins: yaml.Origins, file: str, also: tuple[str, ...] = ()
-) -> Any:
-    try:
-        return model.model_validate(values)
-    except ValidationError as e:
-        raise ConfigFault(*(_explain(error, model, origins, file, also) for error in e.errors())) from None
-
-
-def _explain(error: Any, model: type[BaseModel], origins: yaml.Origins, file: str, also: tuple[str, ...]) -> Finding:
-    path = tuple(str(p) for p in error["loc"] if not str(p).startswith(("function-", "literal[", "form-")))
-    inner: Any = model
-    for key in path[:-1]:
-        field = inner.model_fields.get(key) if inner else None
-        inner = next(iter(_models(field.annotation)), None) if field else None
-    keys = [*inner.model_fields, *also] if inner else []
-    if error["type"] == "extra_forbidden":
-        return _finding("CFG-UNKNOWN", path, origins, file, f"unknown key {path[-1]!r}", keys)
-    if error["type"] == "missing":
-        return _finding("CFG-REQUIRED", path, origins, file, f"the key {path[-1]!r} is missing", None)
-    choices = str(error.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
-    given = error["input"] if path else "the file as a whole"
-    found = f"{given!r}: {error['msg'].removeprefix('Value error, ')}"
-    return _finding("CFG-VALUE", path, origins, file, found, choices if choices != [""] else None, given)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a field's type holds: a section of the file has its keys there."""
-    inside = [model for part in typing.get_args(annotation) for model in _models(part)]
-    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else inside
-
-
-def _finding(
-    code: str, path: tuple[str, ...], origins: yaml.Origins, file: str, found: str, choices: Any, given: Any = None
-) -> Finding:
-    at = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), file)
-    if code == "CFG-REQUIRED":
-        mend = f"add `{path[-1]}: ...`; `python -m competition schema` says what it means"
-    elif choices:
-        mend = nearest(str(given) if given is not None else path[-1], choices)
-    else:
-        mend = "give a value of the type and range that `python -m competition schema` prints"
-    return Finding(
-        code=code,
-        what="the configuration has a mistake",
-        where=f"{at}, key {'.'.join(path)}" if path else at,
-        found=found,
-        mend=mend,
-    )
-
-
-def _bad_value(key: str, value: Any, found: str, mend: str) -> Finding:
-    return Finding(
-        code="CFG-VALUE",
-        what="the command has a mistake",
-        where=f"{key}={value}",
-        found=found,
-        mend=mend,
-    )

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from competition import metrics
+from competition import kinds, metrics
 from competition.boxes import deciding
-from competition.metrics import CLASSES, ONE_LABEL, Metric
+from competition.kinds import CLASSES, ONE_LABEL
+from competition.metrics import Metric
 from competition.task import Problem, pick
 
 Rule = Literal["threshold", "factor", "level", "score"]
@@ -103,7 +104,7 @@ def search(prediction: pd.DataFrame, truth: pd.DataFrame, problem: Problem) -> C
     metric, names = problem.metric, list(prediction.columns)
     rule: Rule = "level" if metric.levels is not None else "factor" if problem.kind in CLASSES else "threshold"
     p, t, levels = prediction.to_numpy(float), truth[names].to_numpy(float), np.array(metric.levels or ())
-    true = metrics.hard(problem.kind, t)
+    true = kinds.hard(problem.kind, t)
 
     def score(values: np.ndarray) -> float:
         found = metric.score_labels(true, _decide(metric, rule, p, values).reshape(true.shape))

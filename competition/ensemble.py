@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, config, decide, runfolder, runs, yaml
+from competition import artifacts, board, config, decide, runfolder, runs, settings, yaml
 from competition.artifacts import read_json
 from competition.blending import choosing
 from competition.boxes.table import holds_boxes
@@ -52,7 +52,7 @@ def declare(competition: str, members: list[str], name: str, overrides: str = ""
     inside = [member for member in members if name in runs.sources(member)]
     if inside:
         raise ConfigFault(*(config.made_of_itself("RUNS", member, name) for member in inside))
-    _write(name, members, config.parse_set(overrides), every)
+    _write(name, members, settings.parse(overrides), every)
     return config.load_run(name)
 
 

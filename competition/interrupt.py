@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -21,6 +22,7 @@ def listen() -> None:
     """From now on a request is raised as KeyboardInterrupt where it comes; and at once where one came before."""
     global raises
     raises = True
+    sys.unraisablehook = _unraisable
     if came:
         raise KeyboardInterrupt
 
@@ -43,3 +45,10 @@ def _note(number: int, frame: Any) -> None:
     came = True
     if raises:
         raise KeyboardInterrupt
+
+
+def _unraisable(what: Any) -> None:
+    """A request that comes amid a callback of the interpreter's, such as that of an import's lock, can't be raised there:
+    Python would print a traceback of it. It is remembered (`came`)."""
+    if not issubclass(what.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(what)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from competition import metrics
+from competition import kinds, metrics
 from competition.boxes.matching import match
 from competition.boxes.sheet import IOU, Judged, by_picture, judge
-from competition.metrics import EPSILON
+from competition.formulas import EPSILON
 from competition.task import Problem, pick
 
 SURE, MISTAKE, UNSURE, RIGHT = "confident mistake", "mistake", "unsure", "right"
@@ -140,7 +140,7 @@ def _table(
 
 
 def _classes(problem: Problem, truth: np.ndarray, prediction: np.ndarray, decided: np.ndarray) -> Columns:
-    true, said = metrics.hard(problem.kind, truth), metrics.labels(problem.metric, problem.kind, decided)
+    true, said = kinds.hard(problem.kind, truth), metrics.labels(problem.metric, problem.kind, decided)
     if problem.kind == "binary":
         truth, prediction = np.hstack([1 - truth, truth]), np.hstack([1 - prediction, prediction])
     prediction = prediction / prediction.sum(axis=1, keepdims=True)
@@ -152,7 +152,7 @@ def _classes(problem: Problem, truth: np.ndarray, prediction: np.ndarray, decide
 
 
 def _labels(problem: Problem, truth: np.ndarray, prediction: np.ndarray, decided: np.ndarray) -> Columns:
-    true, said = metrics.hard("multilabel", truth), metrics.labels(problem.metric, "multilabel", decided)
+    true, said = kinds.hard("multilabel", truth), metrics.labels(problem.metric, "multilabel", decided)
     clipped = prediction.clip(EPSILON, 1 - EPSILON)
     loss = -(truth * np.log(clipped) + (1 - truth) * np.log(1 - clipped)).mean(axis=1)
     wrong, sure = said != true, 1 - np.abs(said - prediction)  # probability of each label as it is said
@@ -199,7 +199,7 @@ def described(problem: Problem, table: pd.DataFrame, truth: pd.DataFrame, said: 
 
 def _names(problem: Problem, truth: np.ndarray, said: np.ndarray) -> tuple[list[str], list[str]]:
     """Of a soft label its classes with their shares."""
-    true, chosen = metrics.hard(problem.kind, truth), metrics.labels(problem.metric, problem.kind, said)
+    true, chosen = kinds.hard(problem.kind, truth), metrics.labels(problem.metric, problem.kind, said)
     shares = np.hstack([1 - truth, truth]) if problem.kind == "binary" else truth
     given = [
         problem.classes[k] if row[k] == row.sum() else _parts(problem.classes, row)
@@ -215,7 +215,7 @@ def _parts(classes: Sequence[str], shares: np.ndarray) -> str:
 
 def _sets(problem: Problem, truth: np.ndarray, said: np.ndarray) -> tuple[list[str], list[str]]:
     """The labels that a row has, and of what is said only the difference: `+` those that it lacks, `-` those left out."""
-    true, chosen = metrics.hard("multilabel", truth), metrics.labels(problem.metric, "multilabel", said)
+    true, chosen = kinds.hard("multilabel", truth), metrics.labels(problem.metric, "multilabel", said)
     names = np.array(problem.columns, dtype=object)
     given = [some(names[row == 1]) or "no label" for row in true]
     signed = [np.where(row > 0, "+", "-").astype(object) + names for row in chosen - true]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
-from competition import artifacts, board, config, costs, portfolio, pseudo, runs, stacked, train
+from competition import artifacts, board, costs, portfolio, pseudo, runs, settings, stacked, train
 from competition.config import Run
 from competition.costs import Cost
 from competition.engine import Engine, slots
@@ -218,7 +218,7 @@ def chosen(found: Sequence[Option], estimate: Estimate, size: int | None, allowe
     """The first that fits and leaves at least half of the epochs and of the side; else any; None where nothing fits."""
 
     def keeps(option: Option) -> bool:
-        values = config.parse_set(option.change)
+        values = settings.parse(option.change)
         epochs, side = values.get("epochs", estimate.epochs), values.get("size", size)
         return epochs >= HALF * estimate.epochs and (size is None or side >= HALF * size)
 

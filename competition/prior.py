@@ -19,7 +19,9 @@ from competition import adjustment
 from competition.adjustment import Adjustment
 from competition.decide import Nested
 from competition.errors import ConfigFault, Finding, examples, nearest
-from competition.metrics import CLASSES, EPSILON, Metric
+from competition.formulas import EPSILON
+from competition.kinds import CLASSES
+from competition.metrics import Metric
 from competition.task import Problem
 
 Prior = Mapping[str, float] | Literal["estimate"] | None

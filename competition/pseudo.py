@@ -25,7 +25,7 @@ from competition.folds import FoldTable
 from competition.folds import load as load_folds
 from competition.imported import ImportedTask
 from competition.keys import Pseudo
-from competition.metrics import CLASSES, COLUMNS
+from competition.kinds import CLASSES, COLUMNS
 from competition.runs import Opened
 from competition.split import ALL, Split
 from competition.task import Fold, Problem, Rows, pick, together

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from competition import artifacts, board, card, config, folds, locks
+from competition import artifacts, board, card, config, folds, locks, settings
 from competition.config import Run
 from competition.data import Data, load
 from competition.errors import ConfigFault, DataFault, Finding
@@ -57,8 +57,8 @@ def resolve(name: str, overrides: str = "", variant: str = "") -> Run:
     _refuse_of_a_member(name, overrides, variant)
     if variant:
         record = recorded(name)
-        before = config.parse_set(record["set"]) if record else {}
-        config.write_variant(name, variant, before | config.parse_set(overrides))
+        before = settings.parse(record["set"]) if record else {}
+        config.write_variant(name, variant, before | settings.parse(overrides))
         name, overrides = variant, ""
     run = would_be(name, overrides)
     return (
@@ -234,7 +234,7 @@ def _write(at: Opened, before: dict[str, Any] | None) -> None:
     values = {
         "run": at.run.name,
         "config": at.run.config(),
-        "set": config.both_sets(before["set"] if before else "", at.overrides),
+        "set": settings.both(before["set"] if before else "", at.overrides),
         "data": at.data.hash,
         "folds": at.table.hash,
         "seed": at.run.seed,

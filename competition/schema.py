@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from competition.config import TASKS, Run, task_class
+from competition.formulas import METRICS
 from competition.keys import Boxes, Competition, Embeddings, Folds, ImagePaths, Pseudo
-from competition.metrics import METRICS
 from competition.tuning.keys import Range, Tune
 
 

@@ -23,7 +23,7 @@ from competition import artifacts, embeddings, folds, predictions
 from competition.config import Run
 from competition.data import Data, load
 from competition.keys import Embeddings
-from competition.metrics import CLASSES, COLUMNS
+from competition.kinds import CLASSES, COLUMNS
 from competition.runs import Opened
 from competition.split import ALL, Split
 from competition.task import Problem, Rows

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, hostread, metrics
+from competition import artifacts, hostread, kinds, metrics
 from competition.boxes import submitting
 from competition.boxes.form import BoxForm
 from competition.data import Data
@@ -35,7 +35,7 @@ def render(data: Data, prediction: pd.DataFrame, where: str = "the prediction") 
         *hostread.wrong_ids(table.index, ids, where),
         *hostread.out_of_range(table, problem.kind != "regression", where, table),
     ]
-    if problem.kind in metrics.CLASSES:
+    if problem.kind in kinds.CLASSES:
         zeros = table.index[(table <= 0).all(axis=1)]
         problems += hostread.listed(
             "SUB-PROB", "rows are 0 for every class", where, zeros, "delete that file and predict anew"
@@ -72,7 +72,7 @@ def _altered(data: Data, prediction: pd.DataFrame, table: pd.DataFrame, source: 
     if isinstance(form, BoxForm):
         return submitting.lost(data, form, prediction, table, source)
     sums = prediction.sum(axis=1)
-    odd = data.problem.kind in metrics.CLASSES and (abs(sums - 1) > hostread.ROUNDED).any()
+    odd = data.problem.kind in kinds.CLASSES and (abs(sums - 1) > hostread.ROUNDED).any()
     note = f"SUB-PROB: rows of {source} sum to {sums.min():.6g}..{sums.max():.6g}, not to 1, and were divided by that"
     return [note] * bool(odd)
 
@@ -130,7 +130,7 @@ def cells(data: Data, form: Form, predicted: pd.DataFrame) -> dict[str, list[str
         classes = classes / classes.sum(axis=1, keepdims=True) if form.exclusive else classes
         return _number_text(form, problem.classes, classes)
     if form.cells == "ranking":
-        return {column: [form.separator.join(row) for row in names[metrics.ranking(classes, form.length)]]}
+        return {column: [form.separator.join(row) for row in names[kinds.ranking(classes, form.length)]]}
     chosen = metrics.labels(problem.metric, problem.kind, prediction)
     if form.cells == "label":
         return {column: names[chosen].tolist()}

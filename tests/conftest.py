@@ -164,6 +164,6 @@ def write(path: str, values: dict[str, object]) -> None:
 
 
 def parse(text: str) -> dict[str, object]:
-    from competition.config import parse_set
+    from competition import settings
 
-    return parse_set(text)
+    return settings.parse(text)

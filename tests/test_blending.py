@@ -15,7 +15,7 @@ from conftest import write
 from faults.making import rewrite
 from test_decide import problem_of, sigmoid, tables
 
-from competition import cli, decide, metrics, runs
+from competition import cli, decide, kinds, runs
 from competition.blending import choosing, means, stacking
 from competition.blending.choosing import METHODS, Chooser, Name, simplest
 from competition.config import Run, make_run
@@ -44,7 +44,7 @@ def case(kind: Kind, n: int = 240, seed: int = 0) -> tuple[Problem, pd.DataFrame
     said = [a * signal + rng.normal(0, b, (n, c)) for a, b in ((1, 0.4), (0.7, 1), (3, 2))]
     if kind == "regression":
         truth, made = np.exp(signal), [np.exp(z / 2) for z in said]
-    elif kind in metrics.CLASSES:
+    elif kind in kinds.CLASSES:
         truth = np.eye(c)[(2 * signal + rng.gumbel(size=(n, c))).argmax(axis=1)]
         made = [np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in said]
     else:
@@ -75,7 +75,7 @@ def test_a_decision_works_row_by_row_and_survives_json(kind: Kind, name: Name, m
     assert min(decision.weights.values()) >= 0
     if kind != "regression":
         assert ((whole >= 0) & (whole <= 1)).all(axis=None)
-    if kind in metrics.CLASSES:
+    if kind in kinds.CLASSES:
         assert whole.sum(axis=1).to_numpy() == pytest.approx(1)
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from competition import metrics
+from competition import kinds, metrics
 from competition.blending import batched, convex, greedy, losses, simplex
+from competition.formulas import METRICS
 from competition.keys import Kind, MetricSpec
-from competition.metrics import METRICS
 from competition.task import Problem
 
 KINDS: tuple[Kind, ...] = ("multiclass", "ordinal", "binary", "multilabel", "regression")
@@ -81,7 +81,7 @@ def test_a_mix_of_looks_is_the_look_of_the_mix(name: str, kind: Kind):
 @pytest.mark.parametrize("name, kind", [(n, k) for n, k in PAIRS if k != "regression"])
 def test_soft_truth_counts_as_in_the_metric(name: str, kind: Kind):
     problem, (t, p) = problem_of(name, kind), draw(kind)
-    soft = 0.8 * t + 0.2 / (t.shape[1] if kind in metrics.CLASSES else 2)
+    soft = 0.8 * t + 0.2 / (t.shape[1] if kind in kinds.CLASSES else 2)
     got = batched.score(p, soft, problem)
     np.testing.assert_allclose(got, [called(problem, soft, one) for one in p], rtol=0, atol=1e-9)
 

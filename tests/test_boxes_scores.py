@@ -16,8 +16,9 @@ from competition.boxes.matching import COCO_IOUS, match
 from competition.boxes.scores import average_precision, by_class, by_size, curve, fbeta, mean_precision
 from competition.boxes.table import EDGES, PREDICTED, TRUTH, empty, take
 from competition.errors import ConfigFault
+from competition.formulas import METRICS
 from competition.keys import MetricSpec
-from competition.metrics import METRICS, get
+from competition.metrics import get
 
 CLASSES = ("car", "dog", "tree")
 BOX_METRICS = [name for name, entry in METRICS.items() if entry.needs == "boxes"]

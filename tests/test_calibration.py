@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit, softmax
 from sklearn.isotonic import IsotonicRegression
 
-from competition import adjustment, calibration, cli, cuts, decide, metrics, prior
+from competition import adjustment, calibration, cli, cuts, decide, formulas, kinds, metrics, prior
 from competition.data import load
 from competition.keys import Kind, MetricSpec
 from competition.task import Problem
@@ -22,7 +22,7 @@ from competition.task import Problem
 PUNISHING = [
     (name, kind)
     for name in ("logloss", "brier", "kl")
-    for kinds in metrics.METRICS[name].functions
+    for kinds in formulas.METRICS[name].functions
     for kind in kinds
 ]  # fmt: skip
 OWN = """
@@ -52,7 +52,7 @@ def draw(
     """(truth, prediction, fold): truth is drawn from probabilities whose logits the prediction has multiplied by heat."""
     rng = np.random.default_rng(seed)
     raw = rng.normal(0, 1.3, (n, 1 if kind == "binary" else 3))
-    if kind in metrics.CLASSES:
+    if kind in kinds.CLASSES:
         truth = np.eye(3)[(softmax(raw, axis=1).cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)]
         (t, p), fold = tables(truth, softmax(raw * heat, axis=1))
     else:
@@ -70,7 +70,7 @@ def nested(problem: Problem, truth: pd.DataFrame, prediction: pd.DataFrame, fold
 
 def valid(kind: str, prediction: pd.DataFrame) -> bool:
     p = prediction.to_numpy()
-    return bool((p >= 0).all() and (p <= 1).all() and (kind not in metrics.CLASSES or np.allclose(p.sum(axis=1), 1)))
+    return bool((p >= 0).all() and (p <= 1).all() and (kind not in kinds.CLASSES or np.allclose(p.sum(axis=1), 1)))
 
 
 # --- calibrations
@@ -82,7 +82,7 @@ def test_a_temperature_is_that_of_least_log_loss(kind: Kind):
     t, p = truth.to_numpy(), prediction.to_numpy()
 
     def loss(log_heat: np.ndarray) -> float:
-        if kind in metrics.CLASSES:
+        if kind in kinds.CLASSES:
             return -(t * np.log(softmax(np.log(p) / np.exp(log_heat), axis=1))).sum(axis=1).mean()
         cooled = expit(logit(p) / np.exp(log_heat))
         return -(t * np.log(cooled) + (1 - t) * np.log(1 - cooled)).mean()
@@ -119,7 +119,7 @@ def test_isotonic_steps_are_those_of_scikit_learn(kind: Kind):
     edge = 1 / (len(truth) + 2)
     model = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
     expected = np.column_stack([model.fit(prediction[c], truth[c]).predict(new[c]) for c in truth])
-    expected = expected / expected.sum(axis=1, keepdims=True) if kind in metrics.CLASSES else expected
+    expected = expected / expected.sum(axis=1, keepdims=True) if kind in kinds.CLASSES else expected
     np.testing.assert_allclose(found.apply(new), expected, rtol=1e-9)
 
 
@@ -131,7 +131,7 @@ def test_a_clip_is_the_best_of_its_grid_where_a_model_is_sure_and_wrong(kind: Ki
     found = calibration.clip(prediction, truth, problem)
 
     def score(low: float, high: float) -> float:
-        return problem.metric.score(truth, calibration.Clip(low, high, kind in metrics.CLASSES).apply(prediction))
+        return problem.metric.score(truth, calibration.Clip(low, high, kind in kinds.CLASSES).apply(prediction))
 
     best = max(score(low, 1 - high) for low, high in itertools.product(calibration.EDGES, repeat=2))
     assert best - 0.01 < score(found.low, found.high) <= best + 1e-12
@@ -194,13 +194,13 @@ def test_no_calibration_of_a_calibrated_model_nor_where_order_counts():
     for name in sorted(calibration.ORDERED):
         kind: Kind = "multilabel" if name in ("lwlrap", "spearman") else "binary"
         assert not calibration.ways(problem_of(name, kind, columns_of(kind)))
-        assert metrics.METRICS[name].needs == "probability"
+        assert formulas.METRICS[name].needs == "probability"
     assert nested(problem_of("auc", "binary", 1), truth, prediction, fold).adjustment is None
     assert nested(problem, truth, prediction, fold % 2).adjustment is None, "with two folds no score could tell of it"
 
 
 def test_every_probability_metric_is_told_apart():
-    known = {name for name, entry in metrics.METRICS.items() if entry.needs == "probability"}
+    known = {name for name, entry in formulas.METRICS.items() if entry.needs == "probability"}
     assert known - calibration.ORDERED == {"logloss", "brier", "kl"}
 
 

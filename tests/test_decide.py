@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from competition import adjustment, artifacts, cli, cuts, decide, metrics
+from competition import adjustment, artifacts, cli, cuts, decide, formulas, kinds, metrics
 from competition.blending import convex, losses
 from competition.cuts import Cut
 from competition.data import load
@@ -22,7 +22,7 @@ from competition.task import Problem
 
 LABELLED = sorted(
     (name, kind)
-    for name, entry in metrics.METRICS.items()
+    for name, entry in formulas.METRICS.items()
     for kinds in entry.functions
     for kind in kinds
     if entry.needs == "label" and kind != "regression"
@@ -84,7 +84,7 @@ def test_the_default_cut_changes_no_decision(name: str, kind: Kind):
     levels = problem.metric.levels
     if levels is not None:
         default = Cut("level", {"1": 0.5, "2": 1.5}, levels)
-    elif kind in metrics.CLASSES:
+    elif kind in kinds.CLASSES:
         default = Cut("factor", dict.fromkeys(prediction, 1.0))
     else:
         default = Cut("threshold", dict.fromkeys(prediction, 0.5))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -112,14 +113,37 @@ input()
         process.communicate("\n", timeout=20)
 
 
+class Watched:
+    pass
+
+
+def amid_a_callback(number: signal.Signals) -> None:
+    watched = Watched()
+    gone = weakref.ref(watched, lambda _: signal.raise_signal(number))  # as that of an import's lock
+    del watched
+    assert gone() is None
+
+
+def amid_an_import(number: signal.Signals) -> None:
+    with suppress(KeyboardInterrupt):  # as a library would
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("come", [amid_an_import, amid_a_callback])
 @pytest.mark.parametrize("number", interrupt.SIGNALS)
-def test_a_request_that_an_import_swallowed_is_heard(number: signal.Signals):
+def test_a_request_that_was_swallowed_is_heard(
+    number: signal.Signals,
+    come: Callable[[signal.Signals], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+):
     before = {one: signal.getsignal(one) for one in interrupt.SIGNALS}
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
     try:
         interrupt.remember()
         interrupt.listen()
-        with suppress(KeyboardInterrupt):  # as a library would
-            signal.raise_signal(number)
+        come(number)
+        assert interrupt.came and not capfd.readouterr().err, "Python prints a traceback of what a callback can't raise"
         with pytest.raises(KeyboardInterrupt), signals():
             raise AssertionError("work began")
     finally:

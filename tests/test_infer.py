@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from competition import artifacts, data
-from competition.config import parse_set
 from competition.errors import DataFault, Fault
 from competition.inspect.infer import Guess, infer, to_yaml
 from competition.keys import Competition
+from competition.settings import parse
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 NUMBER = itertools.count()
@@ -598,7 +598,7 @@ def test_what_can_not_be_told_is_asked(layout: Layout, code: str, evidence: str)
     text = fault(layout, code)
     assert evidence in text
     for mend in re.findall(r"SET='([^']*)'", text):  # what is offered can be given
-        assert set(parse_set(mend)) <= {*Competition.model_fields, "image.train", "image.test", "boxes.columns"}
+        assert set(parse(mend)) <= {*Competition.model_fields, "image.train", "image.test", "boxes.columns"}
 
 
 def test_a_misspelt_key_names_the_nearest() -> None:

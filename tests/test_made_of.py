@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import write
 
-from competition import cli, config, ensemble, runs
+from competition import cli, config, ensemble, runs, settings
 from competition.data import load
 from competition.tabular.presets import Preset
 from competition.tabular.task import TabularTask
@@ -172,10 +172,10 @@ def test_a_refused_command_leaves_no_set_behind():
 
 
 def test_a_repeated_set_does_not_grow():
-    assert config.both_sets("", "seeds=2") == "seeds=2"
-    assert config.both_sets("seeds=2 refit=only", "seeds=2") == "refit=only seeds=2"
-    assert config.both_sets("pseudo=toy/a pseudo.cut=0.5 x=[1, 2]", "pseudo=toy/b") == "x=[1, 2] pseudo=toy/b"
-    assert config.both_sets("pseudo=toy/a", "pseudo.cut=0.5") == "pseudo=toy/a pseudo.cut=0.5"
+    assert settings.both("", "seeds=2") == "seeds=2"
+    assert settings.both("seeds=2 refit=only", "seeds=2") == "refit=only seeds=2"
+    assert settings.both("pseudo=toy/a pseudo.cut=0.5 x=[1, 2]", "pseudo=toy/b") == "x=[1, 2] pseudo=toy/b"
+    assert settings.both("pseudo=toy/a", "pseudo.cut=0.5") == "pseudo=toy/a pseudo.cut=0.5"
 
 
 @pytest.mark.usefixtures("two")

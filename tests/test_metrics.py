@@ -13,8 +13,10 @@ from scipy.stats import entropy, spearmanr
 from sklearn import metrics as sk
 
 from competition.errors import ConfigFault
+from competition.formulas import METRICS
 from competition.keys import MetricSpec
-from competition.metrics import METRICS, Metric, get, labels, ranking
+from competition.kinds import ranking
+from competition.metrics import Metric, get, labels
 
 CLASSES = ("3", "4", "5", "6", "7", "8")
 KINDS = ("multiclass", "ordinal", "binary", "multilabel", "regression")  # boxes: test_boxes_scores.py

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import metrics
+from competition import formulas, metrics
 from competition.boxes.table import EDGES, PREDICTED, TRUTH
 from competition.cuts import Cut
 from competition.doubts import doubted
@@ -74,7 +74,7 @@ def test_the_order_is_that_of_a_plain_loop(kind: str):
 
 
 def test_the_mean_loss_is_the_metrics():
-    for kind, of in (("multiclass", metrics.class_logloss), ("multilabel", metrics.column_logloss)):
+    for kind, of in (("multiclass", formulas.class_logloss), ("multilabel", formulas.column_logloss)):
         problem = problem_of(kind)  # ty: ignore[invalid-argument-type]
         truth, said = made(problem, 100, 1)
         soft = (truth + said) / 2

@@ -13,7 +13,7 @@ from conftest import RUNS, write
 from PIL import Image
 from zoo.making import dicom
 
-from competition import artifacts, config, data, decoding
+from competition import artifacts, config, data, decoding, settings
 from competition.cli import main
 from competition.decoding import BadPicture
 from competition.errors import Fault
@@ -51,7 +51,7 @@ def hooked(text: str = HOOK) -> None:
 def test_init_reads_by_the_function_and_the_chain_ends_in_a_submission(workspace: Path) -> None:
     bands(Path("raw"))
     hooked()
-    guesses = infer.infer(Path("raw"), "ice", "logloss", config.parse_set("read=tables.py:read folds.n=2"))
+    guesses = infer.infer(Path("raw"), "ice", "logloss", settings.parse("read=tables.py:read folds.n=2"))
     artifacts.write_text(artifacts.competition_yaml("ice"), infer.to_yaml(guesses))
     written = config.load_competition("ice")
     assert (written.data, written.read, written.image and written.image.train) == ("raw", "tables.py:read", "{id}.png")

@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from faults.making import BASE, CHECK, FIT, SAMPLE, SUBMIT, TEST, TRAIN, cells, finished, put, table
 
-from competition import artifacts, board, cli, config, decoding, ledger
+from competition import artifacts, board, cli, config, decoding, ledger, settings
 from competition.data import load
 
 ROOT = Path(__file__).parent.parent
@@ -356,7 +356,7 @@ def test_what_is_no_secret_is_none(monkeypatch: pytest.MonkeyPatch):
     for text in ("backbone=resnet18.a1_in1k", "pretrained=run:leaves/small", "params.token_pattern=abcdefghijkl",
                  "tune.storage=sqlite:///study.db", "tune.storage=env:PODIUM_DB", "oof=0123456789abcdef0123456789abcdef",
                  "columns.category=[key, token]", "pretrained=short.safetensors"):  # fmt: skip
-        config.parse_set(text)
+        settings.parse(text)
 
 
 def test_every_shipped_configuration_passes(monkeypatch: pytest.MonkeyPatch):

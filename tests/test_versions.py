@@ -128,7 +128,7 @@ def test_weights_say_which_versions_wrote_them(competition: Callable[..., str], 
     with safe_open(fold / "model.safetensors", "pt") as file:
         notes, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert versions.noted(notes) == versions.now()
-    record = json.loads(card.path_of(run).read_text())
+    record = artifacts.read_json(card.path_of(run))
     record["versions"]["timm"] = "0.9.16"
     artifacts.write_json(card.path_of(run), record)
     assert cli.main(["predict", run]) == 0
@@ -139,7 +139,7 @@ def test_weights_say_which_versions_wrote_them(competition: Callable[..., str], 
     notes["versions"] = json.dumps(versions.now() | {"timm": "0.9.16"})
     renamed = {name.replace("conv1", "stem"): tensor for name, tensor in weights.items()}
     save_file(renamed, fold / "model.safetensors", notes)
-    fitted = json.loads((fold / "fit.json").read_text())
+    fitted = artifacts.read_json(fold / "fit.json")
     fitted["files"]["model.safetensors"] = artifacts.file_digest(fold / "model.safetensors")
     artifacts.write_json(fold / "fit.json", fitted)
     (fold / "predicted.json").unlink()
@@ -159,13 +159,13 @@ def test_a_tabular_model_of_another_library_is_refused_with_both_versions(
               "tabm": {"epochs": 1}, "extratrees": {"n_estimators": 5}, "linear": {}}[model]  # fmt: skip
     run = competition("multiclass", task="tabular", run=f"model={model} bag=1 params={json.dumps(params)}")
     assert cli.main(["train", run]) == 0
-    record = json.loads(card.path_of(run).read_text())
+    record = artifacts.read_json(card.path_of(run))
     record["versions"] |= dict.fromkeys(versions.LIBRARIES, "0.0.1")
     artifacts.write_json(card.path_of(run), record)
     for fold in Path("runs/toy/base").glob("fold*"):
         (file,) = (p for p in fold.glob("model0-*") if p.name != "model0-features.skops")
         file.write_bytes(b"a form of tomorrow\n" * 20)
-        fitted = json.loads((fold / "fit.json").read_text())
+        fitted = artifacts.read_json(fold / "fit.json")
         fitted["files"][file.name] = artifacts.file_digest(file)
         artifacts.write_json(fold / "fit.json", fitted)
     assert cli.main(["predict", run]) == 4

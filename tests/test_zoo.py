@@ -13,7 +13,7 @@ from conftest import RUNS, parse, write
 from zoo import judging, page
 from zoo.entry import Entry
 
-from competition import artifacts, config
+from competition import artifacts, settings
 from competition.cli import main
 from competition.data import load
 from competition.inspect import infer
@@ -34,7 +34,7 @@ def entered(entry: Entry) -> dict[str, Any]:
     entry.build(folder)
     for name, text in entry.beside.items():
         artifacts.write_text(artifacts.CONFIGS / "zoo" / name, text)
-    given = {"folds.n": 2} | config.parse_set(entry.set)
+    given = {"folds.n": 2} | settings.parse(entry.set)
     guesses = infer.infer(folder, "zoo", entry.metric or None, given)
     artifacts.write_text(artifacts.competition_yaml("zoo"), infer.to_yaml(guesses))
     return flat(load("zoo").config.model_dump(mode="json"))

@@ -10,7 +10,7 @@ import pytest
 from conftest import RUNS, write
 from zoo.boxes_siim import HOOKS, SIIM_BOXES, judge_siim, siim
 
-from competition import artifacts, config
+from competition import artifacts, settings
 from competition.cli import main
 from competition.inspect import infer
 
@@ -20,7 +20,7 @@ TASKS = {"detect": "detection", "submission": "image"}
 
 def submitted(name: str, command: str, metric: str, given: str) -> Path:
     artifacts.write_text(artifacts.CONFIGS / name / "siim.py", HOOKS)
-    guesses = infer.infer(FOLDER, name, metric, {"folds.n": 2} | config.parse_set(given))
+    guesses = infer.infer(FOLDER, name, metric, {"folds.n": 2} | settings.parse(given))
     artifacts.write_text(artifacts.competition_yaml(name), infer.to_yaml(guesses))
     write(f"configs/{name}/tiny.yaml", RUNS[TASKS[command]] | {"epochs": 1, "views": ["plain"]})
     assert main([command, f"{name}/tiny"]) == 0

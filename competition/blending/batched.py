@@ -14,8 +14,10 @@ from functools import partial
 import numpy as np
 
 from competition.blending import ranks
+from competition.formulas import EPSILON, METRICS
 from competition.keys import Kind
-from competition.metrics import CLASSES, EPSILON, METRICS, Metric, hard, labels
+from competition.kinds import CLASSES, hard
+from competition.metrics import Metric, labels
 from competition.task import Problem
 
 Judge = Callable[[np.ndarray], np.ndarray]  # looks [candidates, ...] -> the competition's figures [candidates]

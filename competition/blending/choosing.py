@@ -21,7 +21,7 @@ from competition.blending.means import Decision, Mean
 from competition.blending.stack import Stack
 from competition.engine import stopping
 from competition.errors import Stopped
-from competition.metrics import CLASSES
+from competition.kinds import CLASSES
 from competition.task import Problem, Progress
 
 Name = Literal["mean", "convex", "greedy", "rank", "geometric", "power", "per_class", "ridge", "logistic", "lightgbm"]

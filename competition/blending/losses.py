@@ -15,7 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
-from competition.metrics import CLASSES, Metric
+from competition.kinds import CLASSES
+from competition.metrics import Metric
 from competition.task import Problem
 
 Curve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]  # mix [cells] -> value, slope, curvature

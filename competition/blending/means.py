@@ -17,7 +17,7 @@ import pandas as pd
 
 from competition.blending.stack import Stack
 from competition.keys import Kind
-from competition.metrics import CLASSES, COLUMNS
+from competition.kinds import CLASSES, COLUMNS
 
 FLOOR = 1e-6  # of a probability, before its logarithm or a negative power
 POINTS = 500  # of a curve of ranks, at most

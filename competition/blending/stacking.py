@@ -17,7 +17,7 @@ import pandas as pd
 from competition.blending.means import FLOOR, cells, table_like
 from competition.blending.stack import Stack
 from competition.keys import Kind
-from competition.metrics import CLASSES, COLUMNS
+from competition.kinds import CLASSES, COLUMNS
 from competition.task import Problem
 
 STRENGTHS = (np.inf, 1.0, 0.1, 0.01, 0.001)  # of the penalty on squared coefficients, beside the mean loss of a row

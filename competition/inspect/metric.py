@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from competition import artifacts, metrics, yaml
+from competition import artifacts, formulas, metrics, yaml
 from competition.inspect.guess import Guess
 from competition.inspect.target import Form, Shape
 from competition.keys import Kind, MetricSpec
@@ -31,7 +31,7 @@ def read_metric(value: Any) -> dict[str, Any] | None:
     name, at, parameter = str(value).partition("@")
     if ".py" not in name:
         name = "mapk" if name.lower() == "map" and parameter.isdigit() else name.lower()
-    takes = metrics.METRICS[name].params if name in metrics.METRICS else {}
+    takes = formulas.METRICS[name].params if name in formulas.METRICS else {}
     return {"name": name} | ({next(iter(takes), "k"): yaml.scalar(parameter)} if at else {})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from competition import artifacts, board, config
+from competition import artifacts, board, config, settings
 from competition.data import Data, load
 from competition.errors import ConfigFault, Fault, Finding, examples
 from competition.inspect import columns, infer
@@ -24,7 +24,7 @@ def start(folder: str, name: str, metric: str | None = None, given: str = "") ->
         raise ConfigFault(
             Finding("CFG-VALUE", "the competition can't be called that", f"NAME={name}", repr(name), mend)
         )
-    wanted = config.parse_set(given)
+    wanted = settings.parse(given)
     guesses = infer.infer(Path(folder).expanduser(), name, metric, wanted)
     table = Table(title=f"{name}: what the folder says")
     for column in ("key", "value", "because"):

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from competition import metrics
+from competition import formulas
 from competition.errors import ConfigFault, DataFault, Finding, examples
 from competition.inspect.boxnumbers import is_number
 from competition.inspect.guess import Guess, Tables, question
@@ -289,7 +289,7 @@ def _of_texts(known: pd.Series) -> Shape:
 
 def fitted_to(shape: Shape, metric: str, tables: Tables, targets: list[str]) -> Shape:
     """The shape in a kind that the given metric takes, where the target's values allow it."""
-    entry = metrics.METRICS.get(metric)
+    entry = formulas.METRICS.get(metric)
     takes = [kind for kinds in entry.functions for kind in kinds] if entry else [shape.kind]
     cells = tables.train[targets].stack()
     numeric = pd.to_numeric(cells[said(cells)], errors="coerce").notna().all()

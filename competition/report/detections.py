@@ -13,7 +13,7 @@ from competition.boxes.matching import Matches, match
 from competition.boxes.scores import average_precision, by_class, curve
 from competition.boxes.sheet import IOU, MEAN, Judged, class_table, judge
 from competition.boxes.table import EDGES
-from competition.metrics import BOXES
+from competition.kinds import BOXES
 from competition.report.blocks import Chart, Column, Grid, Prose, Section
 from competition.report.outcome import along
 from competition.report.palette import GREY, axis, colour, dash, figure, plain, rounded, short

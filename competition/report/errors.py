@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from competition import adjustment, metrics
+from competition import adjustment, kinds
 from competition.report import outcome
 from competition.report.blocks import Block, Cell, Chart, Column, Grid, Prose, Section
 from competition.report.outcome import Outcome
@@ -40,7 +40,7 @@ CURVES = 6  # on a phone each has a line of the legend
 
 def sections(subject: Subject, standing: Standing) -> Iterator[Section]:
     """Of kinds with classes or labels; nothing of the others."""
-    if subject.problem.kind not in metrics.ANY_CLASS:
+    if subject.problem.kind not in kinds.ANY_CLASS:
         return
     found = outcome.of(subject, standing)
     table = outcome.by_class(found)

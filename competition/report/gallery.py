@@ -11,7 +11,7 @@ from competition import artifacts, mistakes
 from competition.chart import shortened
 from competition.doubts import doubted
 from competition.errors import EnvironmentFault
-from competition.metrics import ONE_LABEL
+from competition.kinds import ONE_LABEL
 from competition.mistakes import HIGH, LOSSES, RIGHT, SURE, UNSURE, number
 from competition.report import render, thumbnails
 from competition.report.blocks import Block, Cell, Column, Gallery, Grid, Prose, Section, Tile

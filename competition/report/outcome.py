@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from competition import metrics
+from competition import formulas, kinds, metrics
 from competition.cuts import NOUNS
 from competition.report.subject import Subject
 from competition.standings import Standing
@@ -53,7 +53,7 @@ def of(subject: Subject, standing: Standing) -> Outcome:
     return Outcome(
         classes=tuple(map(str, problem.classes if exclusive else problem.columns)),
         exclusive=exclusive,
-        truth=_indicators(metrics.hard(kind, truth), raw.shape[1]),
+        truth=_indicators(kinds.hard(kind, truth), raw.shape[1]),
         said=_indicators(said, raw.shape[1]),
         probability=adjusted if calibrated else raw,
         raw=raw if calibrated else None,
@@ -73,7 +73,7 @@ def by_class(outcome: Outcome) -> pd.DataFrame:
     """[classes] rows, said, precision, recall, f1, auc (one against the rest), logloss (of the rows of the class; of labels
     over all rows); nan where a class leaves it undefined.
     """
-    truth, said, p = outcome.truth, outcome.said, outcome.probability.clip(metrics.EPSILON, 1 - metrics.EPSILON)
+    truth, said, p = outcome.truth, outcome.said, outcome.probability.clip(formulas.EPSILON, 1 - formulas.EPSILON)
     rows, called, right = truth.sum(axis=0), said.sum(axis=0), (truth * said).sum(axis=0)
     loss = -np.log(p) * truth
     if not outcome.exclusive:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from competition.metrics import VALUES
+from competition.kinds import VALUES
 from competition.mistakes import number
 from competition.report.blocks import Block, Chart, Column, Grid, Prose, Section
 from competition.report.palette import BLUE, GREY, axis, colour, figure, logged, plain, rounded

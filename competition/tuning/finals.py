@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from competition import artifacts, config, disk, folds, pseudo, runs, significance, stacked, train
+from competition import artifacts, config, disk, folds, pseudo, runs, settings, significance, stacked, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled
@@ -216,11 +216,11 @@ def write(search: Search, result: Result, tried: dict[int | str, Final], metric:
 
 def _written(search: Search, result: Result, said: str, trained: Run) -> str:
     """The name of the winner's run, once its file is there."""
-    before = config.parse_set((runs.recorded(search.run.name) or {}).get("set", ""))
+    before = settings.parse((runs.recorded(search.run.name) or {}).get("set", ""))
     own = _flat(search.run.task.model_dump(mode="json"))
     nested_: dict[str, Any] = {"extends": f"{search.run.name.partition('/')[2]}.yaml"}
     for key, value in (before | {k: v for k, v in result.winner.items() if own.get(k, ...) != v}).items():
-        config.put(nested_, tuple(key.split(".")), value)
+        settings.put(nested_, tuple(key.split(".")), value)
     name = _name(search, trained)
     text = yaml.safe_dump(nested_, sort_keys=False, allow_unicode=True)
     artifacts.write_text(artifacts.run_yaml(name), f"{marker(search.run)}# Trial {result.number}. {said}\n{text}")

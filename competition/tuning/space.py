@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from competition import artifacts, config
+from competition import artifacts, config, settings
 from competition.config import COMMON, Run
 from competition.errors import ConfigFault, Finding
 from competition.keys import Kind
@@ -117,7 +117,7 @@ def run_of(parent: Run, name: str, values: dict[str, Any]) -> Run:
     """The parent with these values (dotted keys), under another name. Raises ConfigFault where they don't go together."""
     plain = own(parent)
     for key, value in values.items():
-        config.put(plain, tuple(key.split(".")), value)
+        settings.put(plain, tuple(key.split(".")), value)
     return config.make_run(name, plain)
 
 

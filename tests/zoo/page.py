@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from competition.config import parse_set
+from competition.settings import parse
 from zoo.boxes import BOXES
 from zoo.entry import Entry
 from zoo.photos import PHOTOS
@@ -42,9 +42,9 @@ def _table(entries: Sequence[Entry]) -> str:
 
 
 def _row(entry: Entry) -> str:
-    said = parse_set(entry.set) | dict(entry.infers)
+    said = parse(entry.set) | dict(entry.infers)
     kind, metric = said["kind"], entry.metric or _metric(said["metric"])
-    shown = [key for key in entry.infers if key not in ("kind", "metric", *parse_set(entry.set))]
+    shown = [key for key in entry.infers if key not in ("kind", "metric", *parse(entry.set))]
     keys = ", ".join(f"`{key}: {_value(entry.infers[key])}`" for key in shown)
     folder = " ".join((entry.build.__doc__ or "").split()).replace("<", "\\<")
     cells = [entry.slug, kind, metric, folder, keys, _stated(entry)]
