@@ -105,13 +105,13 @@ def kills(console: Console, rounds: int, ranks: int, rng: random.Random) -> None
     began = time.monotonic()
     _, whole = trained(keys)
     seconds = time.monotonic() - began
-    table = Table("round", "killed", "after", "steps done", "exit", "all gone after", "same bits in the end")
+    console.print(f"undisturbed: {seconds:.1f} s, weights {digest(whole)}")
     for number in range(rounds):
         shutil.rmtree(FOLD.parent)
         child = begun(keys)
         moment = rng.uniform(0, seconds)
         while len(ranks_of(child)) < ranks and alive(child):
-            time.sleep(0.001)
+            time.sleep(0.01)
         time.sleep(moment)
         there, which = ranks_of(child), rng.randrange(ranks)
         if which < len(there):
@@ -119,16 +119,17 @@ def kills(console: Console, rounds: int, ranks: int, rng: random.Random) -> None
         killed = time.monotonic()
         code = ended(child)
         while any(map(alive, there)):
-            time.sleep(0.001)
+            time.sleep(0.01)
         gone = time.monotonic() - killed
         history = FOLD / "history.jsonl"
         done = read(history, steps=True)[-1]["step"] if history.exists() and history.stat().st_size else 0
         again = ended(begun(keys))
         equal = again == 0 and digest(load_file(FOLD / "model.safetensors")) == digest(whole)
         name = f"rank {which}" if which < len(there) else "none: it was done"
-        table.add_row(str(number + 1), name, f"{moment:.2f} s", str(done), str(code), f"{gone:.2f} s", str(equal))
-    console.print(f"undisturbed: {seconds:.1f} s, weights {digest(whole)}")
-    console.print(table)
+        told = (
+            f"{number + 1}: {name} killed after {moment:.2f} s, step {done}: exit {code}, all gone {gone:.2f} s later"
+        )
+        console.print(f"{told}; {'the same bits' if equal else 'OTHER BITS'} in the end")
 
 
 def main() -> None:
