@@ -1,7 +1,7 @@
 """`make bench-ranks`: one fold by several processes beside one, on CPUs; and what is left of it when one of them is killed.
 
 The largest difference of their loss curves, step by step; then rounds in which a rank, any one, is killed at a random
-moment: how the others end, how soon, and whether the same command then comes to the same bytes. Processes are forks of this
+step: how the others end, how soon, and whether the same command then comes to the same bytes. Processes are forks of this
 one, for one of its own takes longer to begin than to train.
 
     python -m benchmarks.ranks [--kills 10] [--ranks 2] [--seed 0]
@@ -100,35 +100,35 @@ def alive(process: int) -> bool:
         return False
 
 
+def lines() -> int:
+    """Steps that the fold's history tells; a step has a line, for an epoch has few."""
+    history = FOLD / "history.jsonl"
+    return len(read(history, steps=True)) if history.exists() else 0
+
+
 def kills(console: Console, rounds: int, ranks: int, rng: random.Random) -> None:
     keys = f"{KEYS} backbone=test_resnet drop=0.3 mixup=0.4 ranks={ranks} batch={4 * ranks}"
     began = time.monotonic()
-    _, whole = trained(keys)
-    seconds = time.monotonic() - began
+    losses, whole = trained(keys)
+    seconds, steps = time.monotonic() - began, len(losses)
     console.print(f"undisturbed: {seconds:.1f} s, weights {digest(whole)}")
     for number in range(rounds):
         shutil.rmtree(FOLD.parent)
         child = begun(keys)
-        moment = rng.uniform(0, seconds)
-        while len(ranks_of(child)) < ranks and alive(child):
-            time.sleep(0.01)
-        time.sleep(moment)
-        there, which = ranks_of(child), rng.randrange(ranks)
-        if which < len(there):
-            os.kill(there[which], signal.SIGKILL)
+        step, which = rng.randrange(1, steps), rng.randrange(ranks)
+        while lines() < step and alive(child):
+            time.sleep(0.005)
+        there = ranks_of(child)
+        os.kill(there[which], signal.SIGKILL)
         killed = time.monotonic()
         code = ended(child)
         while any(map(alive, there)):
             time.sleep(0.01)
         gone = time.monotonic() - killed
-        history = FOLD / "history.jsonl"
-        done = read(history, steps=True)[-1]["step"] if history.exists() and history.stat().st_size else 0
+        done = lines()
         again = ended(begun(keys))
         equal = again == 0 and digest(load_file(FOLD / "model.safetensors")) == digest(whole)
-        name = f"rank {which}" if which < len(there) else "none: it was done"
-        told = (
-            f"{number + 1}: {name} killed after {moment:.2f} s, step {done}: exit {code}, all gone {gone:.2f} s later"
-        )
+        told = f"{number + 1}: rank {which} killed at step {done}: exit {code}, all gone {gone:.2f} s later"
         console.print(f"{told}; {'the same bits' if equal else 'OTHER BITS'} in the end")
 
 
