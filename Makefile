@@ -22,7 +22,7 @@ comma := ,
 .PHONY: help setup lock demo demo-detect test test-all lint bench init check folds train predict ensemble submission \
 	tabular detect tune import portfolio importance compare reproduce lr look describe onnx plan export export-test \
 	guard upload score leaderboard report sync bench-tables bench-detect bench-search bench-noise bench-blend \
-	bench-check bench-tracking bench-stages bench-disk bench-damage bench-cluster docs
+	bench-check bench-tracking bench-stages bench-disk bench-damage bench-cluster bench-ranks docs
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-stages: setup ## [RUN=<name>/<run>]: where a run's time goes, by stage, fr
 
 bench-noise: setup ## what a blend of noise scores in sample, and what nested
 	@$(PYTHON) -m benchmarks.noise
+
+bench-ranks: setup ## one fold by several processes beside one: loss curves; and ranks that are killed, at random moments
+	@$(PYTHON) -m benchmarks.ranks
 
 bench-tables: setup ## time and memory of each tabular model and of the preset quick on 250,000 x 24
 	@$(PYTHON) -m benchmarks.tables

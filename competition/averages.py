@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -37,6 +38,25 @@ def following(ema: ModelEmaV3, model: nn.Module) -> Callable[[int], None]:
 def norms(model: nn.Module) -> list[_BatchNorm]:
     """The batch norms that train; the model is left in training mode."""
     return [m for m in model.train().modules() if isinstance(m, _BatchNorm) and m.training]
+
+
+def figures(norm: _BatchNorm) -> list[Tensor]:
+    """What a batch norm has seen of its inputs: mean and variance; none of those that ranks tell each other anyway."""
+    own = (norm.running_mean, norm.running_var)
+    return [] if isinstance(norm, nn.SyncBatchNorm) else [figure for figure in own if figure is not None]
+
+
+def synchronise(model: nn.Module) -> None:
+    """Puts in the place of each batch norm that trains one over the rows of all ranks, of the same weights and names."""
+    training = set(norms(model))
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if child in training:
+                setattr(parent, name, convert_sync_batchnorm(child))
+
+
+def synchronised(model: nn.Module) -> bool:
+    return any(isinstance(norm, nn.SyncBatchNorm) for norm in norms(model))
 
 
 @torch.no_grad()

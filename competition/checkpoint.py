@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts, disk, divergence, versions
 from competition.errors import EnvironmentFault, Finding, SafetyFault
+from competition.ranks import ALONE, Ranks, seed_apart
 from competition.task import Fold
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class State:
     before: int | None = None  # that of previous.ckpt
     open: bool = False  # the epoch that ended with the last step is not validated yet
     accumulate: int = 1
+    ranks: Ranks = ALONE
     seconds: float = 0.0  # of processes before this one
     since: float = field(default_factory=time.monotonic)
     due: float = 0.0  # when the next checkpoint is
@@ -102,7 +104,24 @@ class State:
             "accumulate": self.accumulate,
             "threads": torch.get_num_threads(),  # another number adds in another order
             "seconds": self.elapsed(),
-        }
+        } | ({"others": self._random_of_others()} if self.ranks.size > 1 else {})
+
+    def _random_of_others(self) -> list[list[Tensor | None]]:
+        """torch's random states of the ranks after the first, as `random` and `cuda_random` are the first one's."""
+        cpu = self.ranks.gathered(torch.get_rng_state())
+        cuda = self.ranks.gathered(torch.cuda.get_rng_state()) if torch.cuda.is_available() else [None] * len(cpu)
+        return [list(pair) for pair in zip(cpu, cuda, strict=True)][1:]
+
+    def _take_random(self, values: dict[str, Any]) -> None:
+        """This rank's; one that was not there when they were saved draws its own."""
+        there = [(values["random"], values["cuda_random"]), *values.get("others", [])]
+        if self.ranks.rank >= len(there):
+            seed_apart(self.ranks, values["step"])
+            return
+        cpu, cuda = there[self.ranks.rank]
+        torch.set_rng_state(cpu.cpu())
+        if cuda is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(cuda.cpu())
 
     def take(self, values: dict[str, Any]) -> None:
         """An older version had no lines of steps, was not stopped in a validation, and did not go back."""
@@ -114,9 +133,7 @@ class State:
         self.job.optimizer.load_state_dict(values["optimizer"])
         if values["scaler"]:  # empty where it was off: on another device
             self.scaler.load_state_dict(values["scaler"])
-        torch.set_rng_state(values["random"].cpu())
-        if values["cuda_random"] is not None and torch.cuda.is_available():
-            torch.cuda.set_rng_state(values["cuda_random"].cpu())
+        self._take_random(values)
         self.step, self.loss = values["step"], values["loss"]
         self.recent, self.first = values.get("recent", 0.0), values.get("first")
         self.bad, self.rollbacks = values.get("bad", 0), list(values.get("rollbacks", []))
@@ -147,6 +164,14 @@ def save(state: State, fold: Fold) -> bool:
         return False
     began = time.monotonic()
     values = state.values() | {"origin": _origin(fold), "before": state.saved}
+    if state.ranks.rank == 0:
+        _write(state, values, fold)
+    state.before, state.saved = state.saved, state.step
+    state.plan_save(time.monotonic() - began)
+    return True
+
+
+def _write(state: State, values: dict[str, Any], fold: Fold) -> None:
     last, previous, earlier = (fold.folder / name for name in artifacts.CHECKPOINTS)
     start = state.step // state.job.steps * state.job.steps
     if (
@@ -158,16 +183,18 @@ def save(state: State, fold: Fold) -> bool:
         with disk.faults(earlier):
             previous.replace(earlier)
     artifacts.write_sealed(last, lambda file: torch.save(values, file), previous)
-    state.before, state.saved = state.saved, state.step
-    state.plan_save(time.monotonic() - began)
-    return True
 
 
 def resume(state: State, fold: Fold, device: torch.device) -> None:
     """Goes on from the last checkpoint, from the one before it where the last is damaged, or from nothing where there is
     none. Raises EnvironmentFault CKPT-CORRUPT, CKPT-MISMATCH, SafetyFault SEC-PICKLE.
     """
-    here = versions.now() | {"device": device.type}
+    ranks = state.ranks
+    if ranks.rank:
+        if values := ranks.told(None, device):
+            state.take(values)
+        return
+    here = versions.now() | {"device": device.type, "ranks": str(ranks.size)}
     there = [path for name in artifacts.CHECKPOINTS if (path := fold.folder / name).exists()]
     for path in there:
         try:
@@ -179,6 +206,7 @@ def resume(state: State, fold: Fold, device: torch.device) -> None:
                 raise
     else:
         state.makers = [here]
+        ranks.told(None, device)
         return
     _refuse_other(path, values.get("origin", {}), _origin(fold))
     begun = versions.of_run(fold.folder.parent)  # an older checkpoint doesn't say
@@ -186,7 +214,7 @@ def resume(state: State, fold: Fold, device: torch.device) -> None:
     with versions.reading(
         path, maker, f"go on with those versions, or delete {path.parent}: that fold is trained anew"
     ):
-        state.take(values)
+        state.take(ranks.told(values, device))
     if path == there[0]:
         state.saved, state.before = state.step, values.get("before")
     else:
@@ -214,10 +242,11 @@ def go_back(state: State, fold: Fold, begun: dict[str, Any], why: str, rate: flo
     if len(before) == divergence.ROLLBACKS:
         raise divergence.fault(fold, seen, rate, why, len(before))
     name, values = "its beginning", begun
-    for path in (fold.folder / name for name in artifacts.CHECKPOINTS):
+    for path in (fold.folder / name for name in artifacts.CHECKPOINTS) if state.ranks.rank == 0 else ():
         found = _readable(path, device)
         if found and divergence.fits(found, before, start) and found["step"] > values["step"]:
             name, values = path.name, found
+    values = state.ranks.told(values, device)
     seconds, makers = state.elapsed(), state.makers
     state.take(values)
     state.rollbacks, state.seconds, state.makers = [*before, start], seconds, makers

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,10 @@ def main(arguments: Sequence[str] | None = None, began: float | None = None) -> 
 
             if not overtime.watched:
                 return overtime.watch(options.variant or options.run, options.time, began)
+        if "WORLD_SIZE" in os.environ:
+            from competition import torchrun
+
+            torchrun.only_training(options.verb)
         VERBS[options.verb](options)
     except Fault as fault:
         if options.debug:
@@ -194,10 +199,14 @@ def folds(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    from competition import runs, stages
+    from competition import runs, stages, torchrun
 
-    run = runs.resolve(options.run, options.set, options.variant)
-    stages.train(run, recorded_set(options), options.fold, workers(options))
+    with torchrun.places() as follows:
+        if follows:
+            torchrun.follow()
+            return
+        run = runs.resolve(options.run, options.set, options.variant)
+        stages.train(run, recorded_set(options), options.fold, workers(options))
 
 
 def predict(options: argparse.Namespace) -> None:

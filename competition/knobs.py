@@ -24,6 +24,7 @@ class Training(Strict):
     epochs: int = fit(20, "passes over the training rows", ge=1)
     batch: int = fit(32, "rows of one optimizer step", ge=2)
     accumulate: int = fit(1, "pieces that a batch is computed in; doubled when memory runs out", ge=1)
+    sync_bn: bool = fit(False, "with `ranks`: batch norm over the rows of all of them, on GPUs")
     opt: str = fit("adamw", "any optimizer of timm")
     lr: float = fit(1e-3, "peak learning rate, for the whole batch", gt=0)
     weight_decay: float = fit(0.05, "decay of weights (not of biases and norms)", ge=0)
@@ -50,6 +51,9 @@ class Training(Strict):
     compile: Literal["auto", "on", "off"] = machine(
         "auto",
         "torch.compile; auto: on a CUDA GPU for long runs, never on a CPU; where it fails the network runs as it is",
+    )
+    ranks: int = machine(
+        1, "processes of this machine that train a fold together, a GPU each; each computes its rows of a batch", ge=1
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = machine("auto", "auto: a GPU where there is one")
     cache: Literal["disk", "none"] = machine(

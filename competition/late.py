@@ -26,6 +26,7 @@ from competition import (
     decide,
     git,
     kept,
+    launch,
     locks,
     predictions,
     prior,
@@ -95,7 +96,7 @@ def forecast(limit: Limit, engine: Engine) -> None:
     every = [*at.splits, *at.refits]
     took = [artifacts.read_json(at.folder / s.name / "fit.json").get("seconds", 0.0) for s in every if done(run, s)]
     left = len(every) - len(took)
-    needed = float(np.mean(took or [math.nan])) * math.ceil(left / engine.slots(run.demand)[0])
+    needed = float(np.mean(took or [math.nan])) * math.ceil(left / engine.slots(launch.demand(run))[0])
     if left and needed > limit.training - time.monotonic():
         board.say(f"RUN-BUDGET: by those that are trained, the {left} folds that are left take {board.spoken(needed)}: not "
                   f"all will be whole; make plan RUN={run.name} TIME={limit.time} says what would fit")  # fmt: skip

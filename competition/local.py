@@ -58,7 +58,7 @@ class Local(Engine):
             return
         multiprocessing.get_context(START).set_forkserver_preload(list(modules))
         resource_tracker.ensure_running()  # which opens the mask of signals as it starts
-        with interrupt.held_back(), _environment(ALONE):
+        with beginning(ALONE):
             multiprocessing.forkserver.ensure_running()
 
     def everywhere(self, job: Callable[[], object]) -> None:
@@ -102,11 +102,12 @@ class Local(Engine):
             return _results(futures, items, died)
 
     def _start(self, jobs: int, gpus: int, alone: bool) -> None:
-        """No process begins before it has something to do. alone: it has all cores, as this process would."""
+        """No process begins before it has something to do. alone: it has all cores and GPUs, as this process
+        would."""
         context = multiprocessing.get_context("spawn" if alone else START)  # what forks has the threads of one core
         self.events, slots = context.Queue(), context.Queue()
         for n in range(jobs):
-            slots.put(n % gpus if gpus else None)
+            slots.put(n % gpus if gpus and not alone else None)
         surroundings = dict(os.environ) if alone else os.environ | ALONE
         given = (self.events, slots, surroundings, self.closing < math.inf)
         self.pool, self.size = ProcessPoolExecutor(jobs, context, _begin, given), jobs
@@ -168,16 +169,21 @@ def _results(futures: list[Future], items: Sequence[Any], died: dict[int, int]) 
 
 def _begin(events: Any, slots: Any, environment: dict[str, str], limited: bool) -> None:
     """In a new worker: its GPU, its signals, its surroundings, and its end when the parent is gone, whoever forked it."""
-    for number in interrupt.heard():
-        signal.signal(number, lambda *_: engine.stop())
-    interrupt.mask("SIG_UNBLOCK")
+    attend()
     slot = slots.get()
     os.environ.update(environment)
     if slot is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(slot)
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible(slot)
     if limited and hasattr(os, "nice"):
         os.nice(GIVING_WAY)
     board.listen_to(board.Outlet(events))
+
+
+def attend() -> None:
+    """In a process that was begun by `beginning`: hears its signals, and ends when its parent is gone."""
+    for number in interrupt.heard():
+        signal.signal(number, lambda *_: engine.stop())
+    interrupt.mask("SIG_UNBLOCK")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -189,7 +195,14 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Generator[None]:
+def beginning(values: dict[str, str]) -> Generator[None]:
+    """Processes that begin here have these surroundings, and miss no signal before they `attend`."""
+    with interrupt.held_back(), environment(values):
+        yield
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Generator[None]:
     """Processes that begin here inherit these."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -200,14 +213,14 @@ def _environment(values: dict[str, str]) -> Generator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _visible(slot: int) -> str:
+def visible(slot: int) -> str:
     """The slot-th of the GPUs that this process may use, by the name that the driver knows it by."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     return given.split(",")[slot] if given else str(slot)
 
 
 def _worker_died(items: Sequence[Any], died: dict[int, int]) -> Finding:
-    ends = [f"process {pid} ended by {_ending(code)}" for pid, code in died.items()]
+    ends = [f"process {pid} ended by {ending(code)}" for pid, code in died.items()]
     return Finding(
         code="RUN-WORKER",
         what="a worker process died",
@@ -218,7 +231,7 @@ def _worker_died(items: Sequence[Any], died: dict[int, int]) -> Finding:
     )
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
     """Of an exit code: by which signal, and what that means most often."""
     if code >= 0:
         return f"exit code {code}"

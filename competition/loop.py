@@ -27,13 +27,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from competition import artifacts, versions
-from competition.averages import SWA_RATE, following, measure_norms
+from competition.averages import SWA_RATE, figures, following, measure_norms, norms, synchronise, synchronised
 from competition.checkpoint import State, beginning, go_back, resume, save
 from competition.compiling import Compiled, wanted
 from competition.divergence import Diverged, fault, finite, share
 from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.knobs import Training
 from competition.meter import Meter
+from competition.ranks import ALONE, Ranks, seed_apart
 from competition.task import Fold
 
 VALIDATIONS = 10
@@ -54,7 +55,7 @@ class Job:
     steps: optimizer steps of an epoch. batches(epoch, first): the epoch's batches from step `first` on. loss(model,
     batch): mean over the rows. validate(model): the score to show, or None; must not draw random numbers. notes: what
     the saved weights remember of how they are used. beside: further files of the model, by name. trunk: the part of
-    the model that can be compiled, None: all of it.
+    the model that can be compiled, None: all of it. rows: of a step, over all ranks; None: as its batch has.
     """
 
     model: nn.Module
@@ -66,6 +67,7 @@ class Job:
     notes: dict[str, str] = field(default_factory=dict)
     beside: dict[str, bytes] = field(default_factory=dict)
     trunk: nn.Module | None = None
+    rows: int | None = None
 
 
 def device_of(name: str) -> torch.device:
@@ -130,14 +132,14 @@ def keep_freed_memory() -> None:
             libc.mallopt(option, KEPT)
 
 
-def begin(job: Job, knobs: Training, device: torch.device) -> State:
+def begin(job: Job, knobs: Training, device: torch.device, ranks: Ranks = ALONE) -> State:
     """Before the first step. With `swa` there is no moving average."""
     if device.type == "cpu":
         keep_freed_memory()
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(knobs.amp, device) is torch.float16)
     swa = AveragedModel(job.model) if knobs.swa else None
     ema = ModelEmaV3(job.model, decay=knobs.ema, use_warmup=True) if knobs.ema and not knobs.swa else None
-    return State(job, ema, scaler, swa, accumulate=knobs.accumulate)
+    return State(job, ema, scaler, swa, accumulate=knobs.accumulate, ranks=ranks)
 
 
 def stepper(state: State, knobs: Training, device: torch.device) -> Callable[[Any, float], Tensor]:
@@ -146,11 +148,14 @@ def stepper(state: State, knobs: Training, device: torch.device) -> Callable[[An
     pictures = knobs.epochs * job.steps * knobs.batch
     compiled = Compiled(job.trunk or job.model, wanted(knobs, pictures, device))
     average = following(state.ema, job.model) if state.ema else None
+    shared = [figure for norm in norms(job.model) for figure in figures(norm)] if state.ranks.size > 1 else []
 
     def step(batch: Any, rate: float) -> Tensor:
         for group in job.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         loss = _gradients(state, compiled, batch, amp, device)
+        if state.ranks.size > 1:
+            _add_up(state, loss, shared)
         _update(state, knobs.clip)
         state.step += 1
         if average:
@@ -173,7 +178,8 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     at half the rate (divergence.py). Raises Stopped (state saved), EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
     """
     dtype = amp_dtype(knobs.amp, device)
-    state = begin(job, knobs, device)
+    _meet(job, knobs, fold, device)
+    state = begin(job, knobs, device, fold.ranks)
     begun = beginning(state)
     resume(state, fold, device)
     step = stepper(state, knobs, device)
@@ -189,14 +195,27 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     _close(state, final, meter, knobs, fold)
     if not finite(final.parameters()):
         raise fault(fold, state.step, meter.rate, "weights are no numbers", len(state.rollbacks))
+    fold.ranks.leave()
     return final, {
         "steps": state.step,
         "seconds": round(state.elapsed(), 1),
         "accumulate": state.accumulate,
+        "ranks": state.ranks.size,
         "amp": str(dtype).removeprefix("torch.") if dtype else "off",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "rollbacks": len(state.rollbacks),
     } | ({"made_by": state.makers} if len(state.makers) > 1 else {})
+
+
+def _meet(job: Job, knobs: Training, fold: Fold, device: torch.device) -> None:
+    """The fold's ranks begin with the same weights, and draw within the network each for itself."""
+    if fold.ranks.size == 1:
+        return
+    fold.ranks.join(device, fold.origin | {"seed": str(fold.seed)} | versions.now())
+    fold.ranks.spread(list(job.model.state_dict().values()))
+    seed_apart(fold.ranks, fold.seed)
+    if knobs.sync_bn:
+        synchronise(job.model)
 
 
 def _epoch(state: State, step: Callable[[Any, float], Tensor], meter: Meter, knobs: Training, fold: Fold) -> None:
@@ -237,12 +256,15 @@ def _rate(state: State, knobs: Training, step: int) -> float:
 
 def _close(state: State, final: nn.Module, meter: Meter, knobs: Training, fold: Fold) -> None:
     """Validates the epoch that has ended and writes its line. Stopped before, it is validated when it is gone on with."""
-    shown = state.job.validate is not None and _shows(meter.epoch, knobs.epochs)
+    shown = state.job.validate is not None and state.ranks.rank == 0 and _shows(meter.epoch, knobs.epochs)
+    score, stopped = None, False
     try:
         score = state.job.validate(final, meter.epoch) if shown else None
     except Stopped:
+        stopped = True
+    if state.ranks.any(stopped):
         save(state, fold)
-        raise
+        raise Stopped(f"{fold.name} stopped in a validation")
     meter.close(score)
 
 
@@ -252,17 +274,18 @@ def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.devi
 
     def parts() -> Iterator[Any]:
         for batch in state.job.batches(knobs.epochs - 1, 0):
-            yield from (part.to(device) for part in _pieces(batch, state.accumulate))
-            if fold.stop():
+            yield from (part.to(device) for part in _pieces(state, batch))
+            if state.ranks.any(fold.stop()):
                 raise Stopped(f"{fold.name} stopped while batch norms were measured; its training is saved")
 
     with autocast(knobs, device):
         measure_norms(state.swa.module, parts(), state.job.loss)
+    state.ranks.mean([figure for norm in norms(state.swa.module) for figure in figures(norm)])
 
 
 def _save_if_due(state: State, fold: Fold) -> None:
-    stop = fold.stop()
-    saved = (stop or time.monotonic() > state.due) and save(state, fold)
+    stop, due = state.ranks.most([fold.stop(), state.ranks.rank == 0 and time.monotonic() > state.due])
+    saved = (stop or due) and save(state, fold)
     if stop:
         lost = f"{fold.name} stopped at step {state.step}, where it diverges; the checkpoint before is kept"
         raise Stopped(f"{fold.name} stopped and saved at step {state.step}" if saved else lost)
@@ -292,6 +315,8 @@ def _gradients(state: State, compiled: Compiled, batch: Batch, amp: Any, device:
             if not is_out_of_memory(e):
                 compiled.give_up(e)
                 continue
+            if state.ranks.size > 1 and synchronised(state.job.model):  # other ranks wait within the network
+                raise EnvironmentFault(_out_of_memory(e, f"`accumulate: {2 * state.accumulate}`, ")) from None
             if len(batch) < 4 * state.accumulate:  # batch norm needs two rows in a piece
                 raise EnvironmentFault(_out_of_memory(e)) from None
         gc.collect()
@@ -301,20 +326,34 @@ def _gradients(state: State, compiled: Compiled, batch: Batch, amp: Any, device:
 
 
 def _backward(state: State, batch: Batch, amp: Any, device: torch.device) -> Tensor:
-    """The gradient of the mean over the batch, piece by piece; returns the loss."""
-    total = torch.zeros((), device=device)
-    for piece in _pieces(batch, state.accumulate):
+    """The gradient of the mean over the batch, piece by piece; returns the loss. Of several ranks, this one's part."""
+    total, rows = torch.zeros((), device=device), state.job.rows or len(batch)
+    for piece in _pieces(state, batch):
         part = piece.to(device)
         with amp:
-            loss = state.job.loss(state.job.model, part) * (len(part) / len(batch))
+            loss = state.job.loss(state.job.model, part) * (len(part) / rows)
         state.scaler.scale(loss).backward()
         total += loss.detach()
     return total
 
 
-def _pieces(batch: Batch, accumulate: int) -> Iterator[Batch]:
-    pieces = max(1, min(accumulate, len(batch) // 2))
+def _pieces(state: State, batch: Batch) -> Iterator[Batch]:
+    """As many in each rank, since synchronised batch norms wait for one another in each of them."""
+    least = (state.job.rows or len(batch)) // state.ranks.size
+    pieces = max(1, min(state.accumulate, least // 2))
     yield from (batch[start:end] for start, end in pairwise(len(batch) * n // pieces for n in range(pieces + 1)))
+
+
+def _add_up(state: State, loss: Tensor, shared: list[Tensor]) -> None:
+    """Makes gradients, loss and batch norms' figures those of all ranks. A parameter that a batch does not reach (a head of
+    boxes, where there are none) has a gradient as soon as any rank has one."""
+    parameters = [p for p in _parameters(state.job.optimizer) if p.requires_grad]
+    state.accumulate, *reached = state.ranks.most([state.accumulate, *(p.grad is not None for p in parameters)])
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p, on in zip(parameters, reached) if on]
+    for p, gradient in zip((p for p, on in zip(parameters, reached) if on), gradients, strict=True):
+        p.grad = gradient
+    state.ranks.add([loss, *gradients])
+    state.ranks.mean(shared)
 
 
 def _update(state: State, clip: float) -> None:
@@ -340,12 +379,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _out_of_memory(error: BaseException) -> Finding:
+def _out_of_memory(error: BaseException, first: str = "") -> Finding:
+    """first: what may be tried first, where pieces of a batch can still be smaller."""
     return Finding(
         code="RUN-OOM",
-        what="two rows at a time are too much for this memory",
+        what="the batch is too much for this memory" if first else "two rows at a time are too much for this memory",
         where=str(error).split("\n")[0],
-        found="the batch can't be computed in smaller pieces",
+        found="ranks that share batch norms can't change its pieces"
+        if first
+        else "it can't be computed in smaller pieces",
         risk="the fold can't be trained here",
-        mend="a smaller `size` or `backbone`, or a machine with more memory",
+        mend=f"{first}a smaller `size` or `backbone`, or a machine with more memory",
     )

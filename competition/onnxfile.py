@@ -17,6 +17,7 @@ import importlib.util
 import io
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def export(at: Opened, engine: Engine) -> None:
     if missing:
         prepare(at)
         at.say(f"exporting {', '.join(split.name for split in missing)}")
-        engine.map(functools.partial(export_fold, at.run), missing, "cpu", at.run.jobs)
+        engine.map(functools.partial(export_fold, at.run), missing, replace(at.run.demand, device="cpu"))
     for split in splits:
         at.say(sentence(about(at.run, split)))
     speedup.show(at, speed(at, splits[0]))

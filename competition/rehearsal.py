@@ -26,14 +26,8 @@ def fold_of(run: Run, split: Split) -> Generator[Fold]:
     """The run's fold with the rows that training would have, in a folder that is thrown away; it logs, scores and shows
     nothing."""
     with TemporaryDirectory() as folder:
-        silent = replace(
-            train.open_fold(run, split),
-            folder=Path(folder),
-            log=lambda step, values: None,
-            report=lambda epoch, prediction: 0.0,
-            progress=lambda done, total, text: None,
-        )
-        yield pseudo.joined(silent, run, split)
+        fold = replace(train.silent(train.open_fold(run, split)), folder=Path(folder))
+        yield pseudo.joined(fold, run, split)
 
 
 def steps(job: Job, knobs: Training, fold: Fold, rate: Callable[[int], float]) -> Iterator[float]:

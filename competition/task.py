@@ -15,6 +15,7 @@ from competition.decoding import PLAIN, Reading
 from competition.errors import Stopped
 from competition.keys import Kind
 from competition.metrics import Metric
+from competition.ranks import ALONE, Ranks
 from competition.shaped import How
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ class Fold:
     metric and returns the figure as the competition shows it. progress(done, total, text): what the screen shows.
     stop(): True once the work should save itself and raise Stopped. inner(n): splits of the ids of `train` into those to
     fit and those to stop by, at most n, made as the folds are (groups whole, time in order); empty where rows are few.
-    ordered: whether the folds follow time; there is then one such split, its hold-out the latest rows.
+    ordered: whether the folds follow time; there is then one such split, its hold-out the latest rows. ranks: this process
+    among those that train the fold together.
     """
 
     name: str
@@ -166,6 +168,7 @@ class Fold:
     inner: Callable[[int], list[tuple[pd.Index, pd.Index]]]
     ordered: bool
     origin: dict[str, str]
+    ranks: Ranks = ALONE
 
     def check(self, done: int) -> None:
         """Polled in a validation, `done` rows of which are predicted. Raises Stopped."""

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from competition import artifacts, board, elsewhere, folds, locks, packing, pseudo, runs, stacked
+from competition import artifacts, board, elsewhere, folds, launch, locks, packing, pseudo, runs, stacked
 from competition.boxes import deciding
 from competition.config import TASKS, Run, task_class, task_name
 from competition.data import Data, load
 from competition.engine import Engine, stopping, threads
 from competition.errors import ConfigFault, Finding, Stopped
 from competition.folds import Split
+from competition.ranks import Ranks
 from competition.runs import Opened
 from competition.split import ALL, inner
 from competition.task import Fold, Progress, Stepped, pick, together
@@ -29,7 +30,8 @@ def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Ru
     splits, missing = wanted(at, only), untrained(at, only)
     ingredients = runs.ingredients(at.run)  # may have been trained anew, or be gone once the soup is made
     if missing or (ingredients and all(done(run, s) for run in ingredients for s in at.table.splits)):
-        engine.expect(len(missing), needed(at.run), at.run.demand)
+        launch.check(at.run, engine)
+        engine.expect(len(missing), needed(at.run), launch.demand(at.run))
         prepare(at)
     if missing:
         engine.everywhere(elsewhere.same(at.data))
@@ -47,7 +49,10 @@ def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Ru
             at.run.task.begins_with(split.name, origin(at.run, at.data, at.table, split))
     follow(at)
     at.say(f"training {', '.join(s.name for s in missing)}")
-    engine.map(functools.partial(fit or fit_fold, at.run), missing, packing.chosen(at, engine, len(missing)))
+    demand = launch.demand(at.run)
+    if demand.jobs is None:
+        demand = packing.chosen(at, engine, len(missing))
+    engine.map(functools.partial(fit or fit_fold, at.run), missing, demand)
     at.say(f"trained: {artifacts.run_folder(at.run.name)}")
 
 
@@ -59,12 +64,11 @@ def needed(run: Run) -> list[str]:
 
 def _fill_a_batch(at: Opened, splits: Sequence[Split]) -> None:
     """Raises ConfigFault CFG-BATCH. Rows that don't fill a batch wait an epoch, so no batch is of one row unless all are."""
-    few = [split.name for split in splits if len(at.table.ids(split)[0]) < 2]
+    ranks = launch.size_of(at.run.task)
+    few = [split.name for split in splits if len(at.table.ids(split)[0]) < 2 * ranks]
     if few:
-        what, where = (
-            "a fold has one row to train on, or none",
-            f"{artifacts.fold_table(at.data.name)}: {', '.join(few)}",
-        )
+        what = "a fold has one row to train on, or none" if ranks == 1 else f"a fold has too few rows for {ranks} ranks"
+        where = f"{artifacts.fold_table(at.data.name)}: {', '.join(few)}"
         found, mend = (
             "batch norm needs two rows in a batch",
             "fewer folds, or further rows; `task: tabular` takes fewer",
@@ -150,8 +154,8 @@ class Watch:
 def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
     """One fold, in whatever process the engine chose. The file that says "trained" is written last."""
     folder = artifacts.run_folder(run.name) / split.name
-    with locks.locked(folder, wait=10):
-        given = open_fold(run, split, watch)
+    with locks.locked(folder, wait=10), launch.together(run, split) as ranks:
+        given = replace(open_fold(run, split, watch), ranks=ranks)
         fold = pseudo.joined(given, run, split)
         added = {"pseudo": len(fold.train) - len(given.train)} if run.pseudo else {}
         if run.pseudo:  # not into the history: a line of step 0 would drop those of a stopped fold that goes on
@@ -163,6 +167,26 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
         made = {"finished": artifacts.now(), "threads": threads()}  # those of a resumed fold's first process, too
         artifacts.write_json(folder / "fit.json", made | record | {"files": files})
         artifacts.drop_checkpoints(folder)
+
+
+def train_along(run: Run, split: Split, ranks: Ranks) -> None:
+    """One fold, as any of its ranks but the first trains it: nothing is shown and nothing left behind."""
+    from competition import loop
+
+    task = run.task
+    assert isinstance(task, Stepped)
+    fold = pseudo.joined(replace(silent(open_fold(run, split)), ranks=ranks), run, split)
+    loop.train(task.job(fold), task, fold, loop.device_of(task.device))
+
+
+def silent(fold: Fold) -> Fold:
+    """The same, that logs, scores and shows nothing."""
+    return replace(
+        fold,
+        log=lambda step, values: None,
+        report=lambda epoch, prediction: 0.0,
+        progress=lambda done, total, text: None,
+    )
 
 
 def open_fold(run: Run, split: Split, watch: Watch | None = None) -> Fold:

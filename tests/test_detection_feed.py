@@ -26,6 +26,7 @@ from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
 from competition.errors import ConfigFault
 from competition.knobs import check_views
+from competition.ranks import Ranks
 from competition.task import Rows
 
 CLASSES = ("red", "green", "blue")  # a class is its channel of the picture
@@ -78,6 +79,18 @@ def make_feed(
     return feed.Feed(
         DetectionTask(**plain | knobs), kept, kept.rows(rows.pictures), boxes, labels, extents, canvas, 5, workers, odds
     )
+
+
+def test_ranks_make_a_batch_between_them(rows: Rows, tmp_path: Path):
+    knobs = MIXES["all of them"] | {"batch": 5}
+    whole, *parts = (make_feed(rows, tmp_path, **knobs) for _ in range(3))
+    for rank, part in enumerate(parts):
+        part.own = range(5)[Ranks(rank, 2).part(5)]
+    for batch, *made in zip(*(one.batches(1) for one in (whole, *parts)), strict=True):
+        assert [len(part) for part in made] == [2, 3]
+        assert torch.equal(torch.cat([part.images for part in made]), batch.images)
+        boxes = [box for part in made for box in part.boxes]
+        assert all(torch.equal(one, other) for one, other in zip(boxes, batch.boxes, strict=True))
 
 
 MIXES = {

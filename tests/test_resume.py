@@ -32,6 +32,7 @@ from competition.config import load_run
 from competition.errors import Stopped
 from competition.image.feed import ImageBatch
 from competition.knobs import Training
+from competition.ranks import ALONE
 from competition.task import Fold
 from competition.tracking import read
 from competition.train import Watch, fill_caches, fit_fold, open_fold
@@ -117,7 +118,7 @@ def job(memory: Memory, fold: Fold) -> loop.Job:
 
 
 def fold_of(folder: Path, lines: list[dict[str, Any]], stops: Callable[[], bool]) -> Fold:
-    fold: Any = SimpleNamespace(name="fold0", folder=folder, seed=0, progress=lambda *_: None, stop=stops)
+    fold: Any = SimpleNamespace(name="fold0", folder=folder, seed=0, progress=lambda *_: None, stop=stops, ranks=ALONE)
     fold.origin = {"run": "toy/base"}
     fold.check = lambda done: Fold.check(fold, done)
 

@@ -30,6 +30,7 @@ from competition.errors import ConfigFault, DataFault, Stopped
 from competition.image.feed import ImageBatch
 from competition.knobs import Training
 from competition.plan import Estimate, Work
+from competition.ranks import ALONE
 from competition.task import Adaptive, Fold, Stepped
 
 CPU = torch.device("cpu")
@@ -57,7 +58,7 @@ def job_of(model: nn.Module, validate: Callable[[nn.Module, int], float] | None 
 
 def fold_in(folder: Path, stop: Callable[[], bool] = lambda: False) -> Fold:
     """What the loop asks of a fold."""
-    fold: Any = SimpleNamespace(name="fold0", folder=folder, log=lambda *_: None, progress=lambda *_: None)
+    fold: Any = SimpleNamespace(name="fold0", folder=folder, log=lambda *_: None, progress=lambda *_: None, ranks=ALONE)
     fold.origin, fold.seed = {"run": "toy/base", "folds": "a"}, 0
     fold.stop = stop
     return fold

@@ -21,6 +21,7 @@ from competition.detection.mixing import Sample
 from competition.detection.task import DetectionTask
 from competition.errors import examples
 from competition.prefetch import in_turn, order
+from competition.ranks import ALONE, Ranks
 from competition.shaped import Shape
 
 ORDER, PICTURE = 1, 2  # purposes of random draws, so that no two streams are the same
@@ -65,12 +66,13 @@ class Feed:
 
     def __init__(self, task: DetectionTask, cache: Cache, rows: np.ndarray, boxes: Sequence[np.ndarray],
                  labels: Sequence[np.ndarray], extents: np.ndarray, canvas: Shape, seed: int, workers: int,
-                 odds: np.ndarray | None):  # fmt: skip
+                 odds: np.ndarray | None, ranks: Ranks = ALONE):  # fmt: skip
         self.task, self.cache, self.rows, self.canvas, self.seed = task, cache, rows, canvas, seed
         self.boxes, self.labels, self.extents, self.workers, self.odds = boxes, labels, extents, workers, odds
         self.augment = box_augmentation(task.augment, canvas, seed)
         self.symmetry = task.symmetry if task.augment in ("light", "medium", "heavy") else "none"
         self.batch = min(task.batch, len(rows))
+        self.own = range(self.batch)[ranks.part(self.batch)]
         self.steps = max(1, len(rows) // self.batch)
 
     def order(self, epoch: int) -> np.ndarray:
@@ -87,10 +89,11 @@ class Feed:
         yield from in_turn(lambda step: self.make(epoch, step, positions[step]), steps, self.workers, about)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> DetectionBatch:
-        """The batch of these positions: mixed and augmented as (seed, epoch, step) says."""
-        images, boxes, labels = np.empty((len(positions), *self.canvas, 3), np.uint8), [], []
-        for i, position in enumerate(positions):
-            made = self.one(epoch, step * self.batch + i, int(position), epoch < self.task.epochs - self.task.mix_off)
+        """The batch of these positions, of it this rank's rows: mixed and augmented as (seed, epoch, step) says."""
+        mixes = epoch < self.task.epochs - self.task.mix_off
+        images, boxes, labels = np.empty((len(self.own), *self.canvas, 3), np.uint8), [], []
+        for i, place in enumerate(self.own):
+            made = self.one(epoch, step * self.batch + place, int(positions[place]), mixes)
             images[i] = made.image
             boxes.append(torch.from_numpy(np.ascontiguousarray(made.boxes, np.float32)))
             labels.append(torch.from_numpy(made.labels))

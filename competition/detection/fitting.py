@@ -82,6 +82,7 @@ def job(task: DetectionTask, fold: Fold) -> loop.Job:
         model=network,
         optimizer=model.optimizer(network, task),
         steps=feed.steps,
+        rows=feed.batch,
         batches=feed.batches,
         loss=mean_loss,
         validate=validate if fold.valid is not None else None,
@@ -98,6 +99,7 @@ def make_feed(task: DetectionTask, fold: Fold, canvas: Shape, device: torch.devi
     boxes, labels = targets(fold.train, fold.problem.classes, canvas)
     odds = odds_of(labels, fold.train.weight, task.balance == "sampling")
     rows, shown = pictures.rows(fold.train.pictures), extents(fold.train.sizes, canvas)
-    feed = Feed(task, pictures, rows, boxes, labels, shown, canvas, fold.seed, feeders(task.workers, device.type), odds)
+    workers = feeders(task.workers, device.type)
+    feed = Feed(task, pictures, rows, boxes, labels, shown, canvas, fold.seed, workers, odds, fold.ranks)
     every = np.concatenate([*boxes, np.empty((0, 4), np.float32)])
     return feed, anchors.fit(every[:, 2:] - every[:, :2])

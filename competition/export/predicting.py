@@ -25,6 +25,7 @@ from competition.export.budget import Budget
 from competition.export.combining import combined
 from competition.export.recipe import Recipe, read
 from competition.export.streaming import Stream
+from competition.local import Local
 from competition.task import pick
 
 RESERVE, SHARE = 5.0, 0.02  # seconds, and part of the time, that are kept for the end beside what the first CSV took
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str], folder: Path, began: float) -> int:
     data, out = Path(options.data).resolve(), Path(options.out).resolve()
     os.chdir(folder)
     try:
-        with board.board(), signals(), Engine() as engine:
+        with board.board(), signals(), Local() as engine:
             return _predict(folder, data, out, seconds(options.time), began, engine)
     except Fault as fault:
         print(visible(str(fault)), flush=True)

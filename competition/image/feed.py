@@ -6,7 +6,7 @@ Nothing here depends on the number of workers, on what ran before or on a resume
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -18,6 +18,7 @@ from competition.errors import examples
 from competition.image.supply import Supply
 from competition.image.task import ImageTask
 from competition.prefetch import in_turn, order
+from competition.ranks import ALONE, Ranks
 
 ORDER, MIX = 1, 2  # purposes of random draws, so that no two streams are the same
 
@@ -49,8 +50,9 @@ class Feed:
     weights: [n]; odds: [n] or None (balanced); cells: [n, features] or None."""
 
     def __init__(self, task: ImageTask, supply: Supply, paths: Sequence[str], targets: np.ndarray, weights: np.ndarray,
-                 odds: np.ndarray | None, seed: int, cells: np.ndarray | None = None):  # fmt: skip
-        self.task, self.supply, self.odds, self.seed = task, supply, odds, seed
+                 odds: np.ndarray | None, seed: int, cells: np.ndarray | None = None,
+                 ranks: Ranks = ALONE):  # fmt: skip
+        self.task, self.supply, self.odds, self.seed, self.ranks = task, supply, odds, seed, ranks
         self.paths = np.array(paths, object)
         self.targets = torch.tensor(targets, dtype=torch.float32)
         self.weights = torch.tensor(weights, dtype=torch.float32)
@@ -73,20 +75,32 @@ class Feed:
             yield self.finish(epoch, step, positions[step], pictures)
 
     def make(self, epoch: int, step: int, positions: np.ndarray) -> ImageBatch:
-        """The batch of these positions: augmented, then mixed as (seed, epoch, step) says."""
+        """The batch of these positions, of it this rank's rows: augmented, then mixed as (seed, epoch, step) says."""
         return self.finish(epoch, step, positions, self.begin(epoch, step, positions))
 
     def begin(self, epoch: int, step: int, positions: np.ndarray) -> Tensor:
         """What a thread may do ahead."""
-        return self.supply.begin(positions, epoch, self.samples(step, positions))
+        places, _ = self.share(epoch, step, len(positions))
+        return self.supply.begin(positions[places], epoch, self.samples(step, positions)[places])
 
     def finish(self, epoch: int, step: int, positions: np.ndarray, begun: Tensor) -> ImageBatch:
-        images = self.supply.finish(begun, epoch, self.samples(step, positions))
-        rows = self.targets[positions], self.weights[positions], self.cells[positions]
-        mixing = self.mixing(epoch, step, len(positions))
+        places, mixing = self.share(epoch, step, len(positions))
+        images = self.supply.finish(begun, epoch, self.samples(step, positions)[places])
+        needed = positions[places]
+        rows = self.targets[needed], self.weights[needed], self.cells[needed]
         if mixing is not None:
             images, *rows = mixing.of(images, rows)
-        return ImageBatch(images, *rows)
+        batch = ImageBatch(images, *rows)
+        return batch if self.ranks.size == 1 else batch[: len(self.own(len(positions)))]
+
+    def own(self, rows: int) -> np.ndarray:
+        """Places of this rank's rows in a batch of so many."""
+        return np.arange(rows)[self.ranks.part(rows)]
+
+    def share(self, epoch: int, step: int, rows: int) -> tuple[np.ndarray, Mixing | None]:
+        """What of a batch this rank makes: its own rows, then those that are mixed into them; how these are mixed."""
+        mixing, own = self.mixing(epoch, step, rows), self.own(rows)
+        return (own, None) if mixing is None else mixing.within(own)
 
     def samples(self, step: int, positions: np.ndarray) -> np.ndarray:
         """[b] numbers by which the draws of one epoch differ: a row that is drawn twice is two of them."""
@@ -123,6 +137,15 @@ class Mixing:
             return cls(partner, share, None)
         y0, y1, x0, x1, share = cut_box(task.size, task.size, share, rng)
         return cls(partner, share, (slice(y0, y1), slice(x0, x1)))
+
+    def within(self, own: np.ndarray) -> tuple[np.ndarray, Mixing]:
+        """Places in the batch of `own` and then of their partners, and the same mixing of these rows alone."""
+        places = np.concatenate([own, np.setdiff1d(self.partner[own], own)])
+        at = np.empty(len(self.partner), int)
+        at[places] = np.arange(len(places))
+        partner = np.arange(len(places))  # of rows that are partners only, themselves
+        partner[: len(own)] = at[self.partner[own]]
+        return places, replace(self, partner=partner)
 
     def of(self, images: Tensor, rows: Sequence[Tensor]) -> tuple[Any, ...]:
         """images: [b, h, w, 3] uint8, written or replaced. rows: targets, weights and cells of tables, [b, ...] each, mixed

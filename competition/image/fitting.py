@@ -99,6 +99,7 @@ def job(task: ImageTask, fold: Fold) -> loop.Job:
         model=network,
         optimizer=model.optimizer(network, task),
         steps=feed.steps,
+        rows=feed.batch,
         batches=feed.batches,
         loss=mean_loss,
         validate=validate if fold.valid is not None else None,
@@ -120,7 +121,7 @@ def make_feed(
     odds = rarity / rarity.sum() if task.balance == "sampling" and rarity is not None else None
     paths, cells = fold.train.pictures, None if told is None else told.cells
     supply = supply_of(task, pictures.pictures, pictures.rows(paths), fold.seed, device)
-    return Feed(task, supply, list(paths), scale.forward(truth), weights, odds, fold.seed, cells)
+    return Feed(task, supply, list(paths), scale.forward(truth), weights, odds, fold.seed, cells, fold.ranks)
 
 
 def rarities(truth: np.ndarray, problem: Problem) -> np.ndarray:

@@ -19,7 +19,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from competition import artifacts, board, elsewhere, pseudo, runs, train
+from competition import artifacts, board, elsewhere, launch, pseudo, runs, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled
@@ -39,6 +39,7 @@ def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | No
     Raises Fault, and Stopped where a signal asked for it or time is up before a trial is whole.
     """
     finals.check_file(run)
+    launch.only_alone(run)
     began = clock.monotonic()
     problem = load(run.competition).problem
     search = _begin(run, space.of(run, problem.kind))
