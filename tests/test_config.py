@@ -118,7 +118,7 @@ def test_help_is_quick_and_imports_no_torch():
     import subprocess
     import sys
 
-    code = "import sys; from competition.cli import parser; parser(); print({'torch', 'pandas'} & {*sys.modules})"
+    code = "import sys; from competition import cli, words; words.parser(); print({'torch', 'pandas'} & {*sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=os.environ, check=True
     )
