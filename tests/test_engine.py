@@ -132,7 +132,7 @@ def amid_an_import(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("come", [amid_an_import, amid_a_callback])
-@pytest.mark.parametrize("number", interrupt.SIGNALS)
+@pytest.mark.parametrize("number", interrupt.heard())
 def test_a_request_that_was_swallowed_is_heard(
     number: signal.Signals,
     come: Callable[[signal.Signals], None],

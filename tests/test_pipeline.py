@@ -17,7 +17,7 @@ import pytest
 from conftest import TEST, TRAIN
 from safetensors.numpy import load_file
 
-from competition import artifacts, cli, decide, metrics
+from competition import artifacts, cli, decide, interrupt, metrics
 from competition.config import TASKS, task_class
 from competition.data import load
 from competition.folds import load as load_folds
@@ -183,7 +183,7 @@ def podium(*words: str, **more: str) -> subprocess.Popen:
     )
 
 
-SAVED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SAVED = interrupt.heard()  # no hang-up below nohup
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, *(pytest.param(s, marks=pytest.mark.slow) for s in SAVED)])
