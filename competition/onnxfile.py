@@ -17,6 +17,7 @@ import importlib.util
 import io
 import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,8 @@ def export_fold(run: Run, split: Split) -> None:
     step(2, "ONNX")
     content = onnx_of(program, graph, run.name)
     step(3, "comparing")
-    found = {"onnxruntime": by_onnxruntime(content, graph.inputs), "torch.export": by_torch(archive, graph.inputs)}
+    given = graph.inputs, graph.batch
+    found = {"onnxruntime": by_onnxruntime(content, *given), "torch.export": by_torch(archive, *given)}
     gaps = compared(graph, found, f"{run.name} {split.name}")
     folder = folder_of(run, split)
     (folder / ABOUT).unlink(missing_ok=True)
@@ -206,18 +208,26 @@ def session(content: bytes, threads: int) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def by_onnxruntime(content: bytes, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def by_onnxruntime(content: bytes, inputs: dict[str, np.ndarray], batch: int) -> np.ndarray:
     import torch
 
-    return session(content, torch.get_num_threads()).run(None, inputs)[0]
+    one = session(content, torch.get_num_threads())
+    return np.concatenate([one.run(None, some)[0] for some in _batches(inputs, batch)])
 
 
-def by_torch(archive: bytes, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def by_torch(archive: bytes, inputs: dict[str, np.ndarray], batch: int) -> np.ndarray:
     import torch
 
     with torch.inference_mode():
         module = torch.export.load(io.BytesIO(archive)).module()
-        return module(*map(torch.from_numpy, inputs.values())).numpy()
+        parts = [module(*map(torch.from_numpy, some.values())).numpy() for some in _batches(inputs, batch)]
+    return np.concatenate(parts)
+
+
+def _batches(inputs: dict[str, np.ndarray], batch: int) -> Iterator[dict[str, np.ndarray]]:
+    """As many rows at once as the run predicts, or a large network's would not fit."""
+    for start in range(0, len(next(iter(inputs.values()))), batch):
+        yield {name: values[start : start + batch] for name, values in inputs.items()}
 
 
 def compared(graph: Graph, found: dict[str, np.ndarray], where: str) -> dict[str, float]:

@@ -24,7 +24,7 @@ from competition.blending.means import Mean, PerColumn
 from competition.errors import ConfigFault, DataFault, EnvironmentFault
 from competition.export import budget, bundle, combining, entry, hidden, pages, recipe, streaming, trial, wheels
 from competition.export.budget import Budget, Step
-from competition.export.predicting import predicted, seconds
+from competition.export.predicting import ending, predicted, seconds
 from competition.export.recipe import Blend, Leaf, Recipe
 
 IDS = pd.Index(["a", "b", "c"], name="id")
@@ -169,15 +169,40 @@ def test_the_page_for_kaggle_is_what_its_client_takes() -> None:
 
 
 def test_the_notebook_finds_its_inputs(tmp_path: Path) -> None:
-    made = pages.notebook("leaves/blend", "csv/sample.csv")
+    made = pages.notebook("leaves/blend", "csv/sample.csv", "csv/test.csv")
     cells = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
     assert (made["nbformat"], made["nbformat_minor"], len(cells)) == (4, 5, 3)
-    for name in ("some/datasets/bundle/configs/leaves/competition.yaml", "leaves-2026/csv/sample.csv"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).touch()
+    there = {"some/bundle/recipe.json": '{"run": "leaves/blend"}', "old/recipe.json": '{"run": "leaves/other"}'}
+    there |= dict.fromkeys(("comp/csv/sample.csv", "comp/csv/test.csv", "notes/csv/sample.csv"), "")
+    for name, text in there.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
     found: dict[str, object] = {}
     exec(cells[0].replace("/kaggle/input", str(tmp_path)), found)
-    assert (found["bundle"], found["data"]) == (tmp_path / "some/datasets/bundle", tmp_path / "leaves-2026")
+    assert (found["bundle"], found["data"]) == (tmp_path / "some/bundle", tmp_path / "comp")
+    (tmp_path / "old/recipe.json").write_text('{"run": "leaves/blend"}')
+    with pytest.raises(AssertionError, match="one input must be the exported run leaves/blend"):
+        exec(cells[0].replace("/kaggle/input", str(tmp_path)), {})
+
+
+def test_what_the_user_put_into_a_bundle_is_kept(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, owner in ((old, "me"), (new, pages.OWNER)):
+        artifacts.write_text(folder / bundle.METADATA, json.dumps({"id": f"{owner}/leaves"}))
+    artifacts.write_text(old / bundle.MANIFEST, json.dumps({"files": {"wheels/ours.whl": {}}}))
+    for name in ("ours", "mine"):
+        artifacts.write_text(old / f"wheels/{name}.whl", name)
+    assert bundle._keep(old, new) == ["wheels/mine.whl", bundle.METADATA]
+    assert [path.name for path in (new / "wheels").iterdir()] == ["mine.whl"]
+    assert "me/leaves" in (new / bundle.METADATA).read_text()
+    assert bundle._keep(tmp_path / "none", new) == []
+
+
+def test_models_of_all_rows_are_turned_off_last() -> None:
+    folds = ("fold0", "fold1", "foldall", "foldall-seed1")
+    assert [budget._without(folds, n) for n in (1, 2, 3, 9)] == [
+        ("fold0", *folds[2:]), folds[2:], ("foldall",), ("foldall",),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -258,7 +283,9 @@ def grown(rows: int = 40) -> Path:
 
 
 @pytest.mark.slow
-def test_a_blend_of_two_tasks_predicts_the_same_anywhere(competition: Callable[..., str]) -> None:
+def test_a_blend_of_two_tasks_predicts_the_same_anywhere(
+    competition: Callable[..., str], capsys: pytest.CaptureFixture
+) -> None:
     competition("multiclass", columns=True, metric="logloss")
     sample = pd.read_csv("data/sample_submission.csv", dtype=str)
     wide = pd.DataFrame({"id": sample["id"]} | dict.fromkeys(("dark", "grey", "light"), "0.3"))
@@ -286,7 +313,16 @@ def test_a_blend_of_two_tasks_predicts_the_same_anywhere(competition: Callable[.
     assert np.abs(theirs.to_numpy()[1] - ours.to_numpy()[1]).max() > 1e-3  # the table's model alone speaks
 
     late = predicted(made, data, ends=time.monotonic() - 1)
-    assert late.stream.budget.off and len(late.content.splitlines()) == 41
+    assert len(late.content.splitlines()) == 41
+
+    for path in (folder / "models").rglob("model*.txt"):
+        path.write_text("a form of tomorrow")
+    without = predicted(made, data)
+    assert set(without.stream.failed) == {"toy/table"} and not len(without.lost), "the pictures' models still speak"
+    assert ending(without, data, "x.csv") == 4 and len(without.content.splitlines()) == 41
+    for n in range(30):
+        (away / f"images/h{n:03d}.png").unlink(missing_ok=True)
+    assert ending(predicted(made, data), data, "x.csv") == 4 and "IMG-MISSING" in capsys.readouterr().out
 
     with pytest.raises(DataFault) as caught:
         hidden.read(made, Path("nowhere"))

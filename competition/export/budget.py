@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from competition import board
 from competition.export.recipe import Recipe, shares, used
 
-WARM, MOST = 32, 512  # rows of the first chunk, whose time tells little, and of the second one
+WARM, MOST = 32, 512  # rows of the first chunk, whose time tells little, and of the second one, of pictures
 SAMPLE = 0.05  # of the time that the second chunk may take
 SPARE, BACK = 1.05, 1.3  # what a chunk may take longer than those before it; and for what was off to come back
 
@@ -74,18 +74,17 @@ class Budget:
 
     # What follows -----------------------------------------------------------------------------------------------------
 
-    @property
-    def sample(self) -> int:
-        """Rows of the second chunk."""
-        each = sum(self._each(leaf, grid) for leaf, grid in self.grids([]).items())
-        return max(WARM, min(MOST, int(SAMPLE * (self.ends - time.monotonic()) / max(each, 1e-9))))
+    def sample(self, leaves: Sequence[str], most: int) -> int:
+        """Rows of their second chunk."""
+        each = sum(self._each(leaf, grid) for leaf, grid in self.grids([]).items() if leaf in leaves)
+        return max(WARM, min(most, int(SAMPLE * (self.ends - time.monotonic()) / max(each, 1e-9))))
 
     def plan(self) -> None:
         """Chooses what is off from now on, and says so where that is something else than before."""
         steps = [*order(self.recipe)]
         less = (step for step in steps if step not in self.off)
         off = [*self.off]
-        while not self._fits(off) and (step := next(less, None)):
+        while not self._fits(off) and self._models(off) > self._decoding and (step := next(less, None)):
             off.append(step)
         off.sort(key=steps.index)
         for step in reversed(off):  # what adds most comes back first
@@ -110,20 +109,34 @@ class Budget:
         for name in self.left:
             leaf = self.recipe.leaves[name]
             mine = [step.view for step in off if step.leaf == name]
-            folds = tuple(leaf.folds)[: max(1, len(leaf.folds) - fewer)]
+            folds = _without(tuple(leaf.folds), fewer)
             found[name] = Grid(tuple(v for v in leaf.views if v not in mine), () if "" in mine else folds)
         return found
 
     def seconds(self, off: Sequence[Step] = ()) -> float:
         """That the rows that are left take. Pictures are decoded beside."""
-        models = sum(self.left[leaf] * self._each(leaf, grid) for leaf, grid in self.grids(off).items())
-        return max(models, self.pictures[0] * max(self.left.values(), default=0))
+        return max(self._models(off), self._decoding)
+
+    def _models(self, off: Sequence[Step]) -> float:
+        return sum(self.left[leaf] * self._each(leaf, grid) for leaf, grid in self.grids(off).items())
+
+    @property
+    def _decoding(self) -> float:
+        """Where this takes longest, nothing is won by fewer models."""
+        return self.pictures[0] * max(self.left.values(), default=0)
 
     def _fits(self, off: Sequence[Step], spare: float = SPARE) -> bool:
         return time.monotonic() + spare * self.seconds(off) <= self.ends
 
     def _each(self, leaf: str, grid: Grid) -> float:
         return len(grid.folds) * sum(self.rate.get((leaf, view), (0.0, 0))[0] for view in grid.views)
+
+
+def _without(folds: tuple[str, ...], fewer: int) -> tuple[str, ...]:
+    """At least one is left; the models of all rows go last."""
+    order = sorted(range(len(folds)), key=lambda n: (folds[n].startswith("foldall"), -n))
+    gone = order[: min(fewer, len(folds) - 1)]
+    return tuple(fold for n, fold in enumerate(folds) if n not in gone)
 
 
 def _larger(known: tuple[float, int], rows: int, seconds: float) -> tuple[float, int]:

@@ -33,6 +33,7 @@ from competition.runs import Opened
 from competition.task import Looking
 
 MANIFEST, METADATA = "manifest.json", "dataset-metadata.json"
+PAGES = (METADATA, "README.md", "predict.ipynb")
 LIMIT = 200e9  # bytes of a Kaggle dataset
 HOURS = 9.0  # that a notebook of a code competition may run
 TIMED, TABLES = 64, 5_000  # rows of test by which the time is estimated, with pictures and without
@@ -51,6 +52,8 @@ def make(at: Opened) -> Path:
         estimate = timed(recipe.read(into), at.data)
         pages.write(at, into, told(estimate))
         _write_manifest(into)
+        for kept in _keep(folder, into):
+            at.say(f"kept from the folder as it was: {kept}")
         _replace(folder, into)
     finally:
         shutil.rmtree(into, ignore_errors=True)
@@ -114,7 +117,8 @@ def _copy(source: Path, to: Path) -> None:
 
 def _write_manifest(into: Path) -> None:
     files = {file.relative_to(into).as_posix(): _told(file) for file in sorted(into.rglob("*")) if file.is_file()}
-    files.pop(METADATA, None)
+    for page in PAGES:  # which a user may change
+        files.pop(page, None)
     made = {
         "podium": __version__,
         "git": git.sha() or "",
@@ -127,6 +131,18 @@ def _write_manifest(into: Path) -> None:
 def _told(file: Path) -> dict[str, Any]:
     with open(file, "rb") as f:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
+
+
+def _keep(folder: Path, into: Path) -> list[str]:
+    """Takes over what the user has put there: a name in the file for Kaggle's client, wheels that the manifest lacks."""
+    ours = json.loads((folder / MANIFEST).read_bytes())["files"] if (folder / MANIFEST).exists() else {}
+    own = [file for file in sorted(folder.glob("wheels/*.whl")) if f"wheels/{file.name}" not in ours]
+    named = folder / METADATA
+    if named.exists() and pages.OWNER not in named.read_text(encoding="utf-8"):
+        own.append(named)
+    for file in own:
+        _copy(file, into / file.relative_to(folder))
+    return [str(file.relative_to(folder)) for file in own]
 
 
 def _replace(folder: Path, new: Path) -> None:

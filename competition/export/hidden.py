@@ -104,10 +104,11 @@ def _ordered(
     have, notes = test[config.id].drop_duplicates(), []
     if len(have) < len(test) and config.kind != "boxes":
         notes.append(f"ID-DUP: {len(test) - len(have)} rows of test repeat an id, the first counts")
-    if config.ids == "sample" or (config.kind == "boxes" and ids.a_row_a_box(sample)):
+    if config.kind == "boxes" and ids.a_row_a_box(sample):
         return sample, tuple(notes)
     lacking, beyond = set(have) - set(sample[sample_id]), set(sample[sample_id]) - set(have)
-    if lacking or config.ids == "test":
+    stale = lacking and (config.ids != "sample" or len(lacking) == len(have))
+    if stale or config.ids == "test":
         if config.ids != "test":
             notes.append(
                 f"SUB-STALE: the sample lacks {len(lacking)} of {len(have)} rows of test, so it tells the form alone"

@@ -36,34 +36,38 @@ Upload: put your name into dataset-metadata.json, then `kaggle datasets create -
 
 Wheels of your own that fit the notebook's Python may be put into wheels/ (another scikit-learn, say): they go first.
 """
-FIND = """from pathlib import Path
+FIND = """import json
+from pathlib import Path
 
-def folder_with(name):
+def inputs_with(name):
     found = [path for depth in range(1, 6) for path in Path("/kaggle/input").glob("*/" * depth + name)]
-    assert found, f"add the input that holds {{name}}"
-    return found[0].parents[name.count("/")]
+    return [path.parents[name.count("/")] for path in found]
 
-bundle, data = folder_with("{mark}"), folder_with("{sample}")
+bundles = [b for b in inputs_with("recipe.json") if json.loads((b / "recipe.json").read_text()).get("run") == "{run}"]
+data = [d for d in inputs_with("{sample}") if (d / "{test}").exists()]
+assert len(bundles) == 1, f"one input must be the exported run {run}; found {{bundles}}"
+assert len(data) == 1, f"one input must hold the competition's {sample} and {test}; found {{data}}"
+bundle, data = bundles[0], data[0]
 print(bundle, data)"""
-RUN = '!python "{bundle}/predict.py" --data "{data}" --out /kaggle/working/submission.csv --time 8h45m'
+RUN = """!python "{bundle}/predict.py" --data "{data}" --out /kaggle/working/submission.csv --time 8h45m
+if _exit_code:  # told, not raised: a notebook that raises submits nothing, and the CSV is valid
+    print("#" * 99, f"predict.py ended with {_exit_code}: the CSV is not all that the run would say", "#" * 99, sep="\\n")"""
 
 
 def write(at: Opened, into: Path, told: Sequence[str]) -> None:
     score = scoring.headline(artifacts.read_json(at.folder / "score.json"))
     readme = README.format(run=at.run.name, score=score, told="\n".join(told))
     artifacts.write_text(into / "README.md", readme)
-    artifacts.write_text(
-        into / "predict.ipynb", json.dumps(notebook(at.run.name, at.data.config.sample), indent=1) + "\n"
-    )
+    content = notebook(at.run.name, at.data.config.sample, at.data.config.test)
+    artifacts.write_text(into / "predict.ipynb", json.dumps(content, indent=1) + "\n")
     artifacts.write_text(into / "dataset-metadata.json", json.dumps(metadata(at.run.name), indent=1) + "\n")
 
 
-def notebook(run: str, sample: str) -> dict[str, Any]:
-    """nbformat 4.5. sample: its path below the data folder."""
-    mark = f"configs/{run.partition('/')[0]}/competition.yaml"
+def notebook(run: str, sample: str, test: str) -> dict[str, Any]:
+    """nbformat 4.5. sample, test: their paths below the data folder."""
     cells = [
         ("markdown", f"`{run}` predicts the test rows without a network."),
-        ("code", FIND.format(mark=mark, sample=sample)),
+        ("code", FIND.format(run=run, sample=sample, test=test)),
         ("code", RUN),
         ("code", 'import pandas as pd\n\npd.read_csv("/kaggle/working/submission.csv").head()'),
     ]

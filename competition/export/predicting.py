@@ -18,8 +18,8 @@ import pandas as pd
 from competition import artifacts, board, card, config, constant, prior, submit, versions
 from competition.boxes.table import holds_boxes
 from competition.data import Data
-from competition.engine import Engine, signals
-from competition.errors import ConfigFault, Fault, Finding, Stopped, examples, visible
+from competition.engine import Engine, signalled, signals
+from competition.errors import ConfigFault, DataFault, EnvironmentFault, Fault, Finding, Stopped, examples, visible
 from competition.export import hidden
 from competition.export.budget import Budget
 from competition.export.combining import combined
@@ -34,13 +34,14 @@ SHOWN = 10  # rows that are told by their ids
 
 @dataclass(frozen=True)
 class Result:
-    """seconds: from the first row to the last. lost: rows that got what fits all rows."""
+    """seconds: from the first row to the last. lost: rows that got what fits all rows. stopped: by a signal."""
 
     content: bytes
     notes: list[str]
     stream: Stream
     seconds: float
     lost: pd.Index
+    stopped: bool
 
 
 def main(arguments: Sequence[str], folder: Path, began: float) -> int:
@@ -92,7 +93,29 @@ def _predict(folder: Path, root: Path, out: Path, allowed: float, began: float, 
         result = predicted(recipe, data, ends, str(out))
     artifacts.write_bytes(out, result.content)
     _tell(result, data, out, time.monotonic() - began)
-    return 0
+    return ending(result, data, str(out))
+
+
+def ending(result: Result, data: Data, out: str) -> int:
+    """The exit code, 0 where all is as it should be; the CSV is valid in any case. Says what is not."""
+    lost = [f"{i!r} {why}" for i, why in result.stream.bad.items() if why.startswith("IMG-")]
+    faults = [e if isinstance(e, Fault) else _failed(name, e, out) for name, e in result.stream.failed.items()]
+    if 2 * len(lost) > len(data.test):
+        where, mend = f"--data, {data.config.image.test if data.config.image else ''}", "are they where they were here?"
+        found = f"{len(lost):,} of {len(data.test):,}: {'; '.join(lost[:SHOWN])}"
+        faults.append(DataFault(Finding("IMG-MISSING", "most pictures of test can't be used", where, found, mend)))
+    for fault in faults:
+        print(visible(str(fault)), flush=True)
+    codes = [fault.exit_code for fault in faults] + [Stopped.exit_code] * result.stopped
+    return max(codes, default=0)
+
+
+def _failed(name: str, error: Exception, out: str) -> Fault:
+    what, found = "a run's models could not predict", f"{type(error).__name__}: {error}"
+    mend = (
+        f"{out} is valid and made without them; a notebook with more memory, or the versions that manifest.json names"
+    )
+    return EnvironmentFault(Finding("EXP-MODEL", what, name, found, mend))
 
 
 def predicted(recipe: Recipe, data: Data, ends: float = math.inf, out: str = "submission.csv") -> Result:
@@ -101,7 +124,8 @@ def predicted(recipe: Recipe, data: Data, ends: float = math.inf, out: str = "su
     try:
         stream.run()
     except Stopped:
-        board.say("RUN-BUDGET: time is up")
+        board.say("stopped; the CSV is of what is predicted" if signalled() else "RUN-BUDGET: time is up")
+    stopped = signalled()
     took = time.monotonic() - began
     told = combined(recipe, {name: said.whole for name, said in stream.said.items()})
     alone = constant.prediction(data)
@@ -114,7 +138,7 @@ def predicted(recipe: Recipe, data: Data, ends: float = math.inf, out: str = "su
         adjusted = pd.concat([adjusted, alone.loc[lost]])
     table = _as_sampled(data, pick(adjusted, data.test.ids))
     content, more = submit.made(data, table, "the prediction", out)
-    return Result(content, [*notes, *more], stream, took, lost)
+    return Result(content, [*notes, *more], stream, took, lost, stopped)
 
 
 def _as_sampled(data: Data, prediction: pd.DataFrame) -> pd.DataFrame:
@@ -134,9 +158,8 @@ def _tell(result: Result, data: Data, out: Path, whole: float) -> None:
     if bad:
         some = "; ".join(f"{i!r} {why}" for i, why in list(bad.items())[:SHOWN])
         board.say(f"{len(bad)} of {rows:,} rows could not be looked at by every model, which costs these alone: {some}")
-    if len(result.lost):
-        board.say(
-            f"RUN-BUDGET: {len(result.lost):,} of {rows:,} rows were not reached in time: {examples(result.lost)}"
-        )
+    late = [i for i in result.lost if str(i) not in bad]
+    if late and not result.stream.failed:
+        board.say(f"RUN-BUDGET: {len(late):,} of {rows:,} rows were not reached in time: {examples(late)}")
     rate = f"{rows / max(result.seconds, 1e-9):,.1f} rows a second"
     board.say(f"{out}: {rows:,} rows in {board.spoken(result.seconds)} ({rate}), {board.spoken(whole)} from the start")

@@ -111,7 +111,12 @@ def _leaf(at: Opened, leaf: Run, number: int) -> dict[str, Any]:
     boxes = at.data.problem.kind == "boxes"
     means = {s.name: {} if boxes else truth.loc[one.table.ids(s)[0]].mean().to_dict() for s in splits}
     short = leaf.name.partition("/")[2].replace("+", "-")
-    return {"config": plain.config(), "folder": f"{MODELS}/{number}-{short}", "folds": means}
+    return {"config": _anywhere(plain.config()), "folder": f"{MODELS}/{number}-{short}", "folds": means}
+
+
+def _anywhere(config: dict[str, Any]) -> dict[str, Any]:
+    """The notebook has devices of its own."""
+    return config | {"device": "auto"} if "device" in config else config
 
 
 def _node(name: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from competition.decoding import BadPicture
 from competition.decoding import read as content_of
 from competition.engine import stopping
 from competition.errors import Stopped
-from competition.export.budget import WARM, Budget, Grid
+from competition.export.budget import MOST, WARM, Budget, Grid
 from competition.export.combining import fewer
 from competition.export.recipe import Leaf, Recipe, used
 from competition.predictions import as_one
@@ -33,8 +33,12 @@ from competition.shaped import How
 from competition.task import Explained, Looking, Rows, pick
 
 BYTES = 2**29  # of a chunk's pictures
+LEAST = 32  # rows of a chunk, however large the pictures
 EVEN = 512  # of whose multiple of rows they are, so that batches begin where they would of all rows
 TABLES = 100_000  # rows of a chunk without pictures
+TABLES_FIRST = (
+    20_000  # of them those whose time is taken at most: to read the models takes seconds, however few the rows
+)
 
 
 @dataclass
@@ -51,13 +55,14 @@ class Said:
 
 @dataclass
 class Stream:
-    """bad: id -> why its picture can't be used. said: by leaf."""
+    """bad: id -> why its picture can't be used. said: by leaf. failed: leaf -> why it says no more."""
 
     recipe: Recipe
     data: Data
     budget: Budget
     bad: dict[str, str] = field(default_factory=dict)
     said: dict[str, Said] = field(default_factory=dict)
+    failed: dict[str, Exception] = field(default_factory=dict)
 
     def run(self) -> None:
         """All rows by all leaves, or what there is time for. Raises Stopped; what is said by then counts."""
@@ -66,15 +71,15 @@ class Stream:
         for name in (together := [name for name, leaf in leaves.items() if not _rowwise(leaf)]):
             self._chunks([name], 0, rows, rows)
         groups = [name for name in leaves if name not in (*looking, *together)], looking
-        begun = 0
+        begun: list[int] = []
         if self.budget.ends < math.inf:  # how long do they take? The first chunk reads libraries and models, too
-            for size in (lambda: WARM, lambda: self.budget.sample):
-                begun, start = min(begun + size(), rows), begun
-                for some in groups:
-                    self._chunks(some, start, begun, rows)
+            for some, most in zip(groups, (TABLES_FIRST, MOST), strict=True):
+                self._chunks(some, 0, min(WARM, rows), rows)
+                begun.append(min(WARM + self.budget.sample(some, most), rows))
+                self._chunks(some, min(WARM, rows), begun[-1], rows)
             self.budget.plan()
-        for some, size in zip(groups, (TABLES, self._room(looking)), strict=True):
-            self._chunks(some, begun, rows, size)
+        for some, start, size in zip(groups, begun or (0, 0), (TABLES, self._room(looking)), strict=True):
+            self._chunks(some, start, rows, size)
 
     def _chunks(self, names: Sequence[str], start: int, end: int, size: int) -> None:
         """names: leaves that look at the same rows one after the other."""
@@ -85,8 +90,19 @@ class Stream:
                 if n:
                     self.budget.plan()
                 with cache.held(pictures):
-                    for name in names:
-                        self._predict(name, rows)
+                    for name in (name for name in names if name not in self.failed):
+                        self._tried(name, rows)
+
+    def _tried(self, name: str, rows: Rows) -> None:
+        """Hidden rows come but once: what one run's models can't costs its own word from here on, never the others'."""
+        try:
+            self._predict(name, rows)
+        except Stopped:
+            raise
+        except Exception as e:  # a library's, of a model that it can't read or of memory, is of any kind
+            self.failed[name] = e
+            self.budget.left[name] = 0
+            board.say(f"{name} is left out from here on: {type(e).__name__}: {e}")
 
     def _predict(self, name: str, rows: Rows) -> None:
         grid = self.budget.grid(name)
@@ -138,8 +154,8 @@ class Stream:
 
     def _room(self, names: Sequence[str]) -> int:
         """Rows whose pictures take BYTES."""
-        size = sum(3 * how.shape[0] * how.shape[1] for how in self._hows(names).values())
-        return max(EVEN, BYTES // max(1, size) // EVEN * EVEN)
+        most = BYTES // max(1, sum(3 * how.shape[0] * how.shape[1] for how in self._hows(names).values()))
+        return most // EVEN * EVEN or max(LEAST, most // LEAST * LEAST)
 
     def _shown(self, names: Sequence[str], part: slice) -> tuple[Rows, dict[Path, Cache], float]:
         """These rows, their pictures as the leaves look for them, and the seconds that took."""
@@ -171,6 +187,8 @@ def _decoded(path: str, hows: dict[Path, How]) -> dict[Path, np.ndarray] | BadPi
         return {folder: how(data) for folder, how in hows.items()}
     except BadPicture as e:
         return e
+    except Exception as e:  # of a file that nobody has seen, by whichever library reads it
+        return BadPicture("IMG-CORRUPT", f"{type(e).__name__}: {e}")
 
 
 def finite(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index]:

@@ -112,6 +112,8 @@ def compared(ours: Path, theirs: Path) -> str:
         numbers = [pd.to_numeric(pd.Series(some), errors="coerce").to_numpy(float) for some in cells]
         gap = np.abs(numbers[0] - numbers[1])
         found = f"{len(gap):,} of {one.size:,} cells differ"
+        if not len(gap):
+            return f"its CSV says the same as {ours}, written otherwise"
         if (gap <= ROUNDED * np.maximum(1, np.abs(numbers[0]))).all():
             return f"its CSV is equal to {ours} within rounding: {found}, by {gap.max():.1e} at most"
         found += f", {cells[0][0]!r} and {cells[1][0]!r}"
