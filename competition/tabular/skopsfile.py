@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile
 
 import numpy as np
 
@@ -30,9 +30,10 @@ TRUSTED = [
 
 
 def to_bytes(model: Any) -> bytes:
+    """Packed: what words weigh is an eighth (titanic: 1.2 in place of 9.1 MB a model), and a level of 1 is hardly slower."""
     import skops.io  # 4 s, for it brings all of scikit-learn
 
-    return skops.io.dumps(model)
+    return skops.io.dumps(model, compression=ZIP_DEFLATED, compresslevel=1)
 
 
 def save(model: Any, path: Path) -> None:
