@@ -211,10 +211,11 @@ def resume(state: State, fold: Fold, device: torch.device) -> None:
     _refuse_other(path, values.get("origin", {}), _origin(fold))
     begun = versions.of_run(fold.folder.parent)  # an older checkpoint doesn't say
     maker = (values.get("makers") or [{name: text for name, text in begun.items() if name in here}])[-1]
+    values = ranks.told(values, device)  # not below: a lost rank is no reason to delete a fold
     with versions.reading(
         path, maker, f"go on with those versions, or delete {path.parent}: that fold is trained anew"
     ):
-        state.take(ranks.told(values, device))
+        state.take(values)
     if path == there[0]:
         state.saved, state.before = state.step, values.get("before")
     else:

@@ -287,7 +287,7 @@ def recorded_set(options: argparse.Namespace) -> str:
 
 
 def workers(options: argparse.Namespace) -> Engine | None:
-    """The engine that was asked for; None: this machine's. Raises ConfigFault CFG-VALUE, EnvironmentFault MODEL-EXTRA."""
+    """The engine that was asked for; None: this machine's. Raises ConfigFault CFG-VALUE, EnvironmentFault ENV-EXTRA."""
     from competition.cluster import choice
 
     return choice.asked(options.engine, options.address)

@@ -173,7 +173,7 @@ def gpus() -> list[str]:
 
 
 def threads() -> int:
-    """Those that a sum is divided among in this process, of which its last bits depend; a worker has one (`ALONE`)."""
+    """Those that a sum is divided among in this process, of which its last bits depend; a worker has one (`local.ALONE`)."""
     torch = sys.modules.get("torch")
     return torch.get_num_threads() if torch else int(os.environ.get("OMP_NUM_THREADS") or cores())
 

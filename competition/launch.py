@@ -144,10 +144,13 @@ def _started(run: Run, split: Split, size: int) -> Generator[Ranks]:
 
 
 def _guard(others: Sequence[_Other], ranks: Ranks, split: Split) -> None:
-    """Ends this process where a rank is gone and training neither goes on nor ends: it may wait within a GPU's driver, which
-    no error reaches."""
-    wait([other.process.sentinel for other in others])
-    if not ranks.left.wait(3 * GRACE):
+    """Ends this process where a rank has failed and training neither goes on nor ends: it may wait within a GPU's driver,
+    which no error reaches. Where all end well, as after a stop, this one has time for its checkpoint."""
+    every = at_work = [other.process for other in others]
+    while at_work and not any(process.exitcode for process in every):
+        wait([process.sentinel for process in at_work])
+        at_work = [process for process in at_work if process.exitcode is None]
+    if any(process.exitcode for process in every) and not ranks.left.wait(3 * GRACE):
         print(visible(str(_why(others, "it did not end by itself", split))), file=sys.stderr, flush=True)
         os._exit(EnvironmentFault.exit_code)
 

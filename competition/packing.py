@@ -46,7 +46,7 @@ class Pace:
 def chosen(at: Opened, engine: Engine, folds: int) -> Demand:
     """The run's demand, with its own `jobs`, those that were found before on these GPUs, or those that are found now.
 
-    None where that is no question: no NVIDIA GPU, no training by steps, no more folds than GPUs, or a cluster deals them.
+    No `jobs` where that is no question: no NVIDIA GPU, no training by steps, no more folds than GPUs, or a cluster's.
     """
     demand, there = at.run.demand, engine.slots(at.run.demand)[1]
     if at.run.jobs or not there or not isinstance(at.run.task, Stepped) or "Apple" in gpus():

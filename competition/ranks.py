@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     from competition.knobs import Training
 
-TIMEOUT = (
-    1800.0  # seconds that a rank waits for one that is there and says nothing; one that is gone is noticed at once
-)
+# Seconds that a rank waits for one that is there and says nothing: rank 0 validates alone, of large pictures for hours. One
+# that is gone is noticed at once.
+TIMEOUT = 6 * 3600.0
+MEETING = 1800.0  # seconds until all ranks of a fold are there
 PART = 2**25  # numbers that are summed at a time, 128 MB: so much memory is taken beside the gradients
 
 
@@ -54,32 +55,41 @@ class Ranks:
         return slice(rows * self.rank // self.size, rows * (self.rank + 1) // self.size)
 
     def join(self, device: torch.device, facts: dict[str, str]) -> None:
-        """Waits until all are there. facts: what must be the same everywhere. Raises EnvironmentFault ENV-RANKS."""
+        """Waits until all are there. facts: what must be the same everywhere. Raises EnvironmentFault ENV-RANKS, Lost."""
         if self.size == 1:
             return
         import torch.distributed as dist
 
         assert self.store is not None
-        there = [f"rank {rank}" for rank in range(self.size)]
-        self.store.set(there[self.rank], json.dumps(facts | {"device": device.type}))
-        while not self.store.check(there):
-            self.waiting()
-            time.sleep(0.02)
-        _refuse_others({name: json.loads(self.store.get(name)) for name in there})
+        _refuse_others(self._met(self.store, facts | {"device": device.type}))
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         store, timeout = dist.PrefixStore("group", self.store), timedelta(seconds=TIMEOUT)
         self._heard(
             dist.init_process_group, backend, store=store, rank=self.rank, world_size=self.size, timeout=timeout
         )
 
-    def leave(self) -> None:
-        """No rank needs another one any more."""
-        self.left.set()
-        if self.size > 1:
-            import torch.distributed as dist
+    def _met(self, store: Store, facts: dict[str, str]) -> dict[str, dict[str, str]]:
+        """The facts of every rank, once all are there. Raises Lost where one does not come, or the store is gone."""
+        there, ends = [f"rank {rank}" for rank in range(self.size)], time.monotonic() + MEETING
+        self._heard(store.set, there[self.rank], json.dumps(facts))
+        while not self._heard(store.check, there):
+            self.waiting()
+            if time.monotonic() > ends:
+                absent = [name for name in there if not self._heard(store.check, [name])]
+                raise Lost(f"never there: {', '.join(absent)}")
+            time.sleep(0.02)
+        return {name: json.loads(self._heard(store.get, name)) for name in there}
 
-            if dist.is_initialized():
-                dist.destroy_process_group()
+    def leave(self) -> None:
+        """No rank needs another one any more. Only then is it said: the way out may hang, too."""
+        try:
+            if self.size > 1:
+                import torch.distributed as dist
+
+                if dist.is_initialized():
+                    dist.destroy_process_group()
+        finally:
+            self.left.set()
 
     def most(self, values: Sequence[int]) -> list[int]:
         """The largest that any rank has, of each."""
@@ -156,10 +166,10 @@ class Ranks:
         self._heard(dist.all_gather, found, tensor)
         return found
 
-    def _heard(self, say: Callable[..., Any], *values: Any, **named: Any) -> None:
+    def _heard(self, say: Callable[..., Any], *values: Any, **named: Any) -> Any:
         """Raises Lost for whatever error the network's library has."""
         try:
-            say(*values, **named)
+            return say(*values, **named)
         except RuntimeError as e:
             raise Lost(first_line(e)) from None
 

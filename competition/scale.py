@@ -124,7 +124,7 @@ def _first_repeat(at: Opened) -> list[Work]:
 
 
 def _show(run: Run, stages: Sequence[Stage], nodes: int, each: int, trials: int | None) -> None:
-    real = run.task.device != "cpu" and accelerators() > 0
+    real = run.demand.device != "cpu" and accelerators() > 0
     what = f"a search of {trials} trials, all of them whole" if trials else "all of it"
     table = Table("slots", "nodes", "takes", "slot hours", "idle", title=f"{run.name}, {what}: an estimate")
     for n in sorted({*SIZES, nodes * each}):

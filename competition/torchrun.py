@@ -13,7 +13,7 @@ import os
 import pickle
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from competition import engine, local
@@ -49,7 +49,7 @@ def places() -> Generator[bool]:
         raise EnvironmentFault(
             no_gpu(f"LOCAL_RANK={place}", f"CUDA_VISIBLE_DEVICES={given}", "a smaller --nproc-per-node")
         )
-    if any(map(os.path.exists, engine.DRIVERS)):
+    if given != "" and any(map(os.path.exists, engine.DRIVERS)):  # empty: no GPU is wanted
         os.environ["CUDA_VISIBLE_DEVICES"] = local.visible(place)
     first = os.environ["RANK"] == "0"
     try:
@@ -81,30 +81,38 @@ def called(run: Run, split: Split, size: int) -> Generator[Ranks]:
     _store().set(f"fold {number}", pickle.dumps((run, split)).hex())
     try:
         yield Ranks(0, size, dist.PrefixStore(f"ranks of {number}", _store()), stops)
-    except Lost as lost:
-        raise EnvironmentFault(died(split.name, str(lost))) from None
+    except (Lost, dist.DistError) as lost:  # of a layer that talks to other ranks, too
+        raise EnvironmentFault(died(split.name, first_line(lost))) from None
 
 
 def follow() -> None:
     """What torchrun's other processes do: train along whatever folds the first one trains. Raises Stopped and faults."""
+    from competition import board
+
+    store = _store()
+    try:
+        with board.board(), engine.signals():
+            for number in itertools.count(1):
+                order = _order(f"fold {number}")
+                if order is None:
+                    break
+                _along(*pickle.loads(order), number)
+    finally:
+        with suppress(RuntimeError):  # the first one is gone, and waits for nobody
+            store.add("left", 1)
+
+
+def _along(run: Run, split: Split, number: int) -> None:
     import torch.distributed as dist
 
-    from competition import board
     from competition.train import train_along
 
-    with board.board(), engine.signals():
-        for number in itertools.count(1):
-            order = _order(f"fold {number}")
-            if order is None:
-                break
-            run, split = pickle.loads(order)
-            ranks = Ranks(int(os.environ["RANK"]), launched(), dist.PrefixStore(f"ranks of {number}", _store()), stops)
-            try:
-                with shared(run.task, ranks.size):
-                    train_along(run, split, ranks)
-            except Lost as lost:
-                raise EnvironmentFault(died(split.name, str(lost))) from None
-    _store().add("left", 1)
+    ranks = Ranks(int(os.environ["RANK"]), launched(), dist.PrefixStore(f"ranks of {number}", _store()), stops)
+    try:
+        with shared(run.task, ranks.size):
+            train_along(run, split, ranks)
+    except (Lost, dist.DistError) as lost:
+        raise EnvironmentFault(died(split.name, first_line(lost))) from None
 
 
 def _order(name: str) -> bytes | None:

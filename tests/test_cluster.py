@@ -51,6 +51,12 @@ def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch):
         choice.asked("ray", None)
 
 
+def test_a_ray_that_knows_no_token_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(choice, "version", lambda name: "2.51.1")
+    with pytest.raises(EnvironmentFault, match="ENV-EXTRA.*\n.*\n.*ray 2.51.1(.*\n)*.*--extra ray"):
+        choice.asked("ray", None)
+
+
 def test_where_nobody_listens_there_is_no_cluster():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

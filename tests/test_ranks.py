@@ -128,6 +128,12 @@ def test_ranks_that_see_other_data_are_told():
         ranks._refuse_others({"rank 0": same, "rank 1": same, "rank 2": same | {"data": "b"}})
 
 
+def test_a_rank_that_never_comes_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranks, "MEETING", 0.0)
+    with pytest.raises(ranks.Lost, match="never there: rank 1, rank 2"):
+        Ranks(0, 3, torch.distributed.HashStore()).join(torch.device("cpu"), {})
+
+
 # ---- the same training
 
 

@@ -10,6 +10,7 @@ import pytest
 from conftest import write
 
 from competition import cli, costs, scale
+from competition.config import load_run
 from competition.costs import Cost
 from competition.plan import Estimate, Work
 from competition.scale import Stage
@@ -68,6 +69,13 @@ def test_a_table_of_a_run_and_of_a_search(
     text = told(capsys)
     assert "a search of 40 trials" in text and "40 jobs at once at most" in text
     assert not Path("runs/toy/base").exists()
+
+
+def test_a_blend_has_a_table_too(competition: Callable[..., str], capsys: pytest.CaptureFixture):
+    write("configs/toy/blend.yaml", {"members": [competition(task="tabular"), "toy/other"]})
+    write("configs/toy/other.yaml", {"extends": "base.yaml", "seed": 1})
+    scale._show(load_run("toy/blend"), [Stage((10.0,) * 5, 8.0)], 2, 1, None)
+    assert "5 jobs at once at most" in told(capsys)
 
 
 def test_mistakes_of_the_command(competition: Callable[..., str], capsys: pytest.CaptureFixture):

@@ -25,8 +25,9 @@ PATIENCE = 20.0  # seconds without a node that has room, until that is told
 
 class Call:
     def __init__(self, number: int, post: Any, home: Home, job: Callable[[Any], Any], items: Sequence[Any], demand: Demand,
-                 closing: float):  # fmt: skip
-        self.number, self.post, self.items, self.demand, self.closing = number, post, items, demand, closing
+                 deadline: float, closing: float):  # fmt: skip
+        self.number, self.post, self.items, self.demand = number, post, items, demand
+        self.deadline, self.closing = deadline, closing
         self.losses = Losses(number, [str(getattr(item, "name", item)) for item in items])
         self.feed = Feed(post, self.losses.heard)
         self.given = home, job
@@ -63,7 +64,7 @@ class Call:
 
     def _over(self) -> bool:
         """Whether it is too late to begin another."""
-        return bool(self.raised) or signalled() or time.monotonic() >= self.closing
+        return bool(self.raised) or signalled() or time.monotonic() >= min(self.deadline, self.closing)
 
     def _hand_out(self) -> None:
         """No more than there is room for, so that few begin only to hear that they are to stop; one always, for which a
@@ -107,15 +108,21 @@ class Call:
             return
         try:
             self.losses.again(n, why)
+            self.losses.workers.pop(n, None)
             self.queue.appendleft(n)
         except Fault as e:
             self.raised.append(e)
 
     def _stop(self) -> None:
-        """Asks those at work to save themselves; ends them once it is too late. Raises Stopped then."""
+        """Asks those at work to save themselves; ends them once it is too late. Raises Stopped then.
+
+        An item that has not begun may wait for a node for ever, and nobody hears for it."""
         if not self.told:
             self.told = True
             self.post.stop.remote(self.number)
+            for ref, n in self.waiting.items():
+                if n not in self.losses.workers:
+                    ray.cancel(ref)
         if time.monotonic() >= self.closing:
             for ref in self.waiting:
                 ray.cancel(ref, force=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from competition.engine import Engine
 
 ENGINES = ("local", "ray")
+OLDEST = (2, 52)  # of Ray
 INSTALL = ".venv/bin/uv pip install --python .venv/bin/python -r pyproject.toml --extra ray"
 
 
@@ -34,6 +36,9 @@ def asked(engine: str, address: str | None) -> Engine | None:
     if find_spec("ray") is None:
         found = "the package ray is not installed"
         raise EnvironmentFault(Finding("ENV-EXTRA", "there is no Ray here", "ENGINE=ray", found, INSTALL))
+    if tuple(map(int, version("ray").split(".")[:2])) < OLDEST:
+        found = f"ray {version('ray')}, which asks nobody for a token; {'.'.join(map(str, OLDEST))} does"
+        raise EnvironmentFault(Finding("ENV-EXTRA", "Ray is too old here", "ENGINE=ray", found, INSTALL))
     _quietly_alone(address)
     from competition.cluster.engine import Cluster
 

@@ -70,7 +70,8 @@ class Cluster(Engine):
             ray.get(self.post.begin.remote(self.deadline - now, self.closing - now))
         except RayActorError as e:
             raise EnvironmentFault(_lost(nodes.last_line(e))) from None
-        return Call(self.calls, self.post, self.home, job, items, demand, self.closing).results()
+        call = Call(self.calls, self.post, self.home, job, items, demand, self.deadline, self.closing)
+        return call.results()
 
     def _end(self) -> None:
         self.stack.close()

@@ -4,6 +4,7 @@ and whose locks hold, and what a stage wants of it (`Engine.everywhere`).
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -75,7 +76,7 @@ def check(home: Home) -> Home:
 
 def want(home: Home, job: Callable[[], object]) -> Home:
     """Has every node do the job, those that join later as they join. Raises the faults of all."""
-    raised = [e for e in on_each(_attempt, job).values() if e is not None]
+    raised = [e for e in on_each(_attempt, job, answer=math.inf).values() if e is not None]
     for e in raised:
         if not isinstance(e, Fault):
             raise e
@@ -84,8 +85,8 @@ def want(home: Home, job: Callable[[], object]) -> Home:
     return replace(home, wanted=(*home.wanted, job))
 
 
-def on_each(function: Callable[..., Any], *given: Any) -> dict[str, Any]:
-    """Node -> what the function returns there, once a process of it could begin. Raises EnvironmentFault, Stopped."""
+def on_each(function: Callable[..., Any], *given: Any, answer: float = ANSWER) -> dict[str, Any]:
+    """Node -> what the function returns there, within `answer` seconds. Raises EnvironmentFault, Stopped."""
     asked, addresses = {}, {}
     variables = {"env_vars": room.surroundings(Demand("cpu"))}
     for node in room.alive():
@@ -93,12 +94,12 @@ def on_each(function: Callable[..., Any], *given: Any) -> dict[str, Any]:
         options = {"num_cpus": 0, "max_retries": 3, "scheduling_strategy": here, "runtime_env": variables}
         asked[ray.remote(function).options(**options).remote(*given)] = node["NodeID"]
         addresses[node["NodeID"]] = node["NodeManagerAddress"]
-    ends, waiting = time.monotonic() + ANSWER, [*asked]
+    ends, waiting = time.monotonic() + answer, [*asked]
     while waiting and time.monotonic() < ends:
         waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)[1]
         if signalled():
             raise Stopped("stopped while the nodes are looked at")
-    silent = [cannot_begin(addresses[asked[ref]], f"no answer in {ANSWER:.0f} s") for ref in waiting]
+    silent = [cannot_begin(addresses[asked[ref]], f"no answer in {answer:.0f} s") for ref in waiting]
     found = {}
     for ref, node in asked.items():
         try:

@@ -23,7 +23,7 @@ from competition import artifacts, board, elsewhere, launch, pseudo, runs, train
 from competition.config import Run
 from competition.data import load
 from competition.engine import Engine, signalled
-from competition.errors import ConfigFault, EnvironmentFault, Finding, Stopped
+from competition.errors import EnvironmentFault, Finding, Stopped
 from competition.tracking import follow
 from competition.tuning import draws, finals, report, space, store, study, trial
 from competition.tuning.trial import Search
@@ -121,9 +121,9 @@ def _queue(search: Search) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 def _trials(search: Search, engine: Engine, asked: int, deadline: float) -> None:
     """Trials until `asked` have come to an end or time is up. Raises Stopped where a signal asked for it."""
-    engine.everywhere(elsewhere.same(load(search.run.competition)))
     if engine.hosts > 1 and search.url.startswith("sqlite"):
-        raise ConfigFault(_of_one_machine(search, engine.hosts))
+        raise EnvironmentFault(_of_one_machine(search, engine.hosts))
+    engine.everywhere(elsewhere.same(load(search.run.competition)))
     workers = range(min(asked, engine.slots(search.run.demand)[0]))
     try:
         with engine.until(deadline):
