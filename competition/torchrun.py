@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
-import pickle
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from competition import engine, local
 from competition.errors import ConfigFault, EnvironmentFault, Finding, Stopped
 from competition.ranks import Lost, Ranks, died, first_line, shared
+from competition.split import Split
 
 if TYPE_CHECKING:
     from torch.distributed import Store
 
     from competition.config import Run
-    from competition.split import Split
 
 OVER = "over"  # in torchrun's store: there is nothing more to train
 GRACE = 10.0  # seconds that the others have to hear that there is nothing more
@@ -78,7 +79,8 @@ def called(run: Run, split: Split, size: int) -> Generator[Ranks]:
     import torch.distributed as dist
 
     number = _store().add("folds", 1)
-    _store().set(f"fold {number}", pickle.dumps((run, split)).hex())
+    order = {"run": run.name, "config": run.config(), "split": asdict(split)}
+    _store().set(f"fold {number}", json.dumps(order))
     try:
         yield Ranks(0, size, dist.PrefixStore(f"ranks of {number}", _store()), stops)
     except (Lost, dist.DistError) as lost:  # of a layer that talks to other ranks, too
@@ -87,7 +89,7 @@ def called(run: Run, split: Split, size: int) -> Generator[Ranks]:
 
 def follow() -> None:
     """What torchrun's other processes do: train along whatever folds the first one trains. Raises Stopped and faults."""
-    from competition import board
+    from competition import board, config
 
     store = _store()
     try:
@@ -96,7 +98,8 @@ def follow() -> None:
                 order = _order(f"fold {number}")
                 if order is None:
                     break
-                _along(*pickle.loads(order), number)
+                run = config.make_run(order["run"], order["config"])
+                _along(run, Split(**order["split"]), number)
     finally:
         with suppress(RuntimeError):  # the first one is gone, and waits for nobody
             store.add("left", 1)
@@ -115,12 +118,12 @@ def _along(run: Run, split: Split, number: int) -> None:
         raise EnvironmentFault(died(split.name, first_line(lost))) from None
 
 
-def _order(name: str) -> bytes | None:
+def _order(name: str) -> dict[str, Any] | None:
     """What the first process has to be done under this name, None where there is nothing more. Raises Stopped."""
     try:
         while not _store().check([OVER]):
             if _store().check([name]):
-                return bytes.fromhex(_store().get(name).decode())
+                return json.loads(_store().get(name))
             stops()
             time.sleep(0.1)
     except RuntimeError as e:

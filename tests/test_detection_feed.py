@@ -85,7 +85,7 @@ def test_ranks_make_a_batch_between_them(rows: Rows, tmp_path: Path):
     knobs = MIXES["all of them"] | {"batch": 5}
     whole, *parts = (make_feed(rows, tmp_path, **knobs) for _ in range(3))
     for rank, part in enumerate(parts):
-        part.own = range(5)[Ranks(rank, 2).part(5)]
+        part.ranks = Ranks(rank, 2)
     for batch, *made in zip(*(one.batches(1) for one in (whole, *parts)), strict=True):
         assert [len(part) for part in made] == [2, 3]
         assert torch.equal(torch.cat([part.images for part in made]), batch.images)

@@ -72,7 +72,7 @@ class Feed:
         self.augment = box_augmentation(task.augment, canvas, seed)
         self.symmetry = task.symmetry if task.augment in ("light", "medium", "heavy") else "none"
         self.batch = min(task.batch, len(rows))
-        self.own = range(self.batch)[ranks.part(self.batch)]
+        self.ranks = ranks
         self.steps = max(1, len(rows) // self.batch)
 
     def order(self, epoch: int) -> np.ndarray:
@@ -91,8 +91,9 @@ class Feed:
     def make(self, epoch: int, step: int, positions: np.ndarray) -> DetectionBatch:
         """The batch of these positions, of it this rank's rows: mixed and augmented as (seed, epoch, step) says."""
         mixes = epoch < self.task.epochs - self.task.mix_off
-        images, boxes, labels = np.empty((len(self.own), *self.canvas, 3), np.uint8), [], []
-        for i, place in enumerate(self.own):
+        own = range(len(positions))[self.ranks.part(len(positions))]
+        images, boxes, labels = np.empty((len(own), *self.canvas, 3), np.uint8), [], []
+        for i, place in enumerate(own):
             made = self.one(epoch, step * self.batch + place, int(positions[place]), mixes)
             images[i] = made.image
             boxes.append(torch.from_numpy(np.ascontiguousarray(made.boxes, np.float32)))

@@ -49,7 +49,8 @@ def unpack(wheels: list[Path]) -> list[str]:
     atexit.register(shutil.rmtree, into, ignore_errors=True)
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as packed:
-            packed.extractall(into)
+            for name in packed.namelist():
+                packed.extract(name, into)  # never outside of it
     return [into]
 
 
