@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks import toy
+from benchmarks.cluster import QUIET, begun
 from competition import artifacts, board, config, plan, runs, scale
 from competition.cluster import choice
 from competition.engine import cores
@@ -45,12 +47,10 @@ def nodes_of(kind: str, count: int) -> Generator[str | None]:
         return
     from ray.cluster_utils import Cluster as Nodes
 
-    one = {"num_cpus": 1, "object_store_memory": 100 << 20}
-    there = Nodes(initialize_head=True, head_node_args=one | {"include_dashboard": False})
+    there = Nodes()
     try:
-        for _ in range(count - 1):
-            there.add_node(**one)
-        there.wait_for_nodes()
+        for _ in range(count):
+            begun(there)
         yield there.address
     finally:
         there.shutdown()
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=40)
     options = parser.parse_args()
-    os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "WANDB_MODE": "disabled"}
+    os.environ |= QUIET | {"RAY_AUTH_TOKEN": secrets.token_hex(32), "OMP_NUM_THREADS": "1"}
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         toy.make(Path("."), FOLDS)
