@@ -17,7 +17,7 @@ from statistics import median
 
 import torch
 
-from competition import artifacts, backbone, board, config, folds, loop, scenes, train
+from competition import artifacts, backbone, board, config, devices, folds, loop, scenes, train
 from competition.data import load
 from competition.detection import fitting, model
 from competition.detection.feed import DetectionBatch
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def measure(task: DetectionTask, fold: Fold, options: argparse.Namespace) -> None:
-    device = loop.device_of(task.device)
+    device = devices.device_of(task.device)
     height, width = artifacts.read_json(fitting.canvas_file(task, fold.problem))
     feed, fitted = fitting.make_feed(task, fold, (height, width), device)
     rows = pixel_rows(*backbone.data_config(model.create(task, 1, (height, width), fitted, {}, "")), width, device)
@@ -66,7 +66,7 @@ def measure(task: DetectionTask, fold: Fold, options: argparse.Namespace) -> Non
 
     def bare() -> float:
         run, optimizer = network()
-        dtype = loop.amp_dtype(task.amp, device)
+        dtype = devices.amp_dtype(task.amp, device)
         batch = next(feed.batches(0)).to(device)
         began = now(device)
         for _ in range(feed.steps):

@@ -33,7 +33,7 @@ from timm.loss import SoftTargetCrossEntropy
 from timm.utils.model_ema import ModelEmaV2
 from torch.utils.data import DataLoader, Dataset
 
-from competition import artifacts, backbone, cache, loop, metrics
+from competition import artifacts, backbone, cache, devices, loop, metrics
 from competition.image import model
 from competition.image.feed import ImageBatch
 from competition.image.fitting import loss_of, make_feed
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--augment", default="medium", help="level of our augmentation")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = loop.device_of("auto")
+    device = devices.device_of("auto")
     where = (
         torch.cuda.get_device_name()
         if device.type == "cuda"
@@ -116,7 +116,7 @@ class Bare:
         pictures = torch.randn(BATCH, 3, task.size, task.size, device=device)
         self.pictures = pictures.to(memory_format=torch.channels_last)
         self.targets = torch.full((BATCH, CLASSES), 1 / CLASSES, device=device)
-        self.amp = torch.autocast(device.type, loop.amp_dtype(task.amp, device), enabled=device.type == "cuda")
+        self.amp = torch.autocast(device.type, devices.amp_dtype(task.amp, device), enabled=device.type == "cuda")
 
     def rate(self, steps: int) -> float:
         began = now(self.device)
@@ -200,7 +200,7 @@ class Plain:
         self.ema = ModelEmaV2(self.network, decay=0.999)
         self.mixup = Mixup(mixup_alpha=0.2, cutmix_alpha=1.0, num_classes=CLASSES)
         self.loader = DataLoader(Pictures(rows, task.size), BATCH, shuffle=True, num_workers=2, drop_last=True)
-        self.amp = torch.autocast(device.type, loop.amp_dtype(task.amp, device), enabled=device.type == "cuda")
+        self.amp = torch.autocast(device.type, devices.amp_dtype(task.amp, device), enabled=device.type == "cuda")
 
     def rate(self, steps: int) -> float:
         began, done, loss_of_soft = now(self.device), 0, SoftTargetCrossEntropy()

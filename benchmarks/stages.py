@@ -199,10 +199,10 @@ def measure(name: str, overrides: str, options: argparse.Namespace, variant: str
     """Runs the chain to its CSV and prints where its time went."""
     import torch
 
-    from competition import loop
+    from competition import devices
 
     run = runs.resolve(name, f"{overrides} jobs=1 workers=0".strip(), variant)
-    device = loop.device_of(run.task.device)
+    device = devices.device_of(run.task.device)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     watch = Stopwatch(wait, time.process_time if options.clock == "cpu" else time.perf_counter)
     with contextlib.contextmanager(watched)(watch):

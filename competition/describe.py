@@ -128,13 +128,13 @@ def measure(run: Run, split: Split) -> tuple[dict[str, Any], Sequence[Strip]]:
     import torch
     from safetensors.torch import load_file
 
-    from competition import layers, loop
+    from competition import devices, layers
 
     fold = open_fold(run, split)
     intact(fold.folder)
     board.say(f"{run.name} {split.name}: measuring its network")
     knobs = run.task.model_copy(update={"pretrained": False, "compile": "off"})  # the weights are the fold's own
-    job, device = knobs.job(fold), loop.device_of(knobs.device)
+    job, device = knobs.job(fold), devices.device_of(knobs.device)
     path = fold.folder / "model.safetensors"
     with versions.reading(path, versions.of_run(fold.folder.parent), versions.MEND):
         job.model.load_state_dict(load_file(path))
@@ -145,16 +145,16 @@ def measure(run: Run, split: Split) -> tuple[dict[str, Any], Sequence[Strip]]:
 
     def forward() -> Any:
         heard(fold.stop)
-        with torch.no_grad(), loop.autocast(knobs, device):
+        with torch.no_grad(), devices.autocast(knobs, device):
             return job.model(*seen)
 
     def one() -> Any:
-        with loop.autocast(knobs, device):
+        with devices.autocast(knobs, device):
             return job.model(*(part[:1] for part in seen))
 
     def step(some: Any) -> Any:
         heard(fold.stop)
-        with loop.autocast(knobs, device):
+        with devices.autocast(knobs, device):
             return job.loss(job.model, some)
 
     found = layers.layers(job.model, forward, one, lambda: step(batch[:2]), len(batch[:2]), device)
@@ -175,11 +175,11 @@ def inputs(job: Any, batch: Any, knobs: Any, device: Any) -> tuple[Any, ...]:
     """What the network itself is given of a batch: pictures that are normalised, and whatever stands beside them."""
     import torch
 
-    from competition import loop
+    from competition import devices
 
     seen: list[tuple[Any, ...]] = []
     handle = job.model.register_forward_pre_hook(lambda module, given: seen.append(given))
-    with torch.no_grad(), loop.autocast(knobs, device):
+    with torch.no_grad(), devices.autocast(knobs, device):
         job.loss(job.model.train(), batch)
     handle.remove()
     return seen[0]
@@ -189,9 +189,9 @@ def told(found: Sequence[Layer], run: Run, split: Split, images: Any, speed: tup
     """As describe.json has it. Rates are pictures a second."""
     import torch
 
-    from competition import loop
+    from competition import devices
 
-    whole, dtype = found[0], loop.amp_dtype(run.task.amp, images.device)
+    whole, dtype = found[0], devices.amp_dtype(run.task.amp, images.device)
     return {
         "fold": split.name,
         "backbone": run.task.backbone,
@@ -212,9 +212,9 @@ def told(found: Sequence[Layer], run: Run, split: Split, images: Any, speed: tup
 def device_name(run: Run) -> str:
     import torch
 
-    from competition import loop
+    from competition import devices
 
-    device = loop.device_of(run.task.device)
+    device = devices.device_of(run.task.device)
     return torch.cuda.get_device_name() if device.type == "cuda" else f"{device.type}, {cores()} cores"
 
 

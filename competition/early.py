@@ -138,13 +138,13 @@ def _finished(run: Run, fold: Fold, folder: Path) -> tuple[int, int]:
 
 
 def _stepped(task: Training, fold: Fold, folder: Path) -> tuple[int, int]:
-    from competition import checkpoint, loop
+    from competition import checkpoint, devices, loop
 
     assert isinstance(task, Stepped)
 
     if not any((fold.folder / name).exists() for name in artifacts.CHECKPOINTS):
         return 0, 1
-    device, job = loop.device_of(task.device), task.job(fold)
+    device, job = devices.device_of(task.device), task.job(fold)
     state = loop.begin(job, task, device)
     checkpoint.resume(state, fold, device)
     loop.keep(state.ema.module if state.ema else job.model, job, replace(fold, folder=folder))

@@ -103,11 +103,11 @@ def _network(task: ImageTask, device: str) -> Any:
     """(rows, pictures, progress) -> [rows, features] of the backbone without its head."""
     import functools
 
-    from competition import backbone, loop
+    from competition import backbone, devices
     from competition.image import model
     from competition.image.predicting import forward
 
-    place = loop.device_of(device)
+    place = devices.device_of(device)
     path = Path(task.pretrained).expanduser() if isinstance(task.pretrained, str) else None
     network = backbone.create(functools.partial(model.build, task, 0), task, path)
     pixels, network = backbone.data_config(network), network.to(place).eval()

@@ -49,7 +49,7 @@ def check(run: Run, here: Engine) -> None:
         return
     if not isinstance(task, Training):
         raise ConfigFault(_bad("torchrun", f"WORLD_SIZE={size}; the run trains no network by steps", "no torchrun"))
-    from competition.loop import device_of
+    from competition.devices import device_of
 
     device, gpus, found = device_of(task.device).type, engine.accelerators(), []
     if (run.jobs or 1) > 1:

@@ -7,45 +7,30 @@ weights.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import functools
-import gc
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
-from timm.utils.clip_grad import dispatch_clip_grad
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from competition import artifacts, versions
-from competition.averages import SWA_RATE, figures, following, measure_norms, norms, synchronise, synchronised
+from competition import artifacts, devices, versions
+from competition.averages import SWA_RATE, figures, measure_norms, norms, synchronise
 from competition.checkpoint import State, beginning, go_back, resume, save
-from competition.compiling import Compiled, wanted
 from competition.divergence import Diverged, fault, finite, share
-from competition.errors import EnvironmentFault, Finding, Stopped
+from competition.errors import Stopped
 from competition.knobs import Training
 from competition.meter import Meter
 from competition.ranks import ALONE, Ranks, seed_apart
+from competition.step import pieces, stepper
 from competition.task import Fold
 
 VALIDATIONS = 10
-MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_MMAP_THRESHOLD": -3}  # of glibc's malloc.h
-KEPT = 2**30  # bytes: an allocation, or memory that is free, is given back from this size on
-
-
-class Batch(Protocol):
-    def __len__(self) -> int: ...
-    def __getitem__(self, rows: slice) -> Batch: ...
-    def to(self, device: torch.device) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -70,29 +55,6 @@ class Job:
     rows: int | None = None
 
 
-def device_of(name: str) -> torch.device:
-    """auto: cuda, else mps, else cpu."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name != "auto" and not there[name]:
-        found = "torch sees only " + ", ".join(k for k, v in there.items() if v)
-        mend = "device: auto, or a torch build and driver for that device"
-        raise EnvironmentFault(Finding("ENV-DEVICE", "there is no such device", f"key device: {name}", found, mend))
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
-    """The dtype of autocast, None for full precision. On a CPU without AMX, bf16 is 0.36 to 0.81 times as fast."""
-    if amp == "auto":
-        if device.type != "cuda":
-            return None
-        amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
-
-
 def learning_rate(step: int, steps: int, warmup: int, peak: float, low: float) -> float:
     """Linear warmup from 0 over `warmup` steps, then a half cosine from `peak` to `low` (Loshchilov, Hutter 2017), which
     is reached after `steps` and stays.
@@ -107,7 +69,7 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, low: float) -
 
 def fit(job: Job, knobs: Training, fold: Fold) -> dict[str, Any]:
     """Trains the fold and leaves `model.safetensors`; returns the record. Raises Stopped and the faults of `train`."""
-    final, record = train(job, knobs, fold, device_of(knobs.device))
+    final, record = train(job, knobs, fold, devices.device_of(knobs.device))
     keep(final, job, fold)
     return record | {"parameters": sum(p.numel() for p in job.model.parameters())}
 
@@ -122,52 +84,14 @@ def keep(model: nn.Module, job: Job, fold: Fold) -> None:
     artifacts.write_bytes(fold.folder / "model.safetensors", to_bytes(weights, metadata=notes))
 
 
-@functools.cache
-def keep_freed_memory() -> None:
-    """Has glibc keep what a step frees for the next one: else it returns each large tensor to the system, and the next step
-    has it zeroed anew, page by page: 4 to 9% of a step's time (resnet18, mobilenetv4_conv_small, a core)."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        for option in MALLOPT.values():
-            libc.mallopt(option, KEPT)
-
-
 def begin(job: Job, knobs: Training, device: torch.device, ranks: Ranks = ALONE) -> State:
     """Before the first step. With `swa` there is no moving average."""
     if device.type == "cpu":
-        keep_freed_memory()
-    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(knobs.amp, device) is torch.float16)
+        devices.keep_freed_memory()
+    scaler = torch.amp.GradScaler(device.type, enabled=devices.amp_dtype(knobs.amp, device) is torch.float16)
     swa = AveragedModel(job.model) if knobs.swa else None
     ema = ModelEmaV3(job.model, decay=knobs.ema, use_warmup=True) if knobs.ema and not knobs.swa else None
     return State(job, ema, scaler, swa, accumulate=knobs.accumulate, ranks=ranks)
-
-
-def stepper(state: State, knobs: Training, device: torch.device) -> Callable[[Any, float], Tensor]:
-    """(batch, rate) -> loss: one step of the optimizer, and of the moving average."""
-    job, amp = state.job, autocast(knobs, device)
-    pictures = knobs.epochs * job.steps * knobs.batch
-    compiled = Compiled(job.trunk or job.model, wanted(knobs, pictures, device))
-    average = following(state.ema, job.model) if state.ema else None
-    shared = [figure for norm in norms(job.model) for figure in figures(norm)] if state.ranks.size > 1 else []
-
-    def step(batch: Any, rate: float) -> Tensor:
-        for group in job.optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
-        loss = _gradients(state, compiled, batch, amp, device)
-        if state.ranks.size > 1:
-            _add_up(state, loss, shared)
-        _update(state, knobs.clip)
-        state.step += 1
-        if average:
-            average(state.step)
-        return loss
-
-    return step
-
-
-def autocast(knobs: Training, device: torch.device) -> Any:
-    dtype = amp_dtype(knobs.amp, device)
-    return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
 
 
 def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:
@@ -177,7 +101,7 @@ def train(job: Job, knobs: Training, fold: Fold, device: torch.device) -> tuple[
     weights, never the best epoch on the held-out fold) and what is worth recording. Where it diverges it goes back and on
     at half the rate (divergence.py). Raises Stopped (state saved), EnvironmentFault RUN-NAN, RUN-OOM, CKPT-*.
     """
-    dtype = amp_dtype(knobs.amp, device)
+    dtype = devices.amp_dtype(knobs.amp, device)
     _meet(job, knobs, fold, device)
     state = begin(job, knobs, device, fold.ranks)
     begun = beginning(state)
@@ -226,9 +150,9 @@ def _epoch(state: State, step: Callable[[Any, float], Tensor], meter: Meter, kno
     meter.begin(epoch)
     job.model.train()
     for batch in job.batches(epoch, first):
-        rate, pieces = _rate(state, knobs, state.step + 1), state.accumulate
+        rate, before = _rate(state, knobs, state.step + 1), state.accumulate
         loss = step(batch, rate)
-        if state.accumulate != pieces:
+        if state.accumulate != before:
             note = f"out of memory: each batch of {len(batch)} is now computed in {state.accumulate} pieces"
             fold.log(state.step, {"note": note, "accumulate": state.accumulate})
         meter.add(loss, rate, len(batch))
@@ -274,11 +198,11 @@ def _measure_norms(state: State, knobs: Training, fold: Fold, device: torch.devi
 
     def parts() -> Iterator[Any]:
         for batch in state.job.batches(knobs.epochs - 1, 0):
-            yield from (part.to(device) for part in _pieces(state, batch))
+            yield from (part.to(device) for part in pieces(state, batch))
             if state.ranks.any(fold.stop()):
                 raise Stopped(f"{fold.name} stopped while batch norms were measured; its training is saved")
 
-    with autocast(knobs, device):
+    with devices.autocast(knobs, device):
         measure_norms(state.swa.module, parts(), state.job.loss)
     state.ranks.mean([figure for norm in norms(state.swa.module) for figure in figures(norm)])
 
@@ -299,95 +223,3 @@ def validations(epochs: int) -> int:
 def _shows(epoch: int, epochs: int) -> bool:
     """About ten validations a run: they are drawn and pruned by, and choose nothing."""
     return epoch + 1 == epochs or (epoch + 1) % math.ceil(epochs / VALIDATIONS) == 0
-
-
-def _gradients(state: State, compiled: Compiled, batch: Batch, amp: Any, device: torch.device) -> Tensor:
-    """Backward over a batch. On out-of-memory its pieces are halved and it is done again, so its size stays; so it is, as
-    the network stands, where compiling fails, by whatever error the compiler has."""
-    while True:
-        try:
-            with compiled.instead():
-                return _backward(state, batch, amp, device)
-        except Exception as e:
-            if not is_out_of_memory(e) and not compiled.on:
-                raise
-            state.job.optimizer.zero_grad(set_to_none=True)
-            if not is_out_of_memory(e):
-                compiled.give_up(e)
-                continue
-            if state.ranks.size > 1 and synchronised(state.job.model):  # other ranks wait within the network
-                raise EnvironmentFault(_out_of_memory(e, f"`accumulate: {2 * state.accumulate}`, ")) from None
-            if len(batch) < 4 * state.accumulate:  # batch norm needs two rows in a piece
-                raise EnvironmentFault(_out_of_memory(e)) from None
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        state.accumulate *= 2
-
-
-def _backward(state: State, batch: Batch, amp: Any, device: torch.device) -> Tensor:
-    """The gradient of the mean over the batch, piece by piece; returns the loss. Of several ranks, this one's part."""
-    total, rows = torch.zeros((), device=device), state.job.rows or len(batch)
-    for piece in _pieces(state, batch):
-        part = piece.to(device)
-        with amp:
-            loss = state.job.loss(state.job.model, part) * (len(part) / rows)
-        state.scaler.scale(loss).backward()
-        total += loss.detach()
-    return total
-
-
-def _pieces(state: State, batch: Batch) -> Iterator[Batch]:
-    """As many in each rank, since synchronised batch norms wait for one another in each of them."""
-    least = (state.job.rows or len(batch)) // state.ranks.size
-    pieces = max(1, min(state.accumulate, least // 2))
-    yield from (batch[start:end] for start, end in pairwise(len(batch) * n // pieces for n in range(pieces + 1)))
-
-
-def _add_up(state: State, loss: Tensor, shared: list[Tensor]) -> None:
-    """Makes gradients, loss and batch norms' figures those of all ranks. A parameter that a batch does not reach (a head of
-    boxes, where there are none) has a gradient as soon as any rank has one."""
-    parameters = [p for p in _parameters(state.job.optimizer) if p.requires_grad]
-    state.accumulate, *reached = state.ranks.most([state.accumulate, *(p.grad is not None for p in parameters)])
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p, on in zip(parameters, reached) if on]
-    for p, gradient in zip((p for p, on in zip(parameters, reached) if on), gradients, strict=True):
-        p.grad = gradient
-    state.ranks.add([loss, *gradients])
-    state.ranks.mean(shared)
-
-
-def _update(state: State, clip: float) -> None:
-    optimizer, scaler = state.job.optimizer, state.scaler
-    try:
-        if clip:
-            scaler.unscale_(optimizer)
-            dispatch_clip_grad(_parameters(optimizer), clip)
-        scaler.step(optimizer)
-    except RuntimeError as e:
-        if is_out_of_memory(e):
-            raise EnvironmentFault(_out_of_memory(e)) from None
-        raise
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _out_of_memory(error: BaseException, first: str = "") -> Finding:
-    """first: what may be tried first, where pieces of a batch can still be smaller."""
-    return Finding(
-        code="RUN-OOM",
-        what="the batch is too much for this memory" if first else "two rows at a time are too much for this memory",
-        where=str(error).split("\n")[0],
-        found="ranks that share batch norms can't change its pieces"
-        if first
-        else "it can't be computed in smaller pieces",
-        risk="the fold can't be trained here",
-        mend=f"{first}a smaller `size` or `backbone`, or a machine with more memory",
-    )

@@ -109,10 +109,10 @@ def pace(run: Run, folder: Path, together: int, split: Split) -> Pace:
     Raises Stopped."""
     import torch
 
-    from competition import loop, rehearsal
+    from competition import devices, rehearsal
 
     task = run.task.model_copy(update={"compile": "off"})
-    device = loop.device_of(task.device)
+    device = devices.device_of(task.device)
     with rehearsal.fold_of(run, split) as fold:
         steps = rehearsal.steps(task.job(fold), task, fold, lambda n: 0.0)
         for _ in range(WARM):

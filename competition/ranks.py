@@ -215,7 +215,7 @@ def shared(task: Training, size: int) -> Generator[None]:
     """On a CPU the ranks of this machine share its cores."""
     import torch
 
-    from competition.loop import device_of
+    from competition.devices import device_of
 
     before, together = torch.get_num_threads(), int(os.environ.get("LOCAL_WORLD_SIZE", size))
     if device_of(task.device).type == "cpu":

@@ -32,11 +32,12 @@ def fold_of(run: Run, split: Split) -> Generator[Fold]:
 
 def steps(job: Job, knobs: Training, fold: Fold, rate: Callable[[int], float]) -> Iterator[float]:
     """The loss of each step, without end; rate(n) is that of step n, from 0. Raises Stopped, EnvironmentFault RUN-OOM."""
-    from competition import loop
+    from competition import devices, loop
+    from competition.step import stepper
 
-    device = loop.device_of(knobs.device)
+    device = devices.device_of(knobs.device)
     state = loop.begin(job, knobs, device)
-    step = loop.stepper(state, knobs, device)
+    step = stepper(state, knobs, device)
     job.model.train()
     for epoch in itertools.cycle(range(knobs.epochs)):
         for batch in job.batches(epoch, 0):

@@ -171,12 +171,12 @@ def fit_fold(run: Run, split: Split, watch: Watch | None = None) -> None:
 
 def train_along(run: Run, split: Split, ranks: Ranks) -> None:
     """One fold, as any of its ranks but the first trains it: nothing is shown and nothing left behind."""
-    from competition import loop
+    from competition import devices, loop
 
     task = run.task
     assert isinstance(task, Stepped)
     fold = pseudo.joined(replace(silent(open_fold(run, split)), ranks=ranks), run, split)
-    loop.train(task.job(fold), task, fold, loop.device_of(task.device))
+    loop.train(task.job(fold), task, fold, devices.device_of(task.device))
 
 
 def silent(fold: Fold) -> Fold:

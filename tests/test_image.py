@@ -21,6 +21,7 @@ from timm.data.mixup import Mixup, mixup_target
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
 from competition import backbone, cache, cli, loop, shaped
+from competition import step as stepping
 from competition.augment import Listed
 from competition.decoding import decode
 from competition.errors import ConfigFault, DataFault
@@ -336,7 +337,7 @@ def test_pieces_give_the_gradient_of_the_whole_batch():
         optimizer.register_step_pre_hook(
             lambda o, *_, kept=kept: kept.append(o.param_groups[0]["params"][0].grad.clone())
         )
-        loop._backward(state, batch, contextlib.nullcontext(), torch.device("cpu"))
-        loop._update(state, clip=0.0)
+        stepping.backward(state, batch, contextlib.nullcontext(), torch.device("cpu"))
+        stepping.update(state, clip=0.0)
         grads.append(kept[0])
     torch.testing.assert_close(grads[0], grads[1])

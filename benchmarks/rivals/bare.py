@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.loop import BATCH, Bare
-from competition import loop
+from competition import devices
 from competition.image.task import ImageTask
 
 WARM = 3
@@ -18,7 +18,8 @@ WARM = 3
 def main() -> None:
     recipe, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     bare = Bare(
-        ImageTask(backbone=recipe["backbone"], pretrained=False, size=recipe["size"]), loop.device_of(recipe["device"])
+        ImageTask(backbone=recipe["backbone"], pretrained=False, size=recipe["size"]),
+        devices.device_of(recipe["device"]),
     )
     bare.rate(WARM)
     began = time.time()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from competition import artifacts, backbone, cache, loop
+from competition import artifacts, backbone, cache, devices, loop
 from competition.augment import check_with_boxes
 from competition.detection import anchors, model, views
 from competition.detection.anchors import Anchors
@@ -27,7 +27,7 @@ from competition.task import Fold, Problem, Progress, Rows
 
 def prepare(task: DetectionTask, problem: Problem, rows: Rows, progress: Progress) -> str:
     """Checks detector, augmentation and views, decodes the pictures for the canvas; the hash of all pictures."""
-    loop.device_of(task.device)
+    devices.device_of(task.device)
     rows = rows.shown
     assert rows.pictures is not None and rows.sizes is not None
     canvas = canvas_of(rows.sizes, task.size)
@@ -57,7 +57,7 @@ def fit(task: DetectionTask, fold: Fold) -> dict[str, Any]:
 def job(task: DetectionTask, fold: Fold) -> loop.Job:
     """The fold's detector, batches, loss and validation; seeds torch and writes nothing."""
     torch.manual_seed(fold.seed)
-    device = loop.device_of(task.device)
+    device = devices.device_of(task.device)
     height, width = artifacts.read_json(canvas_file(task, fold.problem))
     canvas = height, width
     feed, fitted = make_feed(task, fold, canvas, device)
@@ -73,7 +73,7 @@ def job(task: DetectionTask, fold: Fold) -> loop.Job:
     def validate(run: nn.Module, epoch: int) -> float:
         assert fold.valid is not None
         was = run.training
-        eye = Eye(run.eval(), canvas, mean, std, device, loop.amp_dtype(task.amp, device))
+        eye = Eye(run.eval(), canvas, mean, std, device, devices.amp_dtype(task.amp, device))
         found = find(eye, fold.valid, fold.problem, "plain", task, fold.check)
         run.train(was)
         return fold.report(epoch, found)

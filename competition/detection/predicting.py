@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from competition import cache, loop, versions
+from competition import cache, devices, versions
 from competition.boxes.table import EDGES, PREDICTED, empty
 from competition.decoding import decode, read
 from competition.detection import model, tiles
@@ -57,7 +57,7 @@ class Eye:
 def predict(task: DetectionTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
     """The table of boxes (PREDICTED) of these pictures, from `model.safetensors` in the fold's folder; none where
     there is no picture."""
-    device, path = loop.device_of(task.device), fold.folder / "model.safetensors"
+    device, path = devices.device_of(task.device), fold.folder / "model.safetensors"
     classes = len(fold.problem.classes)
     eye = _eye(path, path.stat().st_mtime_ns, task.model_dump_json(), classes, device)
     return find(eye, rows.shown, fold.problem, view, task, lambda done: fold.progress(done, len(rows), f"view {view}"))
@@ -141,7 +141,7 @@ def _looked(eye: Eye, count: int, images: Callable[[slice], np.ndarray], view: V
         try:
             found = eye.look(images(slice(start, start + batch)), lambda x: view.see(x, eye.canvas))
         except RuntimeError as e:
-            if not loop.is_out_of_memory(e) or batch == 1:
+            if not devices.is_out_of_memory(e) or batch == 1:
                 raise
             batch = max(1, batch // 2)
             continue
@@ -161,4 +161,4 @@ def _eye(path: Path, _time: int, knobs: str, classes: int, device: torch.device)
         network.load_state_dict(load_file(path))
     network = network.to(device=device).to(memory_format=torch.channels_last).eval()
     pixels = (tuple(json.loads(notes[name])) for name in ("mean", "std"))
-    return Eye(network, (height, width), *pixels, device, loop.amp_dtype(task.amp, device))
+    return Eye(network, (height, width), *pixels, device, devices.amp_dtype(task.amp, device))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from competition import artifacts, backbone, cache, loop
+from competition import artifacts, backbone, cache, devices, loop
 from competition.augment import check as check_augment
 from competition.errors import ConfigFault, Finding
 from competition.image import beside, model
@@ -30,7 +30,7 @@ from competition.task import Fold, Problem, Progress, Rows
 
 def prepare(task: ImageTask, problem: Problem, rows: Rows, progress: Progress) -> str:
     """Checks model, augmentation and views, decodes the pictures; the hash of all pictures."""
-    loop.device_of(task.device)
+    devices.device_of(task.device)
     model.check(task, len(problem.columns), columns=task.columns is not None)
     beside.check(task, problem, rows)
     check_augment(task.augment, task.size, kept(task.size)[0])
@@ -68,7 +68,7 @@ def fit(task: ImageTask, fold: Fold) -> dict[str, Any]:
 def job(task: ImageTask, fold: Fold) -> loop.Job:
     """The fold's network, batches, loss and validation; seeds torch and writes nothing."""
     torch.manual_seed(fold.seed)
-    device = loop.device_of(task.device)
+    device = devices.device_of(task.device)
     pictures = cache.load(folder_of(task, fold.problem))
     scale = Scale.of(fold.problem, fold.train)
     told = None if task.columns is None else beside.fit(task, fold)

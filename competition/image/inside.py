@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from competition import cache, loop
+from competition import cache, devices
 from competition.image import beside, gradcam, model
 from competition.image.fitting import folder_of
 from competition.image.predicting import see, trained
@@ -30,7 +30,7 @@ class Eye:
     """A fold's trained network and how it sees rows in the plain view."""
 
     def __init__(self, task: ImageTask, fold: Fold):
-        self.task, self.fold, self.device = task, fold, loop.device_of(task.device)
+        self.task, self.fold, self.device = task, fold, devices.device_of(task.device)
         self.network, self.notes = trained(task, fold, self.device)
         self.pictures = cache.load(folder_of(task, fold.problem))
 

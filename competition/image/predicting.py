@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from competition import cache, loop, versions
+from competition import cache, devices, versions
 from competition.image import beside, model
 from competition.image.scale import Scale
 from competition.image.task import ImageTask
@@ -31,7 +31,7 @@ CACHED = 2**19  # of one on a CPU: 128 pictures of 64, 32 of 128
 def predict(task: ImageTask, rows: Rows, fold: Fold, view: str) -> pd.DataFrame:
     """[rows, problem.columns] by id, from `model.safetensors` in the fold's folder; the mean of the fold's training
     labels where there is no picture."""
-    device = loop.device_of(task.device)
+    device = devices.device_of(task.device)
     network, notes = trained(task, fold, device)
     folder = cache.folder_of(fold.problem.competition, task.fit_to, kept(task.size), fold.problem.reading)
     pictures, shown = cache.load(folder), rows.shown
@@ -68,7 +68,7 @@ def forward(network: nn.Module, pictures: cache.Cache, rows: Rows, task: ImageTa
     assert rows.pictures is not None
     positions, batch, start, parts = pictures.rows(rows.pictures), largest(task, device), 0, []
     mean, std = pixel_rows(*pixels, pictures.pictures.shape[2], device)
-    dtype = loop.amp_dtype(task.amp, device)
+    dtype = devices.amp_dtype(task.amp, device)
     while start < len(positions):
         try:
             some = slice(start, start + batch)
@@ -77,7 +77,7 @@ def forward(network: nn.Module, pictures: cache.Cache, rows: Rows, task: ImageTa
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
                 parts.append(network(see(normalise(images, mean, std), view, task.size), *told).float().cpu())
         except RuntimeError as e:
-            if not loop.is_out_of_memory(e) or batch == 1:
+            if not devices.is_out_of_memory(e) or batch == 1:
                 raise
             batch = max(1, batch // 2)
             continue

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from competition import board, loop
+from competition import board, devices
 from competition.backbone import check_weights
 from competition.data import Data
 from competition.decoding import FORMATS, BadPicture, opened
@@ -44,7 +44,7 @@ class Plan:
 
 def plan(data: Data) -> Plan:
     """Backbone by machine, then the largest size at which enough epochs fit, not above the pictures' own."""
-    device = loop.device_of("auto")
+    device = devices.device_of("auto")
     gpu = device.type == "cuda"
     backbone = "convnext_tiny" if gpu else "mobilenetv4_conv_small"
     first = ImageTask(backbone=backbone, pretrained=True)

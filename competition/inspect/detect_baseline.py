@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from competition import loop
+from competition import devices
 from competition.data import Data
 from competition.detection import anchors, model
 from competition.detection.canvas import canvas_of, targets
@@ -24,7 +24,7 @@ LARGE_BATCH = 16
 
 def plan(data: Data) -> Plan:
     """Backbone by machine, then the largest size at which enough epochs fit, not above the pictures' own."""
-    device = loop.device_of("auto")
+    device = devices.device_of("auto")
     gpu = device.type == "cuda"
     first = DetectionTask(backbone="convnext_tiny" if gpu else "mobilenetv4_conv_small", fpn=128 if gpu else 64)
     hub = no_hub(first)
