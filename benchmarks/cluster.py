@@ -1,11 +1,12 @@
 """Three nodes of Ray on this machine beside the local engine, and what becomes of a run when nodes and workers are killed.
 
-    python -m benchmarks.cluster [--parts equal node workers] [--epochs 60] [--kills 20] [--seed 0]
+    python -m benchmarks.cluster [--parts equal node workers copies] [--epochs 60] [--kills 20] [--seed 0]
 
 Five folds of a small network (toy.py). equal: trained and predicted over the three nodes; node: one of them is killed while
 a fold of it trains; workers: SIGKILL to one process after another, at random moments, until there were as many as asked
-for. Each begins with an empty run folder, and its OOF and test predictions are compared with those of the local engine, byte
-by byte. Nodes listen with a token, as docs/cluster.md has it.
+for; copies: the same number of workers killed, where each node has a folder of its own. Each begins with an empty run folder,
+and its OOF and test predictions are compared with those of the local engine, byte by byte. Nodes listen with a token, as
+docs/cluster.md has it.
 """
 
 from __future__ import annotations
@@ -26,18 +27,21 @@ from typing import Any
 
 from benchmarks import toy
 from competition import artifacts
+from competition.cluster.sharing import SCRATCH
 
 FOLDS, NODES, RUN = 5, 3, "toy/image"
 ATTEMPTS = 5
 QUIET = {"WANDB_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token"}
 
 
-def begun(cluster: Any) -> Any:
-    """A node of a core. On a busy machine Ray gives a node up after 30 s, though it only imports."""
+def begun(cluster: Any, scratch: Path | None = None) -> Any:
+    """A node of a core, with this folder of its own. On a busy machine Ray gives a node up after 30 s, though it only
+    imports."""
+    given = {"num_cpus": 1, "env_vars": {SCRATCH: str(scratch)} if scratch else None}
     for _ in range(ATTEMPTS - 1):
         with suppress(Exception):  # Ray's own is no more than that
-            return cluster.add_node(num_cpus=1)
-    return cluster.add_node(num_cpus=1)
+            return cluster.add_node(**given)
+    return cluster.add_node(**given)
 
 
 def command(folder: Path, epochs: int, *words: str) -> subprocess.Popen[str]:
@@ -94,7 +98,7 @@ def kill_workers(nodes: list[Any], ended: Callable[[], bool], kills: int, rng: r
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=["equal", "node", "workers"])
+    parser.add_argument("--parts", nargs="+", default=["equal", "node", "workers", "copies"])
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -116,6 +120,10 @@ def main() -> None:
     nodes = [begun(cluster) for _ in range(NODES)]
     wrong = 0
     for part in options.parts:
+        if part == "copies":
+            cluster.shutdown()
+            cluster = Cluster()
+            nodes = [begun(cluster, folder / f"node{n}") for n in range(NODES)]
         while len(nodes) < NODES:
             nodes.append(begun(cluster))
         began, here = time.monotonic(), folder / part
@@ -123,7 +131,7 @@ def main() -> None:
         killed = []
         if part == "node":
             killed = kill_a_node(cluster, nodes, here, lambda p=process: p.poll() is not None)
-        elif part == "workers":
+        elif part in ("workers", "copies"):
             rng = random.Random(options.seed)
             killed = kill_workers(nodes, lambda p=process: p.poll() is not None, options.kills, rng)
         code, found = process.wait(), results(here)

@@ -110,15 +110,15 @@ def show(name: str, done: int, total: int, text: str = "") -> None:
 
 
 def say(text: str, log: Path | None = None) -> None:
-    """One sentence for the user; `log` is the run folder whose log file keeps it."""
+    """One sentence for the user; `log` is the run folder whose log file keeps it. A worker's are kept by its command."""
+    if _events is not None:
+        _events.put(("say", text, log))
+        return
     if log is not None:
         path = log / "log.txt"
         with disk.faults(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as f:
             f.write(f"{artifacts.now()} {visible(text)}\n")
-    if _events is not None:
-        _events.put(("say", text))
-    else:
-        console.print(text)
+    console.print(text)
 
 
 def listen_to(events: Any) -> None:

@@ -108,10 +108,10 @@ def predict_early(run: Run, split: Split) -> None:
     or predicts what is no number. The file of test comes first: it alone makes a submission."""
     given = train.open_fold(run, split)
     at = kept.folder(run.name) / split.name
-    for before in at.glob("models*"):  # of a process that was killed
+    for before in at.glob(".models*"):  # of a process that was killed
         shutil.rmtree(before)
     at.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="models", dir=at) as models:
+    with TemporaryDirectory(prefix=".models", dir=at) as models:
         folder = Path(models)
         done, of = (1, 1) if train.done(run, split) else _finished(run, pseudo.joined(given, run, split), folder)
         if not done:

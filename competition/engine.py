@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from competition import board, interrupt
@@ -38,6 +39,21 @@ class Demand:
     jobs: int | None = None
     cpus: float = 1
     gpus: float | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a machine has before it works on a run. check: is done there, and raises what is wrong; fill: makes what lies
+    beside the files, such as caches, where they are the machine's own. read: files and folders that an item reads; written:
+    folders in which it reads all but the folders of other folds, and writes to those named as its own; folds: their names,
+    none where items write all over, which takes a disk that all share.
+    """
+
+    check: Callable[[], object]
+    fill: Callable[[], object]
+    read: tuple[Path, ...]
+    written: tuple[Path, ...]
+    folds: frozenset[str]
 
 
 def stopping() -> bool:
@@ -92,6 +108,7 @@ class Engine(ABC):
     """One for a command. hosts: machines that it works on."""
 
     hosts = 1
+    apart = False
 
     def __init__(self) -> None:
         self.deadline = self.closing = math.inf
@@ -125,8 +142,8 @@ class Engine(ABC):
         """Workers for so many items will be needed, and these modules in them."""
 
     @abstractmethod
-    def everywhere(self, job: Callable[[], object]) -> None:
-        """Has every other machine do this before its first item. Raises what the job raises there."""
+    def everywhere(self, needs: Needs) -> None:
+        """Of the items that follow, on every other machine. Raises what the check raises there."""
 
     @abstractmethod
     def map(self, job: Callable[[Item], Result], items: Sequence[Item], demand: Demand) -> list[Result]:

@@ -26,7 +26,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from competition import board, engine, interrupt
-from competition.engine import Demand, Engine, Item, Result, accelerators, cores, run, signalled
+from competition.engine import Demand, Engine, Item, Needs, Result, accelerators, cores, run, signalled
 from competition.errors import EnvironmentFault, Finding, Stopped, examples
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows either ends a process at once
@@ -61,7 +61,7 @@ class Local(Engine):
         with beginning(ALONE):
             multiprocessing.forkserver.ensure_running()
 
-    def everywhere(self, job: Callable[[], object]) -> None:
+    def everywhere(self, needs: Needs) -> None:
         """There is no other machine."""
 
     def map(self, job: Callable[[Item], Result], items: Sequence[Item], demand: Demand) -> list[Result]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
-from competition import artifacts, board, costs, portfolio, pseudo, runs, settings, stacked, train
+from competition import artifacts, board, costs, elsewhere, portfolio, pseudo, runs, settings, stacked, train
 from competition.config import Run
 from competition.costs import Cost
 from competition.engine import Engine
@@ -141,6 +141,7 @@ def estimate(at: Opened, engine: Engine) -> Estimate:
         return _tasted(at, engine)
     began = clock.monotonic()
     train.check(at)
+    engine.everywhere(elsewhere.needs(at))
     ready = clock.monotonic() - began
     splits = len(at.splits) + len(at.refits)
     stepped = isinstance(at.run.task, Stepped)

@@ -47,7 +47,7 @@ def predict_folds(at: Opened, engine: Engine) -> bool:
     if missing:
         engine.expect(len(missing), needed(at.run), at.run.demand)
         prepare(at)
-        engine.everywhere(elsewhere.same(at.data))
+        engine.everywhere(elsewhere.needs(at))
     runs.record(at)
     if missing:
         if told := versions.differences(versions.of_run(at.folder), versions.now(card.PACKAGES)):

@@ -34,7 +34,7 @@ def train(at: Opened, engine: Engine, only: int | None = None, fit: Callable[[Ru
         engine.expect(len(missing), needed(at.run), launch.demand(at.run))
         prepare(at)
     if missing:
-        engine.everywhere(elsewhere.same(at.data))
+        engine.everywhere(elsewhere.needs(at))
     if missing and at.run.pseudo:
         pseudo.keep(at)
     runs.record(at)

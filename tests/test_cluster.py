@@ -178,3 +178,46 @@ def test_a_fault_of_a_worker_comes_whole_and_what_no_node_has_is_told(nodes: Any
     assert process.returncode == 4 and "RAY-ROOM" in said and "cpus: 2" in said, said
     said, _ = (process := given(nodes[0], "train", run, "--set", "lr=1e9 clip=0")).communicate(timeout=300)
     assert process.returncode == 4 and "RUN-NAN" in said and "Traceback" not in said, said
+
+
+@pytest.mark.slow
+def test_nodes_that_share_no_disk_work_on_copies(
+    competition: Callable[..., str], tmp_path_factory: Any, monkeypatch: Any
+):
+    """Two nodes with a folder each. A worker is killed, then the whole command; a search is refused."""
+    run, scratch = competition("multiclass", folds={"n": 3}), tmp_path_factory.mktemp("scratch")
+    settings = ("--set", "epochs=60 jobs=2")
+    local = [sys.executable, "-m", "competition", "submission", run, *settings]
+    subprocess.run(local, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.DEVNULL)
+    expected = predictions()
+    shutil.rmtree("runs")
+    shutil.rmtree("submissions")
+    for key, value in (QUIET | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}).items():
+        monkeypatch.setenv(key, value)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    there = [begun(cluster, scratch / name) for name in ("a", "b")]
+    try:
+        process = given(cluster, "submission", run, *settings)
+        until(checkpoints, process)
+        until(lambda: workers(there), process)
+        os.kill(min(workers(there)), signal.SIGKILL)
+        until(lambda: [*Path("runs/toy/base").glob("fold*/fit.json")], process)
+        until(checkpoints, process)
+        process.kill()
+        process.communicate()
+        steps = {path: path.stat().st_mtime_ns for path in Path("runs/toy/base").glob("fold*/fit.json")}
+        process = given(cluster, "submission", run, *settings)
+        said, _ = process.communicate(timeout=560)
+        searched = given(cluster, "tune", run, "--trials", "2")
+        refused, _ = searched.communicate(timeout=300)
+    finally:
+        cluster.shutdown()
+    assert process.returncode == 0 and said.count("works on copies") == 2, said
+    assert predictions() == expected
+    assert not checkpoints() and len([*Path("runs/toy/base").glob("fold*/fit.json")]) == 3
+    assert all(path.stat().st_mtime_ns == at for path, at in steps.items()), "what was trained was not trained again"
+    copied = {p.relative_to(scratch).parts[0]: p.read_bytes() for p in scratch.rglob("data/train.csv")}
+    assert copied == dict.fromkeys("ab", Path("data/train.csv").read_bytes())
+    assert searched.returncode == 4 and "RAY-SHARED" in refused and "a search writes" in refused, refused

@@ -101,11 +101,12 @@ def test_four_workers_of_which_two_are_killed(shared: Callable[..., str], server
 
     every = trials(run, server)
     complete = [t for t in every if t.state is TrialState.COMPLETE]
-    assert not [t for t in every if t.state in (TrialState.RUNNING, TrialState.WAITING)]
+    queued = [t for t in every if t.state is TrialState.WAITING]  # taken by one too many, and put back
+    assert not any(t.state is TrialState.RUNNING for t in every) and not any("folds" in t.user_attrs for t in queued)
     assert len(complete) == len({t.user_attrs["folder"] for t in complete}) == asked
     assert fits(run) == asked * 3, "no fold was trained twice, none of another trial"
     failed = {t.number for t in every if t.state is TrialState.FAIL}
-    assert failed == {number for t in complete for number in t.system_attrs.get("retry_history", [])}
+    assert failed == {number for t in (*complete, *queued) for number in t.system_attrs.get("retry_history", [])}
     assert cli.main(["tune", shared("alone", storage=None), "--trials", str(asked)]) == 0
     assert tried(run) == tried("toy/alone"), "as one undisturbed process with a file"
     texts = [p.read_text(errors="replace") for p in (*Path("runs").rglob("*.json"), *Path("runs").rglob("*.txt"))]

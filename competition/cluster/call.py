@@ -13,8 +13,8 @@ from ray.exceptions import RayError, RayTaskError
 from competition import board
 from competition.cluster import nodes, room
 from competition.cluster.losses import Losses
-from competition.cluster.nodes import Home
 from competition.cluster.post import Feed
+from competition.cluster.sharing import Home
 from competition.cluster.worker import work
 from competition.engine import Demand, signalled
 from competition.errors import EnvironmentFault, Fault, Stopped
@@ -88,10 +88,13 @@ class Call:
         """What came of an item."""
         try:
             outcome = ray.get(ref)
-        except RayTaskError as e:  # none of an item: it could not begin
-            self.raised.append(EnvironmentFault(nodes.cannot_begin("that was given a fold", nodes.last_line(e))))
         except RayError as e:
-            self._lost(n, nodes.last_line(e))
+            if (
+                isinstance(e, RayTaskError) and not self._over()
+            ):  # none of an item, and not cancelled: it could not begin
+                self.raised.append(EnvironmentFault(nodes.cannot_begin("that was given a fold", nodes.last_line(e))))
+            else:
+                self._lost(n, nodes.last_line(e))
         else:
             if outcome.raised is None:
                 self.values[n] = outcome.value

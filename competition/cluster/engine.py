@@ -6,6 +6,8 @@ import pickle
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,10 +15,11 @@ from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from competition import board
-from competition.cluster import joining, nodes, room
+from competition.cluster import joining, nodes, room, sharing
 from competition.cluster.call import Call
+from competition.cluster.copies import Files
 from competition.cluster.post import Post
-from competition.engine import Demand, Engine, Item, Result
+from competition.engine import Demand, Engine, Item, Needs, Result
 from competition.errors import EnvironmentFault, Finding
 
 
@@ -27,23 +30,28 @@ class Cluster(Engine):
         super().__init__()
         self.address, self.calls = address, 0
         self.stack = ExitStack()
-        self.wanted: set[bytes] = set()  # jobs that every node has done
+        self.wanted: set[bytes] = set()  # what every node has
 
     def __enter__(self) -> Cluster:
         with ExitStack() as stack:
             joining.join(self.address)
             stack.callback(ray.shutdown)
-            self.home = nodes.check(stack.enter_context(nodes.home()))
-            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            variables = {"env_vars": room.surroundings(Demand("cpu"))}
-            self.post: Any = (
-                ray.remote(Post).options(num_cpus=0, scheduling_strategy=here, runtime_env=variables).remote()
-            )
+            self.home = nodes.check(stack.enter_context(sharing.home(self._files, nodes.present())))
+            self.post: Any = self._beside(Post).remote()
             self.stack = stack.pop_all()
         there = [node["Resources"] for node in room.alive()]
         cores, gpus = (sum(r.get(name, 0.0) for r in there) for name in ("CPU", "GPU"))
         board.say(f"Ray: {len(there)} nodes on {self.hosts} machines, {cores:g} cores, {gpus:g} GPUs")
         return self
+
+    def _beside(self, actor: type) -> Any:
+        """An actor of that class to be begun on the node of the command."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        variables = {"env_vars": room.surroundings(Demand("cpu"))}
+        return ray.remote(actor).options(num_cpus=0, scheduling_strategy=here, runtime_env=variables)
+
+    def _files(self, folder: Path) -> Any:
+        return self._beside(Files).remote(folder)
 
     @property
     def hosts(self) -> int:
@@ -57,9 +65,10 @@ class Cluster(Engine):
         """Told before hours of preparation: no room. Workers import for themselves. Raises EnvironmentFault RAY-ROOM."""
         room.check(demand)
 
-    def everywhere(self, job: Callable[[], object]) -> None:
-        if (written := pickle.dumps(job)) not in self.wanted:
-            self.home = nodes.want(self.home, job)
+    def everywhere(self, needs: Needs) -> None:
+        self.home = replace(self.home, needs=needs)
+        if (written := pickle.dumps(needs)) not in self.wanted:
+            self.home = nodes.want(self.home, needs)
             self.wanted.add(written)
 
     def map(self, job: Callable[[Item], Result], items: Sequence[Item], demand: Demand) -> list[Result]:

@@ -1,18 +1,15 @@
-"""Whether every node is one of ours, before it works: the same Podium and packages, the same folder on a disk that all share
-and whose locks hold, and what a stage wants of it (`Engine.everywhere`).
+"""Whether every node is one of ours, before it works: the same Podium and packages, the command's files (sharing.py), and
+what a stage wants of it (`Engine.everywhere`).
 """
 
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -20,37 +17,13 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import competition
-from competition import artifacts, card, disk, versions
-from competition.cluster import room
-from competition.engine import Demand, signalled
+from competition import artifacts, board, card, versions
+from competition.cluster import room, sharing
+from competition.cluster.sharing import Home
+from competition.engine import Demand, Needs, signalled
 from competition.errors import DataFault, EnvironmentFault, Fault, Finding, Stopped
 
 ANSWER = 120.0  # seconds that a node may take to begin a process
-TOKENS = artifacts.RUNS / ".cluster"
-SHARE = "put the whole folder on a disk that every node mounts at the same path (NFS: with `lookupcache=positive`)"
-
-
-@dataclass(frozen=True)
-class Home:
-    """What a node is held against. folder: where the command works; token: a folder in it that this command holds locked;
-    checked: nodes that were found alike; wanted: jobs that any other node does first."""
-
-    folder: Path
-    token: Path
-    versions: dict[str, str]
-    checked: frozenset[str] = frozenset()
-    wanted: tuple[Callable[[], object], ...] = ()
-
-
-@contextmanager
-def home() -> Generator[Home]:
-    """This command's, for as long as the block runs."""
-    from filelock import FileLock
-
-    with disk.faults(TOKENS):
-        TOKENS.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=TOKENS) as folder, FileLock(Path(folder) / ".lock"):
-            yield Home(Path.cwd(), Path(folder).absolute(), present())
 
 
 def present() -> dict[str, str]:
@@ -61,28 +34,34 @@ def present() -> dict[str, str]:
 
 
 def check(home: Home) -> Home:
-    """Of all nodes that are there. Raises EnvironmentFault RAY-NODE, RAY-SHARED with what is wrong with each."""
-    found = on_each(unlike, home)
-    problems = [problem for some in found.values() for problem in some]
+    """Of all nodes that are there; says which of them work on copies. Raises EnvironmentFault RAY-NODE, RAY-SHARED with what
+    is wrong with each."""
+    found = on_each(looked_at, home)
+    problems = [problem for some, _ in found.values() for problem in some]
+    apart = {node: why for node, (_, why) in found.items() if why is not None}
     for node in room.alive():
-        if not found.get(node["NodeID"]) and not (home.token / node["NodeID"]).exists():
-            problems.append(
-                _apart(node["NodeManagerAddress"], f"{home.token}: this machine sees no file of that node's")
-            )
+        name, address = node["NodeID"], node["NodeManagerAddress"]
+        if name in apart:
+            board.say(f"RAY-SHARED: node {address} works on copies, which come and go through Ray: {apart[name]}")
+        elif name in found and not (home.token / name).exists():
+            problems.append(_unseen(address, home))
     if problems:
         raise EnvironmentFault(*problems)
-    return replace(home, checked=frozenset(found))
+    if apart:
+        board.say(sharing.SHARE)
+    return replace(home, checked=frozenset(found), apart=frozenset(apart))
 
 
-def want(home: Home, job: Callable[[], object]) -> Home:
-    """Has every node do the job, those that join later as they join. Raises the faults of all."""
-    raised = [e for e in on_each(_attempt, job, answer=math.inf).values() if e is not None]
+def want(home: Home, needs: Needs) -> Home:
+    """The same with these needs; every node has them met, those that join later as they join. Raises the faults of all."""
+    home = replace(home, needs=needs)
+    raised = [e for e in on_each(meet_here, home, needs, answer=math.inf).values() if e is not None]
     for e in raised:
         if not isinstance(e, Fault):
             raise e
     if raised:
         raise type(raised[0])(*(problem for e in raised for problem in e.findings))
-    return replace(home, wanted=(*home.wanted, job))
+    return replace(home, wanted=(*home.wanted, needs))
 
 
 def on_each(function: Callable[..., Any], *given: Any, answer: float = ANSWER) -> dict[str, Any]:
@@ -112,50 +91,54 @@ def on_each(function: Callable[..., Any], *given: Any, answer: float = ANSWER) -
     return found
 
 
-def unlike(home: Home) -> list[Finding]:
-    """In a worker: what is wrong with its node; goes to the command's folder where nothing is."""
-    from filelock import FileLock, Timeout
-
-    here, node = ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
-    problems = []
-    there = present()
-    if told := versions.differences(there, home.versions):
+def looked_at(home: Home) -> tuple[list[Finding], str | None]:
+    """In a worker: what is wrong with its node, and why it works on copies, if it does."""
+    here, problems = ray.util.get_node_ip_address(), []
+    if told := versions.differences(present(), home.versions):
         mend = "give every node the same environment: make setup, of one checkout"
         problems.append(Finding("RAY-NODE", "a node has other versions than this machine", f"node {here}", told, mend))
+    return problems, sharing.tried(home, ray.get_runtime_context().get_node_id(), here)
+
+
+def ready(home: Home) -> bool:
+    """In a worker, before an item: enters the folder where it works; of a node that joined late what `check` and `want` do.
+    Returns whether that is the node's own."""
+    node = ray.get_runtime_context().get_node_id()
+    if node in home.checked:
+        sharing.enter(home, node in home.apart)
+        return node in home.apart
+    what = home.token, len(home.wanted)
+    if what not in _ready:
+        problems, why = looked_at(home)
+        if problems:
+            raise EnvironmentFault(*problems)
+        for needs in home.wanted:
+            if e := _meet(home, why is not None, needs):
+                raise e
+        _ready[what] = why is not None
+    sharing.enter(home, _ready[what])
+    return _ready[what]
+
+
+_ready: dict[tuple[Path, int], bool] = {}
+
+
+def meet_here(home: Home, needs: Needs) -> Exception | None:
+    """In a worker of a node that was checked, or has joined since."""
+    apart = ray.get_runtime_context().get_node_id() in home.apart
+    return _meet(home, apart, needs)
+
+
+def _meet(home: Home, apart: bool, needs: Needs) -> Exception | None:
+    """What a fault is about is on this node."""
     try:
-        os.chdir(home.folder)
-        (home.token / node).write_text(here)
-        FileLock(home.token / ".lock").acquire(timeout=0)
-        problems.append(_apart(here, f"{home.token}: it takes a lock there that this machine holds"))
-    except Timeout:  # as it should be
-        return problems
-    except OSError as e:
-        problems.append(_apart(here, str(e)))
-    return problems
-
-
-def ready(home: Home) -> None:
-    """In a worker, before an item: of a node that joined late `unlike`, and what is wanted of every node."""
-    if ray.get_runtime_context().get_node_id() in home.checked:
-        os.chdir(home.folder)
-        return
-    if home in _ready:
-        return
-    if problems := unlike(home):
-        raise EnvironmentFault(*problems)
-    for job in home.wanted:
-        if e := _attempt(job):
-            raise e
-    _ready.append(home)
-
-
-_ready: list[Home] = []
-
-
-def _attempt(job: Callable[[], object]) -> Exception | None:
-    """In a worker. What a fault is about is on this node."""
-    try:
-        job()
+        sharing.enter(home, apart)
+        if apart and not needs.folds:
+            raise EnvironmentFault(_all_over())
+        with sharing.at_item(home, apart, needs, None):
+            needs.check()
+            if apart:
+                needs.fill()
     except (DataFault, EnvironmentFault) as e:
         here = f"node {ray.util.get_node_ip_address()}: "
         return type(e)(*(replace(problem, where=here + problem.where) for problem in e.findings))
@@ -174,6 +157,16 @@ def cannot_begin(node: str, found: str) -> Finding:
     return Finding("RAY-NODE", "a node can't begin a worker of ours", f"node {node}", found, mend)
 
 
-def _apart(node: str, found: str) -> Finding:
-    what, risk = "a node doesn't share this folder", "its results would be lost, or two writers would mix their files"
-    return Finding("RAY-SHARED", what, f"node {node}", found, SHARE, risk)
+def _all_over() -> Finding:
+    what, found = "a search writes its trials into one folder", "this node works on copies of its own"
+    mend = "a disk that every node mounts (docs/cluster.md), or nodes that have one; or a search without ENGINE=ray"
+    return Finding("RAY-SHARED", what, "its folder", found, mend)
+
+
+def _unseen(node: str, home: Home) -> Finding:
+    what, risk = "a node shares this folder in part", "its results would be lost, or two writers would mix their files"
+    found = f"it sees {home.token}, and this machine no file that it writes there"
+    mend = (
+        f"mount the disk alike on each (NFS: with `lookupcache=positive`), or export {sharing.SCRATCH}=<folder> there"
+    )
+    return Finding("RAY-SHARED", what, f"node {node}", found, mend, risk)

@@ -14,10 +14,11 @@ from typing import Any
 import ray
 
 from competition import engine, interrupt
-from competition.cluster import nodes
-from competition.cluster.nodes import Home
+from competition.cluster import nodes, sharing
 from competition.cluster.post import Line
+from competition.cluster.sharing import Home
 from competition.errors import Fault, Stopped
+from competition.split import Split
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,11 @@ class Outcome:
 def work(post: Any, call: int, number: int, home: Home, job: Callable[[Any], Any], item: Any) -> Outcome:
     with _told_to_end(), Line(post, call, number):
         try:
-            nodes.ready(home)
-            ends = [time.monotonic() + seconds for seconds in ray.get(post.left.remote())]
-            return Outcome(engine.run(job, item, *ends))
+            apart = nodes.ready(home)
+            own = item.name if isinstance(item, Split) else None
+            with sharing.at_item(home, apart, home.needs, own):
+                ends = [time.monotonic() + seconds for seconds in ray.get(post.left.remote())]
+                return Outcome(engine.run(job, item, *ends))
         except Exception as e:
             if not isinstance(e, (Fault, Stopped)):
                 e.add_note(traceback.format_exc())  # its own stays here

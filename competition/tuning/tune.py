@@ -13,6 +13,7 @@ import random
 import time as clock
 import warnings
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -123,7 +124,7 @@ def _trials(search: Search, engine: Engine, asked: int, deadline: float) -> None
     """Trials until `asked` have come to an end or time is up. Raises Stopped where a signal asked for it."""
     if engine.hosts > 1 and search.url.startswith("sqlite"):
         raise EnvironmentFault(_of_one_machine(search, engine.hosts))
-    engine.everywhere(elsewhere.same(load(search.run.competition)))
+    engine.everywhere(replace(elsewhere.needs(runs.look(search.run)), folds=frozenset()))
     workers = range(min(asked, engine.slots(search.run.demand)[0]))
     try:
         with engine.until(deadline):

@@ -1,0 +1,240 @@
+"""Files that nodes without a common disk have from the command, and bring back: what the actor lets in, and the copies.
+
+The actor is called here as Ray would call it; on real nodes test_cluster.py has it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from competition import engine
+from competition.cluster import copies
+from competition.cluster.copies import Files
+from competition.engine import Needs
+from competition.errors import EnvironmentFault, Stopped
+
+FOLDS = frozenset({"fold0", "fold1", "foldall"})
+
+
+class Here:
+    """The actor's handle: each method answers at once, in the command's folder."""
+
+    def __init__(self, actor: Files, folder: Path):
+        self.actor, self.folder = actor, folder
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*given: Any) -> Callable[[], Any]:
+            before = Path.cwd()
+            os.chdir(self.folder)
+            try:
+                value = getattr(self.actor, name)(*given)
+            finally:
+                os.chdir(before)
+            return lambda: value
+
+        return type("Method", (), {"remote": staticmethod(remote)})
+
+
+class Machines:
+    """The command's folder, and a node's, in which this process is."""
+
+    def __init__(self, top: Path):
+        self.command, self.node, self.book = top / "command", top / "node", top / "book"
+        self.command.mkdir()
+        self.node.mkdir()
+        self.files = Here(Files(self.command), self.command)
+        os.chdir(self.node)
+
+    def write(self, name: str, content: str | bytes) -> None:
+        path = self.command / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def item(self, own: str | None = "fold0") -> Any:
+        run = Path("runs/toy/base")
+        read = (Path("configs"), Path("data"), Path("folds.csv"))
+        needs = Needs(lambda: None, lambda: None, read, (run, run / "late"), FOLDS)
+        return copies.copied(self.files, self.book, needs, own)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def answered(method: Any, *given: Any, first: Any = None) -> Any:
+    """As `copies._asked`, without Ray."""
+    return (first or method.remote(*given))()
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(copies, "_asked", answered)
+    monkeypatch.setattr(copies, "PIECE", 1000)
+    monkeypatch.setattr(copies, "EVERY", 0.01)
+    yield Machines(tmp_path)
+    engine.go_on()
+
+
+def test_a_node_has_what_the_command_has_before_each_item(machines: Machines):
+    rng = random.Random(0)
+    machines.write("data/train.csv", rng.randbytes(4321))
+    machines.write("data/images/0.png", rng.randbytes(1000))
+    machines.write("data/empty.csv", b"")
+    machines.write("configs/toy/base.yaml", "task: image")
+    machines.write("folds.csv", "id,fold")
+    machines.write("runs/toy/base/run.json", "{}")
+    machines.write("runs/toy/base/fold0/last.ckpt", "step 3")
+    machines.write("runs/toy/base/fold1/last.ckpt", "of another fold")
+    machines.write("runs/toy/base/.lock", "")
+    machines.write("runs/toy/other/run.json", "of another run")
+    ours = {*tree(machines.command)} - {
+        f"runs/toy/{name}" for name in ("base/fold1/last.ckpt", "base/.lock", "other/run.json")
+    }
+    with machines.item():
+        assert tree(machines.node) == {name: tree(machines.command)[name] for name in ours}
+        stamps = {p: p.stat().st_mtime_ns for p in machines.node.rglob("*") if p.is_file()}
+    with machines.item():
+        assert stamps == {p: p.stat().st_mtime_ns for p in machines.node.rglob("*") if p.is_file()}, "nothing twice"
+    machines.write("data/train.csv", "changed")
+    (machines.command / "data/empty.csv").unlink()
+    (machines.node / "data/images/0.png").unlink()  # as what cleans /tmp does
+    (machines.node / "configs/toy/base.yaml").write_text("damaged")
+    with machines.item():
+        assert tree(machines.node) == {name: tree(machines.command)[name] for name in ours - {"data/empty.csv"}}
+    assert tree(machines.command)["data/images/0.png"] == tree(machines.node)["data/images/0.png"]
+
+
+def test_what_a_fold_writes_comes_to_the_command_and_nothing_else(machines: Machines):
+    machines.write("runs/toy/base/fold0/last.ckpt", "step 3")
+    machines.write("runs/toy/base/fold0/previous.ckpt", "step 2")
+    machines.write("runs/toy/base/fold1/fit.json", "whole")
+    machines.write("data/train.csv", "rows")
+    fold = machines.node / "runs/toy/base/fold0"
+    with machines.item():
+        (fold / "model.safetensors").write_bytes(bytes(3500))
+        (fold / "history.jsonl").write_text("{}")
+        os.replace(fold / "last.ckpt", fold / "previous.ckpt")
+        (fold / "last.ckpt").write_text("step 4")
+        (machines.node / "data/train.csv").unlink()
+        (machines.node / "runs/toy/base/fold1").mkdir()
+        (machines.node / "runs/toy/base/fold1/fit.json").write_text("of nobody")
+    assert tree(machines.command) == {
+        "data/train.csv": b"rows",
+        "runs/toy/base/fold0/history.jsonl": b"{}",
+        "runs/toy/base/fold0/last.ckpt": b"step 4",
+        "runs/toy/base/fold0/model.safetensors": bytes(3500),
+        "runs/toy/base/fold0/previous.ckpt": b"step 3",
+        "runs/toy/base/fold1/fit.json": b"whole",
+    }
+    with machines.item():
+        (fold / "fit.json").write_text("{}")
+        for name in ("last.ckpt", "previous.ckpt", "model.safetensors"):
+            (fold / name).unlink()
+    left = {name for name in tree(machines.command) if "fold0" in name}
+    assert left == {f"runs/toy/base/fold0/{name}" for name in ("history.jsonl", "model.safetensors", "fit.json")}
+
+
+def test_an_item_that_fails_brings_what_it_wrote(machines: Machines):
+    def failing() -> None:
+        with machines.item():
+            path = Path("runs/toy/base/fold0/last.ckpt")
+            path.parent.mkdir(parents=True)
+            path.write_text("step 9")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
+    assert (machines.command / "runs/toy/base/fold0/last.ckpt").read_text() == "step 9"
+
+
+def test_a_worker_that_was_given_up_writes_no_more(machines: Machines):
+    folder = Path("runs/toy/base/fold0")
+
+    def cut_off() -> None:
+        with machines.item():
+            with machines.item():
+                (folder / "last.ckpt").parent.mkdir(parents=True, exist_ok=True)
+                (folder / "last.ckpt").write_text("of the second")
+            (folder / "last.ckpt").write_text("of the first, which was cut off")
+
+    with pytest.raises(Stopped, match="another worker"):
+        cut_off()
+    assert engine.stopping()
+    assert (machines.command / folder / "last.ckpt").read_text() == "of the second"
+
+
+def test_a_file_in_pieces_is_whole_or_not_there(machines: Machines):
+    files, folder = Files(machines.command), Path("runs/toy/base/fold0")
+    files.begin([folder], "one")
+    assert files.write(folder, "one", "model.bin", 0, b"begin", last=False)
+    assert not (folder / "model.bin").exists()
+    files.begin([folder], "two")
+    assert not [*folder.iterdir()], "what the first began is gone"
+    assert not files.write(folder, "one", "model.bin", 5, b"end", last=True)
+    for start, content, last in ((0, b"begin", False), (0, b"begin", False), (5, b" end", True), (5, b" end", True)):
+        assert files.write(folder, "two", "model.bin", start, content, last), "asked twice"
+    assert (folder / "model.bin").read_bytes() == b"begin end"
+
+
+@pytest.mark.parametrize("name", ["../../other/run.json", "/etc/passwd", "../fold1/fit.json"])
+def test_a_name_that_leads_out_of_the_folder_is_not_written(machines: Machines, name: str):
+    files, folder = Files(machines.command), Path("runs/toy/base/fold0")
+    files.begin([folder], "one")
+    before = tree(machines.command)
+    assert not files.write(folder, "one", name, 0, b"x", last=True)
+    files.remove(folder, "one", [name])
+    assert tree(machines.command) == before
+
+
+def test_only_checkpoints_are_removed(machines: Machines):
+    machines.write("runs/toy/base/fold0/model.bin", "x")
+    machines.write("runs/toy/base/fold0/last.ckpt", "x")
+    files, folder = Files(machines.command), Path("runs/toy/base/fold0")
+    files.begin([folder], "one")
+    files.remove(folder, "one", ["model.bin", "last.ckpt", "epoch.ckpt"])
+    assert [*tree(machines.command)] == ["runs/toy/base/fold0/model.bin"]
+
+
+def test_a_file_that_shrinks_is_told(machines: Machines):
+    machines.write("data/train.csv", bytes(2500))
+    read = machines.files.actor.read
+
+    def shrinking(pieces: Any) -> list[bytes]:
+        (machines.command / "data/train.csv").write_bytes(bytes(1200))
+        return read(pieces)
+
+    machines.files.actor.read = shrinking
+    with pytest.raises(EnvironmentFault, match=r"RAY-FILES(.*\n)*.*data/train.csv"), machines.item():
+        pass
+    assert not (machines.node / "data/train.csv").exists()
+
+
+def test_links_lead_to_what_they_mean_and_never_round_and_round(machines: Machines, tmp_path: Path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large/0.png").write_text("picture")
+    machines.write("data/train.csv", "rows")
+    (machines.command / "data/images").symlink_to(tmp_path / "large", target_is_directory=True)
+    (machines.command / "data/round").symlink_to(machines.command / "data", target_is_directory=True)
+    (machines.command / "data/nothing.csv").symlink_to(tmp_path / "gone")
+    with machines.item():
+        assert tree(machines.node) == {"data/train.csv": b"rows", "data/images/0.png": b"picture"}
+
+
+@given(sizes=st.lists(st.integers(0, 5000), max_size=30))
+def test_pieces_are_all_of_each_file_in_order(sizes: list[int]):
+    named = {str(n): size for n, size in enumerate(sizes)}
+    groups = [*copies._grouped(named)]
+    assert all(sum(size for _, _, size in group) <= copies.PIECE for group in groups)
+    for name, size in named.items():
+        pieces = [(start, length) for group in groups for n, start, length in group if n == name]
+        assert sum(length for _, length in pieces) == size and pieces
+        assert [start for start, _ in pieces] == [copies.PIECE * n for n in range(len(pieces))]
