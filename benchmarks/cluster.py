@@ -4,8 +4,8 @@
 
 Five folds of a small network (toy.py). equal: trained and predicted over the three nodes; node: one of them is killed while
 a fold of it trains; workers: SIGKILL to one process after another, at random moments, until there were as many as asked
-for; copies: the same number of workers killed, where each node has a folder of its own. Each begins with an empty run folder,
-and its OOF and test predictions are compared with those of the local engine, byte by byte. Nodes listen with a token, as
+for; copies: as many workers killed, where each node has a folder of its own. Each begins with an empty run folder, and its
+OOF and test predictions are compared with those of the local engine, byte by byte. Nodes listen with a token, as
 docs/cluster.md has it.
 """
 
