@@ -37,11 +37,17 @@ class Files:
         os.chdir(folder)
         self.attempts: dict[str, str] = {}
         self.arriving: dict[str, tuple[ExitStack, IO[bytes]]] = {}
+        self.out = 0
+
+    def handed_out(self) -> int:
+        """Bytes."""
+        return self.out
 
     def listed(self, paths: Sequence[Path], without: Collection[str]) -> dict[str, Stamp]:
         return walked(paths, without)
 
     def read(self, pieces: Sequence[Piece]) -> list[bytes]:
+        self.out += sum(size for _, _, size in pieces)
         return [_part(*piece) for piece in pieces]
 
     def begin(self, folders: Sequence[Path], attempt: str) -> None:

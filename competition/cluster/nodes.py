@@ -20,7 +20,7 @@ import competition
 from competition import artifacts, board, card, versions
 from competition.cluster import room, sharing
 from competition.cluster.sharing import Home
-from competition.engine import Demand, Needs, signalled
+from competition.engine import Demand, Needs, stopping
 from competition.errors import DataFault, EnvironmentFault, Fault, Finding, Stopped
 
 ANSWER = 120.0  # seconds that a node may take to begin a process
@@ -55,7 +55,13 @@ def check(home: Home) -> Home:
 def want(home: Home, needs: Needs) -> Home:
     """The same with these needs; every node has them met, those that join later as they join. Raises the faults of all."""
     home = replace(home, needs=needs)
-    raised = [e for e in on_each(meet_here, home, needs, answer=math.inf).values() if e is not None]
+
+    def told(done: int, total: int) -> None:
+        if home.apart:
+            text = f"have their files and pictures; {ray.get(home.files.handed_out.remote()) >> 20} MB went to them"
+            board.show("nodes", done, total, text)
+
+    raised = [e for e in on_each(meet_here, home, needs, answer=math.inf, told=told).values() if e is not None]
     for e in raised:
         if not isinstance(e, Fault):
             raise e
@@ -64,8 +70,14 @@ def want(home: Home, needs: Needs) -> Home:
     return replace(home, wanted=(*home.wanted, needs))
 
 
-def on_each(function: Callable[..., Any], *given: Any, answer: float = ANSWER) -> dict[str, Any]:
-    """Node -> what the function returns there, within `answer` seconds. Raises EnvironmentFault, Stopped."""
+def on_each(
+    function: Callable[..., Any],
+    *given: Any,
+    answer: float = ANSWER,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Node -> what the function returns there, within `answer` seconds. told: hears how many have, of all. Raises
+    EnvironmentFault, Stopped."""
     asked, addresses = {}, {}
     variables = {"env_vars": room.surroundings(Demand("cpu"))}
     for node in room.alive():
@@ -76,7 +88,8 @@ def on_each(function: Callable[..., Any], *given: Any, answer: float = ANSWER) -
     ends, waiting = time.monotonic() + answer, [*asked]
     while waiting and time.monotonic() < ends:
         waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)[1]
-        if signalled():
+        told(len(asked) - len(waiting), len(asked))
+        if stopping():
             raise Stopped("stopped while the nodes are looked at")
     silent = [cannot_begin(addresses[asked[ref]], f"no answer in {answer:.0f} s") for ref in waiting]
     found = {}
