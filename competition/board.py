@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.segment import Segment
 
 from competition import artifacts, disk
-from competition.errors import visible
+from competition.errors import EnvironmentFault, visible
 
 PLAIN_SECONDS = 10.0
 
@@ -47,6 +47,7 @@ class Screen(Console):
 
 
 console = Screen(soft_wrap=True, highlight=False, markup=False, emoji=False)
+_logs = True  # whether this process keeps what it says in the run folders
 _events: Any = None  # in a worker process: the queue to the process that has the screen
 _board: Board | None = None
 
@@ -110,15 +111,21 @@ def show(name: str, done: int, total: int, text: str = "") -> None:
 
 
 def say(text: str, log: Path | None = None) -> None:
-    """One sentence for the user; `log` is the run folder whose log file keeps it. A worker's are kept by its command."""
-    if _events is not None:
-        _events.put(("say", text, log))
-        return
-    if log is not None:
+    """One sentence for the user; `log` is the run folder whose log file keeps it."""
+    if log is not None and _logs:
         path = log / "log.txt"
         with disk.faults(path), open(path, "a", encoding="utf-8", errors="backslashreplace") as f:
             f.write(f"{artifacts.now()} {visible(text)}\n")
-    console.print(text)
+    if _events is not None:
+        _events.put(("say", text) if _logs else ("say", text, log))
+    else:
+        console.print(text)
+
+
+def logs_are_kept(here: bool) -> None:
+    """Called in a worker process: whether the run folders are here; else the command keeps what it says."""
+    global _logs
+    _logs = here
 
 
 def listen_to(events: Any) -> None:
@@ -162,7 +169,7 @@ def forwarding(events: Any) -> Generator[None]:
                 continue
             silence.heard(process, *values if kind == "work" else ())
             if kind != "work":
-                (show if kind == "show" else say)(*values)
+                _repeat(kind, *values)
 
     thread = threading.Thread(target=draw, daemon=True)
     thread.start()
@@ -171,6 +178,14 @@ def forwarding(events: Any) -> Generator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def _repeat(kind: str, *values: Any) -> None:
+    """What a worker put in. Where the log takes no line it is shown all the same, with why."""
+    try:
+        (show if kind == "show" else say)(*values)
+    except EnvironmentFault as fault:
+        say(f"{values[0]}\n{fault}")
 
 
 def spoken(seconds: float) -> str:

@@ -27,15 +27,23 @@ def needs(at: Opened) -> Needs:
     if not Path.cwd().is_relative_to(tables.resolve()):
         read.append(tables)
     check = functools.partial(_compare, data.name, data.hash, _sizes(data))
-    names = frozenset(split.name for split in (*at.splits, *at.refits))
-    inside = tuple(path for path in read if not path.is_absolute())  # others are there, or can't be
+    tastes = runs.ingredients(at.run)  # all folds of a soup into one folder
+    names = frozenset(split.name for split in (*at.splits, *at.refits) if not tastes)
+    inside = tuple(path for path in read if _leads_out_within_its_root(path))
     return Needs(check, functools.partial(_fill, at.run), inside, (own, kept.folder(at.run.name)), names)
 
 
+def _leads_out_within_its_root(path: Path) -> bool:
+    """Whether it can be copied beside a copy of this folder; others are at their place there, or can't be."""
+    up = Path(os.path.normpath(path)).parts.count("..")
+    return not path.expanduser().is_absolute() and up < len(Path.cwd().parts)
+
+
 def _fill(run: Run) -> None:
+    """Caches; raises RUN-DATA too where pictures or functions are others than those that the run began with."""
     from competition import train
 
-    train.check(runs.look(run))
+    train.prepare(runs.look(run))
 
 
 def folders(name: str) -> list[Path]:

@@ -108,7 +108,6 @@ class Engine(ABC):
     """One for a command. hosts: machines that it works on."""
 
     hosts = 1
-    apart = False
 
     def __init__(self) -> None:
         self.deadline = self.closing = math.inf

@@ -5,8 +5,10 @@ The actor is called here as Ray would call it; on real nodes test_cluster.py has
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,20 +97,22 @@ def test_a_node_has_what_the_command_has_before_each_item(machines: Machines):
     machines.write("runs/toy/base/fold0/last.ckpt", "step 3")
     machines.write("runs/toy/base/fold1/last.ckpt", "of another fold")
     machines.write("runs/toy/base/.lock", "")
+    machines.write("runs/toy/base/fold1/predicted.json", "by which it is done")
     machines.write("runs/toy/other/run.json", "of another run")
+    machines.write("data/fold1/0.png", "a picture")
     ours = {*tree(machines.command)} - {
         f"runs/toy/{name}" for name in ("base/fold1/last.ckpt", "base/.lock", "other/run.json")
     }
-    with machines.item():
+    with machines.item(None), machines.item():
         assert tree(machines.node) == {name: tree(machines.command)[name] for name in ours}
         stamps = {p: p.stat().st_mtime_ns for p in machines.node.rglob("*") if p.is_file()}
-    with machines.item():
+    with machines.item(None), machines.item():
         assert stamps == {p: p.stat().st_mtime_ns for p in machines.node.rglob("*") if p.is_file()}, "nothing twice"
     machines.write("data/train.csv", "changed")
     (machines.command / "data/empty.csv").unlink()
     (machines.node / "data/images/0.png").unlink()  # as what cleans /tmp does
     (machines.node / "configs/toy/base.yaml").write_text("damaged")
-    with machines.item():
+    with machines.item(None), machines.item():
         assert tree(machines.node) == {name: tree(machines.command)[name] for name in ours - {"data/empty.csv"}}
     assert tree(machines.command)["data/images/0.png"] == tree(machines.node)["data/images/0.png"]
 
@@ -119,7 +123,7 @@ def test_what_a_fold_writes_comes_to_the_command_and_nothing_else(machines: Mach
     machines.write("runs/toy/base/fold1/fit.json", "whole")
     machines.write("data/train.csv", "rows")
     fold = machines.node / "runs/toy/base/fold0"
-    with machines.item():
+    with machines.item(None), machines.item():
         (fold / "model.safetensors").write_bytes(bytes(3500))
         (fold / "history.jsonl").write_text("{}")
         os.replace(fold / "last.ckpt", fold / "previous.ckpt")
@@ -201,7 +205,34 @@ def test_only_checkpoints_are_removed(machines: Machines):
     files, folder = Files(machines.command), Path("runs/toy/base/fold0")
     files.begin([folder], "one")
     files.remove(folder, "one", ["model.bin", "last.ckpt", "epoch.ckpt"])
-    assert [*tree(machines.command)] == ["runs/toy/base/fold0/model.bin"]
+    assert len(tree(machines.command)) == 2, "the fold is not trained: a node that lost its folder says nothing of it"
+    machines.write("runs/toy/base/fold0/fit.json", "{}")
+    files.remove(folder, "one", ["model.bin", "last.ckpt", "epoch.ckpt"])
+    assert [*tree(machines.command)] == ["runs/toy/base/fold0/fit.json", "runs/toy/base/fold0/model.bin"]
+
+
+def test_a_node_that_loses_its_folder_takes_nothing_from_the_command(machines: Machines):
+    machines.write("runs/toy/base/fold0/last.ckpt", "step 3")
+    machines.write("runs/toy/base/fold0/model.bin", "weights")
+    before = tree(machines.command)
+    with machines.item():
+        shutil.rmtree(machines.node / "runs")
+    assert tree(machines.command) == before
+
+
+def test_a_piece_that_the_disk_refuses_leaves_nothing_and_comes_again(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+):
+    files, folder = Files(machines.command), Path("runs/toy/base/fold0")
+    files.begin([folder], "one")
+    assert files.write(folder, "one", "model.bin", 0, b"0123456789", last=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(EnvironmentFault, match="ENV-DISK"):
+            files.write(folder, "one", "model.bin", 10, b"abc", last=True)
+    assert tree(machines.command) == {}
+    assert files.write(folder, "one", "model.bin", 0, b"new", last=True)
+    assert tree(machines.command) == {"runs/toy/base/fold0/model.bin": b"new"}
 
 
 def test_a_file_that_shrinks_is_told(machines: Machines):
@@ -213,9 +244,20 @@ def test_a_file_that_shrinks_is_told(machines: Machines):
         return read(pieces)
 
     machines.files.actor.read = shrinking
-    with pytest.raises(EnvironmentFault, match=r"RAY-FILES(.*\n)*.*data/train.csv"), machines.item():
+    with machines.item(None):
+        assert (machines.node / "data/train.csv").read_bytes() == bytes(1200), "taken once more"
+
+    def vanishing(pieces: Any) -> list[bytes]:
+        (machines.command / "data/other.csv").unlink(missing_ok=True)
+        found = read(pieces)
+        machines.write("data/other.csv", "again")
+        return found
+
+    machines.write("data/other.csv", "rows")
+    machines.files.actor.read = vanishing
+    with pytest.raises(EnvironmentFault, match=r"RAY-FILES(.*\n)*.*data/other.csv"), machines.item(None):
         pass
-    assert not (machines.node / "data/train.csv").exists()
+    assert not (machines.node / "data/other.csv").exists()
 
 
 def test_links_lead_to_what_they_mean_and_never_round_and_round(machines: Machines, tmp_path: Path):
@@ -225,8 +267,13 @@ def test_links_lead_to_what_they_mean_and_never_round_and_round(machines: Machin
     (machines.command / "data/images").symlink_to(tmp_path / "large", target_is_directory=True)
     (machines.command / "data/round").symlink_to(machines.command / "data", target_is_directory=True)
     (machines.command / "data/nothing.csv").symlink_to(tmp_path / "gone")
-    with machines.item():
-        assert tree(machines.node) == {"data/train.csv": b"rows", "data/images/0.png": b"picture"}
+    os.mkfifo(machines.command / "data/pipe")
+    (machines.command / os.fsdecode(b"data/caf\xe9.csv")).write_text("a name that is no UTF-8")
+    with machines.item(None):
+        found = {os.fsencode(name): content for name, content in tree(machines.node).items()}
+    assert found == {
+        b"data/train.csv": b"rows", b"data/images/0.png": b"picture", b"data/caf\xe9.csv": b"a name that is no UTF-8",
+    }  # fmt: skip
 
 
 @given(sizes=st.lists(st.integers(0, 5000), max_size=30))

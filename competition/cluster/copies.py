@@ -1,13 +1,15 @@
 """The command's files at a node that shares no disk with it, and what a fold writes there at the command: through Ray.
 
-Only the command's folder counts. A node works on copies, which before each item become what the command has. An item writes
-to the folders of its fold alone; they go to the command while it works and as it ends, each file whole. Nothing that a node
-lacks is removed at the command but the checkpoints of a fold that it has ended.
+Only the command's folder counts. A node works on copies, which become what the command has: what is read once for a run, the
+run's folder before each item. An item writes to the folders of its fold alone; they go to the command while it works and as
+it ends, each file whole. Nothing that a node lacks is removed at the command but the checkpoints of a fold that is trained.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 import threading
 import time
 import uuid
@@ -24,7 +26,9 @@ from competition.errors import EnvironmentFault, Fault, Finding, Stopped
 PIECE = 16 << 20  # bytes that go at once
 AHEAD = 4  # pieces that are asked for before the first is there
 EVERY = 2.0  # seconds between two looks at what an item wrote
-PATIENCE = 60.0  # seconds that the command may be out of reach
+NOTED = 30.0  # seconds between two notes of what is there, while files are taken
+PATIENCE = 60.0  # seconds that the command may be out of reach; after them the worker is lost
+TRIES = 3  # where a file changes while it is taken
 LAST, PREVIOUS, _ = artifacts.CHECKPOINTS
 Stamp = tuple[int, int]  # size, nanoseconds of the last change
 Piece = tuple[str, int, int]  # file, first byte, bytes
@@ -47,6 +51,7 @@ class Files:
         return walked(paths, without)
 
     def read(self, pieces: Sequence[Piece]) -> list[bytes]:
+        """Shorter, where the file is by now."""
         self.out += sum(size for _, _, size in pieces)
         return [_part(*piece) for piece in pieces]
 
@@ -55,9 +60,7 @@ class Files:
         for folder in map(str, folders):
             self.attempts[folder] = attempt
             for name in [name for name in self.arriving if name.startswith(f"{folder}/")]:
-                stack, _ = self.arriving.pop(name)
-                with suppress(Stopped):
-                    stack.__exit__(Stopped, Stopped("of an attempt that was lost"), None)
+                self._drop(name)
 
     def write(self, folder: Path, attempt: str, name: str, start: int, content: bytes, last: bool) -> bool:
         """A piece of a file, from the first to the last; whether this attempt may write. Raises EnvironmentFault where the
@@ -72,96 +75,145 @@ class Files:
             stack = ExitStack()
             self.arriving[str(path)] = stack, stack.enter_context(disk.writing(path, before))
         stack, file = self.arriving[str(path)]
-        with disk.faults(path):
-            file.seek(start)
-            file.write(content)
+        try:
+            with disk.faults(path):
+                file.seek(start)
+                file.truncate()
+                file.write(content)
+        except EnvironmentFault:
+            self._drop(str(path))
+            raise
         if last:
             del self.arriving[str(path)]
             stack.close()
         return True
 
     def remove(self, folder: Path, attempt: str, names: Sequence[str]) -> None:
+        """Checkpoints, of a fold that is trained."""
         for name in names:
-            if self._may(folder, attempt, name) and name in artifacts.CHECKPOINTS:
+            if self._may(folder, attempt, name) and name in artifacts.CHECKPOINTS and (folder / "fit.json").exists():
                 (folder / name).unlink(missing_ok=True)
 
     def _may(self, folder: Path, attempt: str, name: str) -> bool:
         inside = Path(os.path.normpath(folder / name)).is_relative_to(folder)
         return inside and self.attempts.get(str(folder)) == attempt
 
+    def _drop(self, name: str) -> None:
+        stack, _ = self.arriving.pop(name)
+        with suppress(Stopped, OSError, EnvironmentFault):
+            stack.__exit__(Stopped, Stopped("of an attempt that was lost"), None)
+
 
 def _part(name: str, start: int, size: int) -> bytes:
-    with open(name, "rb") as file:
-        file.seek(start)
-        return file.read(size)
+    try:
+        with disk.faults(Path(name)), open(name, "rb") as file:
+            file.seek(start)
+            return file.read(size)
+    except EnvironmentFault:
+        if os.path.exists(name):
+            raise
+        return b""
 
 
 def walked(paths: Iterable[Path], without: Collection[str] = ()) -> dict[str, Stamp]:
-    """Files, and those in folders, linked ones too, but for hidden ones and folders of these names. Raises OSError."""
+    """Files, and those in folders, linked ones too, but for hidden ones and these folders. Raises EnvironmentFault."""
     found: dict[str, Stamp] = {}
+
+    def note(path: Path) -> None:
+        with suppress(FileNotFoundError):  # gone meanwhile, or a link to nothing
+            there = path.stat()
+            if stat.S_ISREG(there.st_mode):
+                found[path.as_posix()] = there.st_size, there.st_mtime_ns
 
     def refuse(error: OSError) -> None:
         raise error
 
     for path in paths:
-        if path.is_file():
-            found[path.as_posix()] = _stamp(path)
-        if not path.is_dir():
-            continue
-        seen: set[str] = set()
-        for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True):
-            real = os.path.realpath(folder)
-            left_out = real in seen
-            seen.add(real)
-            folders[:] = [] if left_out else [n for n in folders if not n.startswith(".") and n not in without]
-            for name in () if left_out else names:
-                with suppress(FileNotFoundError):  # gone meanwhile, or a link to nothing
+        with disk.faults(path):
+            note(path)
+            seen: set[str] = set()
+            for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True) if path.is_dir() else ():
+                real, here = os.path.realpath(folder), Path(folder)
+                if real in seen:
+                    folders.clear()
+                    continue
+                seen.add(real)
+                folders[:] = [n for n in folders if not n.startswith(".") and (here / n).as_posix() not in without]
+                for name in names:
                     if not name.startswith("."):
-                        found[Path(folder, name).as_posix()] = _stamp(Path(folder, name))
+                        note(here / name)
     return found
 
 
-def _stamp(path: Path) -> Stamp:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
-
-
 @contextmanager
-def copied(files: Any, book: Path, needs: Needs, own: str | None) -> Generator[None]:
-    """In a worker, in the node's folder: within, an item has what it reads, and what it writes goes to the command.
+def copied(files: Any, books: Path, needs: Needs, own: str | None) -> Generator[None]:
+    """In a worker, in the node's folder: within, an item has the run's folder, and what it writes goes to the command.
 
-    book: a folder of the node, for what it knows of its copies. own: the item's name, which folders of its fold have.
+    books: a folder of the node, for what it knows of its copies. own: the item's name, which folders of its fold have; None:
+    no item's, but what all of them read is taken.
     """
-    folders = [] if own is None else [folder / own for folder in needs.written]
-    _take(files, book, needs, {*needs.folds} - {own})
-    sending = Sending(files, folders)
+    others = needs.folds - {own}
+    without = {(folder / name).as_posix() for folder in needs.written for name in others}
+    known = [
+        folder / name / "predicted.json" for folder in needs.written for name in others
+    ]  # by which others are done
+    if own is None:
+        _take(files, books, "read", needs.read, ())
+        _take(files, books, "run", [*needs.written, *known], without)
+        yield
+        return
+    folders, attempt = [folder / own for folder in needs.written], uuid.uuid4().hex
+    _asked(files.begin, folders, attempt)  # first, so that a worker that was cut off changes nothing meanwhile
+    _take(files, books, "run", [*needs.written, *known], without)
+    sending = Sending(files, folders, attempt)
     try:
         yield
     finally:
         sending.end()
 
 
-def _take(files: Any, book: Path, needs: Needs, without: Collection[str]) -> None:
+def _take(files: Any, books: Path, book: str, paths: Sequence[Path], without: Collection[str]) -> None:
     """Makes the copies what the command has. Raises Stopped, EnvironmentFault."""
-    paths = [*needs.read, *needs.written]
-    with locks.locked(book, wait=-1), disk.faults(book):
-        there: dict[str, Stamp] = _asked(files.listed, paths, without)
-        here, lines = walked(paths, without), book / "book.json"
-        known: dict[str, list[int]] = artifacts.read_json(lines) if lines.exists() else {}
-        new = [name for name, stamp in there.items() if known.get(name) != [*stamp, *here.get(name, ())]]
-        try:
-            for name in _fetched(files, {name: there[name][0] for name in new}):
-                known[name] = [*there[name], *_stamp(Path(name))]
-            for name in here.keys() - there.keys():
-                Path(name).unlink(missing_ok=True)
-                known.pop(name, None)
-        finally:
-            if new:
-                artifacts.write_json(lines, known)
+    with locks.locked(books, wait=-1), disk.faults(books):
+        for _ in range(TRIES):
+            shrunk = _taken(files, books / f"{book}.json", paths, without)
+            if shrunk is None:
+                return
+    raise EnvironmentFault(_changed(shrunk))
 
 
-def _fetched(files: Any, sizes: dict[str, int]) -> Iterator[str]:
-    """Writes the files, whose sizes are given, and yields the name of each that is whole."""
+def _taken(files: Any, book: Path, paths: Sequence[Path], without: Collection[str]) -> str | None:
+    """A file that has become shorter than it was listed a moment before, at which it ends; None: all are there."""
+    there: dict[str, Stamp] = _asked(files.listed, paths, without)
+    here, known = walked(paths, without), _read(book)
+    for name in here.keys() - there.keys():
+        Path(name).unlink(missing_ok=True)
+        known.pop(name, None)
+    new = {name: stamp[0] for name, stamp in there.items() if known.get(name) != [*stamp, *here.get(name, ())]}
+    noted = time.monotonic()
+    try:
+        for name, whole in _fetched(files, new):
+            if not whole:
+                return name
+            stat = Path(name).stat()
+            known[name] = [*there[name], stat.st_size, stat.st_mtime_ns]
+            if time.monotonic() > noted + NOTED:
+                noted = time.monotonic()
+                artifacts.write_text(book, json.dumps(known))
+    finally:
+        if new:
+            artifacts.write_text(book, json.dumps(known))  # names that are no UTF-8 too
+
+
+def _read(book: Path) -> dict[str, list[int]]:
+    try:
+        return json.loads(book.read_bytes())
+    except (FileNotFoundError, ValueError):  # all is taken anew
+        return {}
+
+
+def _fetched(files: Any, sizes: dict[str, int]) -> Iterator[tuple[str, bool]]:
+    """Writes the files, whose sizes are given, and yields each by its name, and whether it is whole."""
     waiting, asked = deque(_grouped(sizes)), deque[tuple[list[Piece], Any]]()
     done, total = 0, sum(sizes.values())
     while waiting or asked:
@@ -170,7 +222,7 @@ def _fetched(files: Any, sizes: dict[str, int]) -> Iterator[str]:
         group, first = asked.popleft()
         for (name, start, size), content in zip(group, _asked(files.read, group, first=first), strict=True):
             if len(content) < size:
-                raise EnvironmentFault(_changed(name))
+                yield name, False
             path = Path(name)
             part = path.with_name(f".{path.name}.part")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +232,7 @@ def _fetched(files: Any, sizes: dict[str, int]) -> Iterator[str]:
             done += size
             if start + size == sizes[name]:
                 os.replace(part, path)
-                yield name
+                yield name, True
         board.show("files of the command", done >> 20, total >> 20, "MB taken")
         if engine.stopping():
             raise Stopped("stopped while a node took the files of the command")
@@ -189,30 +241,32 @@ def _fetched(files: Any, sizes: dict[str, int]) -> Iterator[str]:
 def _grouped(sizes: dict[str, int]) -> Iterator[list[Piece]]:
     """Pieces of at most `PIECE` bytes, small ones together; a file's in their order, of an empty file one."""
     group: list[Piece] = []
+    held = 0
     for name, size in sizes.items():
         for start in range(0, max(1, size), PIECE):
-            piece = name, start, min(PIECE, size - start)
-            if group and sum(size for _, _, size in group) + piece[2] > PIECE:
+            length = min(PIECE, size - start)
+            if group and held + length > PIECE:
                 yield group
-                group = []
-            group.append(piece)
+                group, held = [], 0
+            group.append((name, start, length))
+            held += length
     if group:
         yield group
 
 
 def _changed(name: str) -> Finding:
-    found = "it is shorter than it was a moment before"
+    found = f"each of {TRIES} times it was shorter than a moment before"
     mend = "leave data and configurations as they are while nodes work; the same command continues"
-    return Finding("RAY-FILES", "a file changed while a node took it", name, found, mend)
+    return Finding("RAY-FILES", "a file changes while a node takes it", name, found, mend)
 
 
 class Sending:
-    """What an item writes into these folders goes to the command, in the order in which it was written."""
+    """What an item writes into these folders goes to the command: what says that something is done after what was written
+    for it, and checkpoints, which may be large, last."""
 
-    def __init__(self, files: Any, folders: Sequence[Path]):
-        self.files, self.folders, self.attempt = files, folders, uuid.uuid4().hex
+    def __init__(self, files: Any, folders: Sequence[Path], attempt: str):
+        self.files, self.folders, self.attempt = files, folders, attempt
         self.sent = walked(folders)
-        _asked(files.begin, folders, self.attempt)
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._go_on, daemon=True)
         self.thread.start()
@@ -234,7 +288,7 @@ class Sending:
     def _send(self) -> None:
         now = walked(self.folders)
         new = [name for name, stamp in now.items() if self.sent.get(name) != stamp and Path(name).name != PREVIOUS]
-        for name in sorted(new, key=lambda name: now[name][1]):
+        for name in sorted(new, key=lambda name: (_turn(name), now[name][1])):
             with suppress(FileNotFoundError):  # a checkpoint that became an older one meanwhile
                 self._send_file(name)
                 self.sent[name] = now[name]
@@ -254,22 +308,27 @@ class Sending:
                 start, content = start + len(content), following
 
 
+def _turn(name: str) -> int:
+    return 2 if Path(name).name in artifacts.CHECKPOINTS else int(name.endswith(".json"))
+
+
 def _asked(method: Any, *given: Any, first: Any = None) -> Any:
     """What the actor answers; it may be asked twice. first: the reference of a call that was made before. Raises what it
-    raised; Stopped where the command is gone."""
+    raised; Stopped where the command is gone. Where it can't be reached for long this worker ends, and its item goes on
+    elsewhere."""
     import ray  # which reads what nodes ask for as it is imported (choice.py)
-    from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+    from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
     ends, reference = time.monotonic() + PATIENCE, first
     while True:
         try:
             return ray.get(reference or method.remote(*given))
-        except ActorUnavailableError:
-            if time.monotonic() > ends:
-                raise Stopped("the command can't be reached") from None
-            reference = None
-            time.sleep(EVERY)
-        except RayActorError:
-            raise Stopped("the command is gone") from None
         except RayTaskError as e:
             raise e.cause from None
+        except RayError as e:
+            if isinstance(e, RayActorError) and not isinstance(e, ActorUnavailableError):
+                raise Stopped("the command is gone") from None
+            if time.monotonic() > ends:
+                os._exit(1)
+            reference = None
+            time.sleep(EVERY)

@@ -57,9 +57,8 @@ def want(home: Home, needs: Needs) -> Home:
     home = replace(home, needs=needs)
 
     def told(done: int, total: int) -> None:
-        if home.apart:
-            text = f"have their files and pictures; {ray.get(home.files.handed_out.remote()) >> 20} MB went to them"
-            board.show("nodes", done, total, text)
+        if home.apart and (answer := ray.wait([home.files.handed_out.remote()], timeout=0.1)[0]):
+            board.show("nodes", done, total, f"have files and pictures; {ray.get(answer[0]) >> 20} MB went to them")
 
     raised = [e for e in on_each(meet_here, home, needs, answer=math.inf, told=told).values() if e is not None]
     for e in raised:
@@ -90,6 +89,8 @@ def on_each(
         waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)[1]
         told(len(asked) - len(waiting), len(asked))
         if stopping():
+            for ref in waiting:
+                ray.cancel(ref)
             raise Stopped("stopped while the nodes are looked at")
     silent = [cannot_begin(addresses[asked[ref]], f"no answer in {answer:.0f} s") for ref in waiting]
     found = {}
@@ -171,8 +172,8 @@ def cannot_begin(node: str, found: str) -> Finding:
 
 
 def _all_over() -> Finding:
-    what, found = "a search writes its trials into one folder", "this node works on copies of its own"
-    mend = "a disk that every node mounts (docs/cluster.md), or nodes that have one; or a search without ENGINE=ray"
+    what, found = "a search, and a soup, write all over one folder", "this node works on copies of its own"
+    mend = "a disk that every node mounts (docs/cluster.md), or nodes that have one; or without ENGINE=ray"
     return Finding("RAY-SHARED", what, "its folder", found, mend)
 
 

@@ -81,22 +81,29 @@ def enter(home: Home, apart: bool) -> None:
 def at_item(home: Home, apart: bool, needs: Needs | None, own: str | None) -> AbstractContextManager[None]:
     """In a worker that has entered: within, an item has what it needs, and what it writes comes to the command. own: the
     name that folders of its fold have; None: it writes nothing."""
-    if not apart or needs is None:
+    if not apart:
         return nullcontext()
-    return copies.copied(home.files, _top(home) / "book", needs, own)
+    assert needs is not None, "items of no run that every node was told of"
+    return copies.copied(home.files, _top(home) / "books", needs, own)
 
 
 def _top(home: Home) -> Path:
     """A node's folder for this command's. Raises EnvironmentFault where others could write to it: what lies there is run."""
-    given = os.environ.get(SCRATCH)
-    scratch = Path(given) if given else Path(gettempdir()) / f"podium-{getpass.getuser()}"
+    user = os.getuid() if disk.POSIX else getpass.getuser()
+    scratch = Path(os.environ.get(SCRATCH) or Path(gettempdir()) / f"podium-{user}")
+    if not scratch.is_absolute():
+        raise EnvironmentFault(_unsafe(scratch, "no absolute path"))
     with disk.faults(scratch):
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = scratch.lstat()
-    if stat.S_ISLNK(there.st_mode) or (disk.POSIX and (there.st_uid != os.getuid() or there.st_mode & 0o022)):
-        found, mend = "a link, or others may write to it", f"export {SCRATCH}=<a folder of yours> before `ray start`"
-        raise EnvironmentFault(Finding("ENV-PERM", "copies would not be safe there", str(scratch), found, mend))
+    if stat.S_ISLNK(there.st_mode) or (disk.POSIX and (there.st_uid != user or there.st_mode & 0o022)):
+        raise EnvironmentFault(_unsafe(scratch, "a link, another user's, or others may write to it"))
     return scratch / artifacts.digest(home.machine, str(home.folder))[:8]
+
+
+def _unsafe(scratch: Path, found: str) -> Finding:
+    mend = f"chmod go-w, or export {SCRATCH}=/<a folder of yours> before `ray start`"
+    return Finding("RAY-NODE", "copies would not be safe in a node's folder", str(scratch), found, mend)
 
 
 def _own(home: Home) -> Path:

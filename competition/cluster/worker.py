@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from competition import engine, interrupt
+from competition import board, engine, interrupt
 from competition.cluster import nodes, sharing
 from competition.cluster.post import Line
 from competition.cluster.sharing import Home
@@ -33,6 +33,7 @@ def work(post: Any, call: int, number: int, home: Home, job: Callable[[Any], Any
     with _told_to_end(), Line(post, call, number):
         try:
             apart = nodes.ready(home)
+            board.logs_are_kept(here=not apart)
             own = item.name if isinstance(item, Split) else None
             with sharing.at_item(home, apart, home.needs, own):
                 ends = [time.monotonic() + seconds for seconds in ray.get(post.left.remote())]

@@ -48,6 +48,7 @@ def tune(run: Run, engine: Engine, asked: int | None = None, seconds: float | No
     limit = min(asked or (TRIALS if bounded else UNBOUNDED), space.size(search.space) or UNBOUNDED)
     for key, entry in search.space.items():
         search.say(f"tries {key}: {entry}")
+    engine.everywhere(replace(elsewhere.needs(runs.look(run)), folds=frozenset()))
     ends = (math.inf, math.inf) if seconds is None else (began + SHARE * seconds, began + seconds)
     if len(study.distinct(_all(search))) < limit:
         _trials(search, engine, limit, ends[0])
@@ -124,7 +125,6 @@ def _trials(search: Search, engine: Engine, asked: int, deadline: float) -> None
     """Trials until `asked` have come to an end or time is up. Raises Stopped where a signal asked for it."""
     if engine.hosts > 1 and search.url.startswith("sqlite"):
         raise EnvironmentFault(_of_one_machine(search, engine.hosts))
-    engine.everywhere(replace(elsewhere.needs(runs.look(search.run)), folds=frozenset()))
     workers = range(min(asked, engine.slots(search.run.demand)[0]))
     try:
         with engine.until(deadline):
