@@ -31,7 +31,13 @@ from competition.cluster.sharing import SCRATCH
 
 FOLDS, NODES, RUN = 5, 3, "toy/image"
 ATTEMPTS = 5
-QUIET = {"WANDB_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token"}
+QUIET = {
+    "WANDB_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # one for a process: Ray keeps it
+}
 
 
 def begun(cluster: Any, scratch: Path | None = None) -> Any:
@@ -104,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=Path("runs/.cluster-bench"), help="emptied")
     options = parser.parse_args()
-    os.environ |= QUIET | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ |= QUIET
     folder = options.folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     toy.make(folder / "toy", FOLDS)

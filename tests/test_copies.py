@@ -1,6 +1,6 @@
 """Files that nodes without a common disk have from the command, and bring back: what the actor lets in, and the copies.
 
-The actor is called here as Ray would call it; on real nodes test_cluster.py has it.
+The actor is called here as Ray would call it; the last test has it on real nodes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ import errno
 import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cluster import ROOT, checkpoints, given_to, predictions, until
 
+from benchmarks.cluster import QUIET, begun, workers
 from competition import engine
 from competition.cluster import copies
 from competition.cluster.copies import Files
@@ -285,3 +290,46 @@ def test_pieces_are_all_of_each_file_in_order(sizes: list[int]):
         pieces = [(start, length) for group in groups for n, start, length in group if n == name]
         assert sum(length for _, length in pieces) == size and pieces
         assert [start for start, _ in pieces] == [copies.PIECE * n for n in range(len(pieces))]
+
+
+@pytest.mark.slow
+def test_nodes_that_share_no_disk_work_on_copies(
+    competition: Callable[..., str], tmp_path_factory: Any, monkeypatch: Any
+):
+    """Two nodes with a folder each. A worker is killed, then the whole command; a search is refused."""
+    run, scratch = competition("multiclass", folds={"n": 3}), tmp_path_factory.mktemp("scratch")
+    settings = ("--set", "epochs=60 jobs=2")
+    local = [sys.executable, "-m", "competition", "submission", run, *settings]
+    subprocess.run(local, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.DEVNULL)
+    expected = predictions()
+    shutil.rmtree("runs")
+    shutil.rmtree("submissions")
+    for key, value in QUIET.items():
+        monkeypatch.setenv(key, value)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    there = [begun(cluster, scratch / name) for name in ("a", "b")]
+    try:
+        process = given_to(cluster, "submission", run, *settings)
+        until(checkpoints, process)
+        until(lambda: workers(there), process)
+        os.kill(min(workers(there)), signal.SIGKILL)
+        until(lambda: [*Path("runs/toy/base").glob("fold*/fit.json")], process)
+        until(checkpoints, process)
+        process.kill()
+        process.communicate()
+        steps = {path: path.stat().st_mtime_ns for path in Path("runs/toy/base").glob("fold*/fit.json")}
+        process = given_to(cluster, "submission", run, *settings)
+        said, _ = process.communicate(timeout=560)
+        searched = given_to(cluster, "tune", run, "--trials", "2")
+        refused, _ = searched.communicate(timeout=300)
+    finally:
+        cluster.shutdown()
+    assert process.returncode == 0 and said.count("works on copies") == 2, said
+    assert predictions() == expected
+    assert not checkpoints() and len([*Path("runs/toy/base").glob("fold*/fit.json")]) == 3
+    assert all(path.stat().st_mtime_ns == at for path, at in steps.items()), "what was trained was not trained again"
+    copied = {p.relative_to(scratch).parts[0]: p.read_bytes() for p in scratch.rglob("data/train.csv")}
+    assert copied == dict.fromkeys("ab", Path("data/train.csv").read_bytes())
+    assert searched.returncode == 4 and "RAY-SHARED" in refused and "a search, and a soup" in refused, refused
