@@ -42,7 +42,7 @@ class Call:
         self.waiting: dict[Any, int] = {}
         self.values: dict[int, Any] = {}
         self.raised: list[Exception] = []
-        self.told = False
+        self.asked = self.told = False  # to stop; that it is over
         self.room = time.monotonic()  # when some node had room last
 
     def results(self) -> list[Any]:
@@ -119,10 +119,13 @@ class Call:
     def _stop(self) -> None:
         """Asks those at work to save themselves; ends them once it is too late. Raises Stopped then.
 
-        An item that has not begun may wait for a node for ever, and nobody hears for it."""
+        Those whose time is up know that, and may have something to do until they are ended (early.py). An item that has not
+        begun may wait for a node for ever, and nobody hears for it."""
+        if not self.asked and (signalled() or any(not isinstance(e, Stopped) for e in self.raised)):
+            self.asked = True
+            self.post.stop.remote(self.number)
         if not self.told:
             self.told = True
-            self.post.stop.remote(self.number)
             for ref, n in self.waiting.items():
                 if n not in self.losses.workers:
                     ray.cancel(ref)
