@@ -177,3 +177,14 @@ def test_a_fault_of_a_worker_comes_whole_and_what_no_node_has_is_told(nodes: Any
     assert process.returncode == 4 and "RAY-ROOM" in said and "cpus: 2" in said, said
     said, _ = (process := given_to(nodes[0], "train", run, "--set", "lr=1e9 clip=0")).communicate(timeout=300)
     assert process.returncode == 4 and "RUN-NAN" in said and "Traceback" not in said, said
+
+
+@pytest.mark.slow
+def test_time_that_is_up_leaves_a_submission_of_unfinished_folds(nodes: Any, competition: Callable[..., str]):
+    run = competition("multiclass", folds={"n": 3})
+    process = given_to(nodes[0], "submission", run, "--set", "epochs=100000 jobs=2", "--time", "45s")
+    began = time.monotonic()
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and time.monotonic() - began < 50, said
+    assert "made of unfinished folds: fold0" in " ".join(said.split()), said
+    assert Path("submissions/toy/base.csv").exists() and checkpoints()

@@ -24,7 +24,7 @@ from test_cluster import ROOT, checkpoints, given_to, predictions, until
 from benchmarks.cluster import QUIET, begun, workers
 from competition import engine
 from competition.cluster import copies
-from competition.cluster.copies import Files
+from competition.cluster.files import Files
 from competition.engine import Needs
 from competition.errors import EnvironmentFault, Stopped
 

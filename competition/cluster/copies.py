@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from competition import artifacts, board, disk, engine, locks
+from competition.cluster.files import PREVIOUS, Piece, Stamp, walked
 from competition.engine import Needs
 from competition.errors import EnvironmentFault, Fault, Finding, Stopped
 
@@ -29,120 +29,6 @@ EVERY = 2.0  # seconds between two looks at what an item wrote
 NOTED = 30.0  # seconds between two notes of what is there, while files are taken
 PATIENCE = 60.0  # seconds that the command may be out of reach; after them the worker is lost
 TRIES = 3  # where a file changes while it is taken
-LAST, PREVIOUS, _ = artifacts.CHECKPOINTS
-Stamp = tuple[int, int]  # size, nanoseconds of the last change
-Piece = tuple[str, int, int]  # file, first byte, bytes
-
-
-class Files:
-    """The actor beside the command, in its folder. attempt: of an item; of a fold's folder the latest one alone writes."""
-
-    def __init__(self, folder: Path) -> None:
-        os.chdir(folder)
-        self.attempts: dict[str, str] = {}
-        self.arriving: dict[str, tuple[ExitStack, IO[bytes]]] = {}
-        self.out = 0
-
-    def handed_out(self) -> int:
-        """Bytes."""
-        return self.out
-
-    def listed(self, paths: Sequence[Path], without: Collection[str]) -> dict[str, Stamp]:
-        return walked(paths, without)
-
-    def read(self, pieces: Sequence[Piece]) -> list[bytes]:
-        """Shorter, where the file is by now."""
-        self.out += sum(size for _, _, size in pieces)
-        return [_part(*piece) for piece in pieces]
-
-    def begin(self, folders: Sequence[Path], attempt: str) -> None:
-        """What another attempt has not brought to its end is dropped."""
-        for folder in map(str, folders):
-            self.attempts[folder] = attempt
-            for name in [name for name in self.arriving if name.startswith(f"{folder}/")]:
-                self._drop(name)
-
-    def write(self, folder: Path, attempt: str, name: str, start: int, content: bytes, last: bool) -> bool:
-        """A piece of a file, from the first to the last; whether this attempt may write. Raises EnvironmentFault where the
-        disk refuses."""
-        if not self._may(folder, attempt, name):
-            return False
-        path = folder / name
-        if str(path) not in self.arriving:
-            if start:  # asked twice, and whole since the first time
-                return True
-            before = path.with_name(PREVIOUS) if path.name == LAST else None
-            stack = ExitStack()
-            self.arriving[str(path)] = stack, stack.enter_context(disk.writing(path, before))
-        stack, file = self.arriving[str(path)]
-        try:
-            with disk.faults(path):
-                file.seek(start)
-                file.truncate()
-                file.write(content)
-        except EnvironmentFault:
-            self._drop(str(path))
-            raise
-        if last:
-            del self.arriving[str(path)]
-            stack.close()
-        return True
-
-    def remove(self, folder: Path, attempt: str, names: Sequence[str]) -> None:
-        """Checkpoints, of a fold that is trained."""
-        for name in names:
-            if self._may(folder, attempt, name) and name in artifacts.CHECKPOINTS and (folder / "fit.json").exists():
-                (folder / name).unlink(missing_ok=True)
-
-    def _may(self, folder: Path, attempt: str, name: str) -> bool:
-        inside = Path(os.path.normpath(folder / name)).is_relative_to(folder)
-        return inside and self.attempts.get(str(folder)) == attempt
-
-    def _drop(self, name: str) -> None:
-        stack, _ = self.arriving.pop(name)
-        with suppress(Stopped, OSError, EnvironmentFault):
-            stack.__exit__(Stopped, Stopped("of an attempt that was lost"), None)
-
-
-def _part(name: str, start: int, size: int) -> bytes:
-    try:
-        with disk.faults(Path(name)), open(name, "rb") as file:
-            file.seek(start)
-            return file.read(size)
-    except EnvironmentFault:
-        if os.path.exists(name):
-            raise
-        return b""
-
-
-def walked(paths: Iterable[Path], without: Collection[str] = ()) -> dict[str, Stamp]:
-    """Files, and those in folders, linked ones too, but for hidden ones and these folders. Raises EnvironmentFault."""
-    found: dict[str, Stamp] = {}
-
-    def note(path: Path) -> None:
-        with suppress(FileNotFoundError):  # gone meanwhile, or a link to nothing
-            there = path.stat()
-            if stat.S_ISREG(there.st_mode):
-                found[path.as_posix()] = there.st_size, there.st_mtime_ns
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for path in paths:
-        with disk.faults(path):
-            note(path)
-            seen: set[str] = set()
-            for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True) if path.is_dir() else ():
-                real, here = os.path.realpath(folder), Path(folder)
-                if real in seen:
-                    folders.clear()
-                    continue
-                seen.add(real)
-                folders[:] = [n for n in folders if not n.startswith(".") and (here / n).as_posix() not in without]
-                for name in names:
-                    if not name.startswith("."):
-                        note(here / name)
-    return found
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from competition import board
 from competition.cluster import joining, nodes, room, sharing
 from competition.cluster.call import Call
-from competition.cluster.copies import Files
+from competition.cluster.files import Files
 from competition.cluster.post import Post
 from competition.engine import Demand, Engine, Item, Needs, Result
 from competition.errors import EnvironmentFault, Finding
@@ -41,7 +41,7 @@ class Cluster(Engine):
             self.stack = stack.pop_all()
         there = [node["Resources"] for node in room.alive()]
         cores, gpus = (sum(r.get(name, 0.0) for r in there) for name in ("CPU", "GPU"))
-        board.say(f"Ray: {len(there)} nodes on {self.hosts} machines, {cores:g} cores, {gpus:g} GPUs")
+        board.say(f"Ray: nodes {len(there)}, machines {self.hosts}, cores {cores:g}, GPUs {gpus:g}")
         return self
 
     def _beside(self, actor: type) -> Any:
