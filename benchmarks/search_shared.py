@@ -97,7 +97,8 @@ def figures(run: str, url: str, asked: int) -> dict[str, Any]:
         "of different values": len({t.user_attrs["folder"] for t in complete}),
         "cut short": len(failed),
         "of these tried again": len(failed & retried),
-        "left running or waiting": len(every) - len(complete) - len(failed),
+        "left running": sum(t.state is TrialState.RUNNING for t in every),
+        "put back, taken by one worker too many": sum(t.state is TrialState.WAITING for t in every),
         f"folds trained, of {asked * toy.FOLDS}": fits(run),
     }
 
