@@ -296,9 +296,9 @@ def test_pieces_are_all_of_each_file_in_order(sizes: list[int]):
 def test_nodes_that_share_no_disk_work_on_copies(
     competition: Callable[..., str], tmp_path_factory: Any, monkeypatch: Any
 ):
-    """Two nodes with a folder each. A worker is killed, then the whole command; a search is refused."""
+    """Nodes with a folder each. A third one joins, a worker is killed, then the whole command; a search is refused."""
     run, scratch = competition("multiclass", folds={"n": 3}), tmp_path_factory.mktemp("scratch")
-    settings = ("--set", "epochs=60 jobs=2")
+    settings = ("--set", "epochs=200 jobs=3")
     local = [sys.executable, "-m", "competition", "submission", run, *settings]
     subprocess.run(local, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.DEVNULL)
     expected = predictions()
@@ -313,6 +313,8 @@ def test_nodes_that_share_no_disk_work_on_copies(
     try:
         process = given_to(cluster, "submission", run, *settings)
         until(checkpoints, process)
+        there.append(begun(cluster, scratch / "c"))
+        until(lambda: [*(scratch / "c").rglob("last.ckpt")], process)
         until(lambda: workers(there), process)
         os.kill(min(workers(there)), signal.SIGKILL)
         until(lambda: [*Path("runs/toy/base").glob("fold*/fit.json")], process)
@@ -326,10 +328,10 @@ def test_nodes_that_share_no_disk_work_on_copies(
         refused, _ = searched.communicate(timeout=300)
     finally:
         cluster.shutdown()
-    assert process.returncode == 0 and said.count("works on copies") == 2, said
+    assert process.returncode == 0 and said.count("works on copies") == 3, said
     assert predictions() == expected
     assert not checkpoints() and len([*Path("runs/toy/base").glob("fold*/fit.json")]) == 3
     assert all(path.stat().st_mtime_ns == at for path, at in steps.items()), "what was trained was not trained again"
     copied = {p.relative_to(scratch).parts[0]: p.read_bytes() for p in scratch.rglob("data/train.csv")}
-    assert copied == dict.fromkeys("ab", Path("data/train.csv").read_bytes())
+    assert copied == dict.fromkeys("abc", Path("data/train.csv").read_bytes())
     assert searched.returncode == 4 and "RAY-SHARED" in refused and "a search, and a soup" in refused, refused
