@@ -29,12 +29,12 @@ def needs(at: Opened) -> Needs:
     check = functools.partial(_compare, data.name, data.hash, _sizes(data))
     tastes = runs.ingredients(at.run)  # all folds of a soup into one folder
     names = frozenset(split.name for split in (*at.splits, *at.refits) if not tastes)
-    inside = tuple(path for path in read if _leads_out_within_its_root(path))
-    return Needs(check, functools.partial(_fill, at.run), inside, (own, kept.folder(at.run.name)), names)
+    read = [path for path in read if _can_be_copied(path)]
+    return Needs(check, functools.partial(_fill, at.run), tuple(read), (own, kept.folder(at.run.name)), names)
 
 
-def _leads_out_within_its_root(path: Path) -> bool:
-    """Whether it can be copied beside a copy of this folder; others are at their place there, or can't be."""
+def _can_be_copied(path: Path) -> bool:
+    """To where it leads from a copy of this folder; others are at their place there, or can't be."""
     up = Path(os.path.normpath(path)).parts.count("..")
     return not path.expanduser().is_absolute() and up < len(Path.cwd().parts)
 

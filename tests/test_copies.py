@@ -152,6 +152,18 @@ def test_what_a_fold_writes_comes_to_the_command_and_nothing_else(machines: Mach
     assert left == {f"runs/toy/base/fold0/{name}" for name in ("history.jsonl", "model.safetensors", "fit.json")}
 
 
+def test_an_item_that_begins_leaves_alone_what_another_at_its_node_has_just_written(machines: Machines):
+    stale, fresh = (Path(f"runs/toy/base/{fold}/predicted.json") for fold in ("foldall", "fold0"))
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of a run that was removed at the command")
+    with machines.item("fold0"):
+        fresh.parent.mkdir(parents=True)
+        fresh.write_text("{}")
+        with machines.item("fold1"):
+            assert fresh.exists() and not stale.exists()
+    assert tree(machines.command) == {fresh.as_posix(): b"{}"}
+
+
 def test_an_item_that_fails_brings_what_it_wrote(machines: Machines):
     def failing() -> None:
         with machines.item():

@@ -38,19 +38,17 @@ def copied(files: Any, books: Path, needs: Needs, own: str | None) -> Generator[
     books: a folder of the node, for what it knows of its copies. own: the item's name, which folders of its fold have; None:
     no item's, but what all of them read is taken.
     """
-    others = needs.folds - {own}
-    without = {(folder / name).as_posix() for folder in needs.written for name in others}
-    known = [
-        folder / name / "predicted.json" for folder in needs.written for name in others
-    ]  # by which others are done
+    others = {folder / name for folder in needs.written for name in needs.folds - {own}}
+    without = {folder.as_posix() for folder in others}
+    done = [folder / "predicted.json" for folder in others - _asked(files.at_work)]  # by which a fold knows of others
     if own is None:
         _take(files, books, "read", needs.read, ())
-        _take(files, books, "run", [*needs.written, *known], without)
+        _take(files, books, "run", [*needs.written, *done], without)
         yield
         return
     folders, attempt = [folder / own for folder in needs.written], uuid.uuid4().hex
     _asked(files.begin, folders, attempt)  # first, so that a worker that was cut off changes nothing meanwhile
-    _take(files, books, "run", [*needs.written, *known], without)
+    _take(files, books, "run", [*needs.written, *done], without)
     sending = Sending(files, folders, attempt)
     try:
         yield
@@ -165,6 +163,7 @@ class Sending:
         for folder in self.folders:
             gone = [name for name in artifacts.CHECKPOINTS if not (folder / name).exists()]
             _asked(self.files.remove, folder, self.attempt, gone)
+        _asked(self.files.end, self.folders, self.attempt)
 
     def _go_on(self) -> None:
         while not self.over.wait(EVERY):

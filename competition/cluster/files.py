@@ -22,7 +22,7 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         os.chdir(folder)
-        self.attempts: dict[str, str] = {}
+        self.attempts: dict[Path, str] = {}
         self.arriving: dict[str, tuple[ExitStack, IO[bytes]]] = {}
         self.out = 0
 
@@ -40,10 +40,19 @@ class Files:
 
     def begin(self, folders: Sequence[Path], attempt: str) -> None:
         """What another attempt has not brought to its end is dropped."""
-        for folder in map(str, folders):
+        for folder in folders:
             self.attempts[folder] = attempt
             for name in [name for name in self.arriving if name.startswith(f"{folder}/")]:
                 self._drop(name)
+
+    def end(self, folders: Sequence[Path], attempt: str) -> None:
+        for folder in folders:
+            if self.attempts.get(folder) == attempt:
+                del self.attempts[folder]
+
+    def at_work(self) -> set[Path]:
+        """Folders of folds that have begun at a node, and may have more there than here."""
+        return {*self.attempts}
 
     def write(self, folder: Path, attempt: str, name: str, start: int, content: bytes, last: bool) -> bool:
         """A piece of a file, from the first to the last; whether this attempt may write. Raises EnvironmentFault where the
@@ -79,7 +88,7 @@ class Files:
 
     def _may(self, folder: Path, attempt: str, name: str) -> bool:
         inside = Path(os.path.normpath(folder / name)).is_relative_to(folder)
-        return inside and self.attempts.get(str(folder)) == attempt
+        return inside and self.attempts.get(folder) == attempt
 
     def _drop(self, name: str) -> None:
         stack, _ = self.arriving.pop(name)
