@@ -25,6 +25,7 @@ from benchmarks.cluster import QUIET, begun, workers
 from competition import engine
 from competition.cluster import copies
 from competition.cluster.files import Files
+from competition.cluster.sharing import SCRATCH
 from competition.engine import Needs
 from competition.errors import EnvironmentFault, Stopped
 
@@ -302,6 +303,27 @@ def test_pieces_are_all_of_each_file_in_order(sizes: list[int]):
         pieces = [(start, length) for group in groups for n, start, length in group if n == name]
         assert sum(length for _, length in pieces) == size and pieces
         assert [start for start, _ in pieces] == [copies.PIECE * n for n in range(len(pieces))]
+
+
+LATE = """
+from pathlib import Path
+from competition.cluster import nodes
+from competition.cluster.sharing import Home
+from competition.engine import Needs
+nodes.ray.get_runtime_context = lambda: type("Context", (), {"get_node_id": lambda self: "late"})()
+nodes.ray.util.get_node_ip_address = lambda: "10.0.0.9"
+home = Home(Path("/nowhere/podium"), "head", Path("/nowhere/token"), None, nodes.present(), frozenset({"first"}))
+needs = Needs(lambda: None, lambda: None, (), (), frozenset())
+print(nodes.meet(home, needs))
+"""
+
+
+@pytest.mark.slow
+def test_a_node_that_joined_late_is_known_to_work_on_copies():
+    """In a process of its own: Ray reads what it is told as it is imported."""
+    environment = {key: value for key, value in os.environ.items() if key != SCRATCH} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", LATE], env=environment, capture_output=True, text=True, check=True)
+    assert "RAY-SHARED" in done.stdout and "node 10.0.0.9" in done.stdout and "on copies" in done.stdout, done.stdout
 
 
 @pytest.mark.slow

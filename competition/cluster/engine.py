@@ -1,4 +1,4 @@
-"""The engine of a Ray cluster: an item is a task of Ray with its share of a node; results are files on the shared disk."""
+"""The engine of a Ray cluster: an item is a task of Ray with its share of a node; results are files of the command's."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def want(home: Home, needs: Needs) -> Home:
         if home.apart and (answer := ray.wait([home.files.handed_out.remote()], timeout=0.1)[0]):
             board.show("nodes", done, total, f"have files and pictures; {ray.get(answer[0]) >> 20} MB went to them")
 
-    raised = [e for e in on_each(meet_here, home, needs, answer=math.inf, told=told).values() if e is not None]
+    raised = [e for e in on_each(meet, home, needs, answer=math.inf, told=told).values() if e is not None]
     for e in raised:
         if not isinstance(e, Fault):
             raise e
@@ -117,35 +117,38 @@ def looked_at(home: Home) -> tuple[list[Finding], str | None]:
 def ready(home: Home) -> bool:
     """In a worker, before an item: enters the folder where it works; of a node that joined late what `check` and `want` do.
     Returns whether that is the node's own."""
+    apart = _apart(home)
+    late = ray.get_runtime_context().get_node_id() not in home.checked
+    for n, needs in enumerate(home.wanted if late else ()):
+        if (home.token, n) not in _met:
+            if e := meet(home, needs):
+                raise e
+            _met.add((home.token, n))
+    sharing.enter(home, apart)
+    return apart
+
+
+_late: dict[Path, bool] = {}  # of a command, whether this node, which joined late, works on copies
+_met: set[tuple[Path, int]] = set()
+
+
+def _apart(home: Home) -> bool:
+    """In a worker: whether its node works on copies. Raises EnvironmentFault where it joined late and is unlike."""
     node = ray.get_runtime_context().get_node_id()
     if node in home.checked:
-        sharing.enter(home, node in home.apart)
         return node in home.apart
-    what = home.token, len(home.wanted)
-    if what not in _ready:
+    if home.token not in _late:
         problems, why = looked_at(home)
         if problems:
             raise EnvironmentFault(*problems)
-        for needs in home.wanted:
-            if e := _meet(home, why is not None, needs):
-                raise e
-        _ready[what] = why is not None
-    sharing.enter(home, _ready[what])
-    return _ready[what]
+        _late[home.token] = why is not None
+    return _late[home.token]
 
 
-_ready: dict[tuple[Path, int], bool] = {}
-
-
-def meet_here(home: Home, needs: Needs) -> Exception | None:
-    """In a worker of a node that was checked, or has joined since."""
-    apart = ray.get_runtime_context().get_node_id() in home.apart
-    return _meet(home, apart, needs)
-
-
-def _meet(home: Home, apart: bool, needs: Needs) -> Exception | None:
-    """What a fault is about is on this node."""
+def meet(home: Home, needs: Needs) -> Exception | None:
+    """In a worker: has the needs met. What a fault is about is on its node."""
     try:
+        apart = _apart(home)
         sharing.enter(home, apart)
         if apart and not needs.folds:
             raise EnvironmentFault(_all_over())
